@@ -1,0 +1,171 @@
+//! Connection entries, persistence templates, and the next hop that both cache.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::net::Mac;
+
+/// Key of a connection entry: one direction of an IPv4 flow exactly as its packets look on arrival.
+///
+/// A masqueraded connection has two entries, one for each direction; others have the client's alone.
+/// All fields are in network byte order.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Pod, Zeroable)]
+pub struct FlowKey {
+    pub src: [u8; 4],
+    pub dst: [u8; 4],
+    pub sport: [u8; 2],
+    pub dport: [u8; 2],
+    pub proto: u8,
+    pub pad: [u8; 3],
+}
+
+impl FlowKey {
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(
+        proto: u8,
+        src: [u8; 4],
+        sport: [u8; 2],
+        dst: [u8; 4],
+        dport: [u8; 2],
+    ) -> Self {
+        Self {
+            src,
+            dst,
+            sport,
+            dport,
+            proto,
+            pad: [0; 3],
+        }
+    }
+}
+
+/// Bits of [`Conn::flags`].
+pub struct ConnFlags;
+
+impl ConnFlags {
+    /// The entry is keyed by the packets of the real server (masq only).
+    pub const REPLY: u8 = 1;
+    /// No packet of the real server was seen; for ever so with droute and tunnel.
+    pub const NO_OUTPUT: u8 = 2;
+    /// Counted as active at its real server, else as inactive.
+    pub const ACTIVE: u8 = 4;
+    /// Made through a persistence template, whose count of children holds it.
+    pub const CHILD: u8 = 8;
+    /// The template's key has port 0 in the place of the virtual port.
+    pub const TEMPLATE_PORT0: u8 = 16;
+    /// The template's key has the firewall mark in the place of address, port and protocol.
+    pub const TEMPLATE_FWMARK: u8 = 32;
+}
+
+/// What [`Hop::kind`] says of the way to the next hop.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HopKind {
+    /// Never asked.
+    Unknown = 0,
+    /// Send the frame out of `ifindex` with these addresses.
+    Send = 1,
+    /// The interface takes no frames from XDP: the kernel has to route the packet.
+    Kernel = 2,
+    /// The neighbour's address is not known (yet); `ifindex` and `next_hop` are.
+    Unresolved = 3,
+    /// The address is the director's own, or there is no route to it.
+    Local = 4,
+    /// A route that refuses: blackhole, unreachable, prohibit.
+    Refused = 5,
+}
+
+/// Answer of the routing table for one destination, kept until it is too old or the epoch of the settings moves on.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct Hop {
+    /// Interface to send on.
+    pub ifindex: u32,
+    pub dst_mac: Mac,
+    pub src_mac: Mac,
+    /// Largest IP packet the route takes; 0: not known.
+    pub mtu: u16,
+    /// A [`HopKind`].
+    pub kind: u8,
+    pub pad: u8,
+    /// Low 32 bits of the clock when the route was asked, in ticks.
+    pub learned: u32,
+    /// [`crate::Settings::epoch`] at that time.
+    pub epoch: u32,
+}
+
+/// One direction of a connection, 64 bytes.
+///
+/// The two entries of a masqueraded connection carry the same state; each has its own deadline, and the connection lives
+/// until the later one.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct Conn {
+    /// Deadline, in ticks of [`crate::Settings::hz`].
+    pub expires: u64,
+    /// Index of the real server in the dest tables.
+    pub dest: u32,
+    /// Index of the virtual service.
+    pub service: u32,
+    /// Client's direction: the real server. Reply direction: the virtual address. Network order.
+    pub to_addr: [u8; 4],
+    pub to_port: [u8; 2],
+    /// A [`crate::State`].
+    pub state: u8,
+    /// [`ConnFlags`].
+    pub flags: u8,
+    /// Place in the ring of half-open connections; see [`RingSlot`].
+    pub seq: u32,
+    /// A [`crate::ForwardingMethod`], fixed when the connection was made.
+    pub method: u8,
+    /// Prefix length of the template's client network.
+    pub template_prefix: u8,
+    pub pad: [u8; 2],
+    /// Firewall mark of the service, host order; 0 without.
+    pub mark: u32,
+    /// Way back to the client (reply direction only; the way to a real server is kept with the real server).
+    pub hop: Hop,
+}
+
+/// A place in the ring that holds half-open connections in the order of their arrival.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct RingSlot {
+    pub key: FlowKey,
+    /// [`Conn::seq`] of the entry that took the place; another value there means that the entry is a later one.
+    pub seq: u32,
+    /// 1 once the place was used.
+    pub used: u32,
+}
+
+/// Key of a persistence template; network byte order.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Pod, Zeroable)]
+pub struct TemplateKey {
+    /// Client address under the service's mask.
+    pub client: [u8; 4],
+    /// Virtual address; for a firewall mark service the mark.
+    pub vip: [u8; 4],
+    /// Virtual port; 0 for port-0 and firewall mark services.
+    pub vport: [u8; 2],
+    /// Protocol; 0 for firewall mark services.
+    pub proto: u8,
+    pub pad: u8,
+}
+
+/// A client (network) tied to a real server for a time.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct Template {
+    /// Deadline in ticks.
+    pub expires: u64,
+    pub dest: u32,
+    pub service: u32,
+    /// What the timer is set to next, in ticks; one minute once it fired with children alive.
+    pub timeout: u64,
+    /// Connections made through it that still live.
+    pub children: u32,
+    /// 0, or 1: a connection under it got established.
+    pub assured: u32,
+}

@@ -1,0 +1,55 @@
+//! Sizes that both sides rely on, checked when either is compiled, and the permission for user space to move the
+//! types through `bpf(2)`.
+
+use crate::{
+    Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, PuntHeader, SchedState,
+    Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    conn::RingSlot,
+    hdr::{Eth, Icmp, Ipv4, Ports, Tcp, Udp},
+    punt::{PUNT_FRAME, PUNT_RECORD},
+};
+
+macro_rules! sizes {
+    ($($t:ty = $n:expr),* $(,)?) => { $(const _: () = assert!(size_of::<$t>() == $n);)* };
+}
+
+sizes! {
+    FlowKey = 16, Conn = 64, Hop = 28, RingSlot = 24, TemplateKey = 12, Template = 32,
+    ServiceKey = 24, Service = 32, Dest = 64, DestState = 64, SchedState = 8, LblcKey = 20, LblcEntry = 16,
+    Stats = 40, Iface = 24, Egress = 4, Settings = 80, PuntHeader = 32,
+    Eth = 14, Ipv4 = 20, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
+}
+
+const _: () = assert!(PUNT_FRAME + size_of::<PuntHeader>() == PUNT_RECORD);
+
+#[cfg(feature = "user")]
+mod user {
+    macro_rules! aya_pod {
+        ($($t:ty),* $(,)?) => { $(
+            // SAFETY: `$t` is `bytemuck::Pod`: `repr(C)`, without padding, any bytes are a value.
+            unsafe impl aya::Pod for $t {}
+        )* };
+    }
+    use super::{
+        Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, RingSlot, SchedState,
+        Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    };
+    aya_pod!(
+        FlowKey,
+        Conn,
+        RingSlot,
+        TemplateKey,
+        Template,
+        ServiceKey,
+        Service,
+        Dest,
+        DestState,
+        SchedState,
+        LblcKey,
+        LblcEntry,
+        Stats,
+        Iface,
+        Egress,
+        Settings
+    );
+}

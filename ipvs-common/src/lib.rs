@@ -1,0 +1,37 @@
+//! Types that the kernel program and user space share, each declared once.
+//!
+//! Knows nobody: neither aya's loader, nor the datapath, nor the daemon. Everything here is plain data with a fixed
+//! layout, or a table that gives a number its name.
+#![no_std]
+
+pub mod conn;
+pub mod counters;
+pub mod forwarding;
+pub mod hdr;
+pub mod iface;
+mod layout;
+pub mod maps;
+pub mod net;
+pub mod punt;
+pub mod reason;
+pub mod scheduler;
+pub mod service;
+pub mod settings;
+pub mod tcp;
+
+pub use conn::{Conn, ConnFlags, FlowKey, Hop, HopKind, Template, TemplateKey};
+pub use counters::Stats;
+pub use forwarding::ForwardingMethod;
+pub use iface::{AttachMode, Egress, Iface};
+pub use net::{Addr, Mac, Proto};
+pub use punt::{PuntHeader, PuntReason};
+pub use reason::{DropReason, Event, PassReason};
+pub use scheduler::Scheduler;
+pub use service::{
+    Dest, DestFlags, DestState, LblcEntry, LblcKey, SchedState, Service, ServiceFlags, ServiceKey,
+};
+pub use settings::{Settings, SettingsFlags};
+pub use tcp::State;
+
+/// Bumped whenever the layout or the meaning of a map changes.
+pub const ABI_VERSION: u32 = 1;

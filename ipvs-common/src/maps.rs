@@ -1,0 +1,79 @@
+//! Names and capacities of the maps, once. The kernel program declares its maps under these names; user space opens
+//! them by these names.
+
+pub const SERVICES: &str = "SERVICES";
+pub const DEST_LISTS: &str = "DEST_LISTS";
+pub const DESTS: &str = "DESTS";
+pub const DEST_STATES: &str = "DEST_STATES";
+pub const DEST_STATS: &str = "DEST_STATS";
+pub const SCHED_STATES: &str = "SCHED_STATES";
+pub const LBLC: &str = "LBLC";
+pub const TEMPLATES: &str = "TEMPLATES";
+pub const CONNS: &str = "CONNS";
+pub const HALF_OPEN: &str = "HALF_OPEN";
+pub const HALF_OPEN_RING: &str = "HALF_OPEN_RING";
+pub const HEADS: &str = "HEADS";
+pub const SETTINGS: &str = "SETTINGS";
+pub const EGRESS: &str = "EGRESS";
+pub const REASONS: &str = "REASONS";
+pub const SCRATCH: &str = "SCRATCH";
+pub const PUNT: &str = "PUNT";
+pub const CLOCK: &str = "CLOCK";
+pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
+
+/// Read-only global of the program of one interface ([`crate::Iface`]).
+pub const IFACE: &str = "IFACE";
+
+/// How many entries each map takes. A loader sizes the maps by these before it creates them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacities {
+    pub services: u32,
+    pub dests: u32,
+    /// Slots of the lists; a changed service briefly needs two lists.
+    pub list_slots: u32,
+    /// Established connections. A masqueraded one takes two entries of the map.
+    pub conns: u32,
+    /// Half-open connections, a power of two.
+    pub half_open: u32,
+    pub templates: u32,
+    pub lblc: u32,
+}
+
+impl Capacities {
+    pub const DEFAULT: Self = Self {
+        services: 16_384,
+        dests: 131_072,
+        list_slots: 524_288,
+        conns: 1 << 20,
+        half_open: 1 << 20,
+        templates: 1 << 18,
+        lblc: 1 << 16,
+    };
+
+    /// Small ones, for tests.
+    pub const SMALL: Self = Self {
+        services: 256,
+        dests: 4_096,
+        list_slots: 16_384,
+        conns: 1 << 16,
+        half_open: 1 << 12,
+        templates: 1 << 12,
+        lblc: 1 << 12,
+    };
+
+    /// Entries of a map by its name; `None` for maps of a fixed size.
+    #[must_use]
+    pub fn entries(&self, map: &str) -> Option<u32> {
+        Some(match map {
+            SERVICES | SCHED_STATES => self.services,
+            DEST_LISTS => self.list_slots,
+            DESTS | DEST_STATES | DEST_STATS => self.dests,
+            CONNS => self.conns * 2,
+            HALF_OPEN => self.half_open * 2 + self.half_open / 8,
+            HALF_OPEN_RING => self.half_open,
+            TEMPLATES => self.templates,
+            LBLC => self.lblc,
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! Frames that the kernel program cannot send by itself and gives to the daemon, finished but for the sending.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::net::Mac;
+
+/// Why a frame was handed to the daemon.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PuntReason {
+    /// The IP packet is longer than the egress takes and may be fragmented.
+    Fragment = 1,
+    /// The link-layer address of the next hop is not known; the daemon resolves it and sends the frame.
+    Neighbour = 2,
+}
+
+impl PuntReason {
+    #[must_use]
+    pub const fn from_number(n: u32) -> Option<Self> {
+        match n {
+            1 => Some(Self::Fragment),
+            2 => Some(Self::Neighbour),
+            _ => None,
+        }
+    }
+}
+
+/// Head of a record in the `PUNT` ring; `len` bytes of frame follow, in a record of [`PUNT_RECORD`] bytes.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct PuntHeader {
+    /// A [`PuntReason`].
+    pub reason: u32,
+    /// Interface to send on.
+    pub ifindex: u32,
+    /// Frame length.
+    pub len: u32,
+    /// Longest IP packet to send.
+    pub mtu: u32,
+    /// IPv4 address whose link-layer address is missing ([`PuntReason::Neighbour`]), network order.
+    pub next_hop: [u8; 4],
+    pub dst_mac: Mac,
+    pub src_mac: Mac,
+}
+
+/// Longest frame that can be handed over.
+pub const PUNT_FRAME: usize = 4096 - size_of::<PuntHeader>();
+/// Size of a record.
+pub const PUNT_RECORD: usize = 4096;

@@ -1,0 +1,99 @@
+//! Every way a packet leaves other than forwarded, and every event worth a number: one table gives number, name and help.
+
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident, $first:literal, $kind:literal: $($(#[$help:meta])* $variant:ident = $text:literal, $long:literal;)*) => {
+        $(#[$doc])*
+        #[repr(u32)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name { $($variant),* }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// First slot of this kind in the counter map.
+            pub const FIRST: u32 = $first;
+            /// What the counters of this kind have in common.
+            pub const KIND: &'static str = $kind;
+
+            /// Slot in the counter map.
+            #[must_use]
+            #[inline(always)]
+            pub const fn slot(self) -> u32 {
+                $first + self as u32
+            }
+
+            /// Short name, fit for a metric label.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// One sentence for a person.
+            #[must_use]
+            pub const fn help(self) -> &'static str {
+                match self { $(Self::$variant => $long),* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a packet went up to the kernel's own stack.
+    PassReason, 0, "pass":
+    NotIpv4 = "not_ipv4", "no IPv4 packet: ARP, IPv6, VLAN tags and the like";
+    NotForUs = "not_for_us", "frame to another station, or to a group";
+    Malformed = "malformed", "header lengths contradict each other; the stack decides";
+    OtherProtocol = "other_protocol", "neither TCP nor UDP";
+    Fragment = "fragment", "piece of a fragmented IP packet";
+    NoService = "no_service", "neither a connection nor a virtual service matches";
+    CannotOpen = "cannot_open", "the service matches, but this segment opens no connection (no SYN, or RST)";
+    SourcePort20 = "source_port_20", "new flow from source port 20, which ip_vs never schedules";
+    NotLocal = "not_local", "a firewall mark service matches, but the address is not the director's";
+    KernelRoutes = "kernel_routes", "translated, and given to the kernel to route: its egress takes no XDP frames, or the packet is an aggregate";
+    Unresolved = "unresolved", "translated, and given to the kernel because the neighbour is not resolved yet";
+    Localnode = "localnode", "the real server is the director itself";
+    TtlReply = "ttl_reply", "reply at the end of its time to live; the stack tells the real server";
+}
+
+reasons! {
+    /// Why a packet was dropped.
+    DropReason, 32, "drop":
+    Truncated = "truncated", "frame ends inside a header that was already read";
+    NoHeadroom = "no_headroom", "no room in front of the frame for another header";
+    DestGone = "dest_gone", "the connection's real server was deleted (ip_vs drops in silence, too)";
+    NoDest = "no_dest", "no real server is available; answered with port unreachable";
+    TtlExceeded = "ttl_exceeded", "time to live used up; answered with time exceeded";
+    TooBig = "too_big", "longer than the path takes and not to be fragmented; answered with fragmentation needed";
+    IcmpLimited = "icmp_limited", "an ICMP error was due, but this second's share is used up";
+    IcmpNoRoute = "icmp_no_route", "an ICMP error was due, but there is no resolved way to the client";
+    NoRoute = "no_route", "the route to the real server refuses";
+    Unresolved = "unresolved", "the real server's neighbour is not resolved and the frame could not be handed to the daemon";
+    EgressNoXdp = "egress_no_xdp", "the interface towards the real server takes no XDP frames, and this forwarding method cannot go through the kernel's routing";
+    Aggregate = "aggregate", "generic mode: the packet is an aggregate of segments, which only masquerading through the kernel can forward";
+    FragmentHandOver = "fragment_hand_over", "had to be fragmented, but could not be handed to the daemon";
+    ConnTableFull = "conn_table_full", "no room for a new connection";
+    Internal = "internal", "the program met a state that should not exist";
+}
+
+reasons! {
+    /// Events that are no verdict.
+    Event, 64, "event":
+    ChecksumPartial = "checksum_partial", "packet came with a partial checksum (the sender leaves it to its card)";
+    ChecksumCompleted = "checksum_completed", "partial checksum was completed";
+    HandedFragment = "handed_fragment", "frame given to the daemon to be fragmented";
+    HandedNeighbour = "handed_neighbour", "frame given to the daemon until its neighbour is resolved";
+    Promoted = "promoted", "half-open connection became established";
+    HalfOpenEvicted = "half_open_evicted", "half-open connection made room for a newer one";
+    PromotionFailed = "promotion_failed", "connection table full: connection stays among the half-open";
+    TemplateTableFull = "template_table_full", "no room for a persistence template: scheduled without";
+    Expired = "expired", "connection ended by its timer";
+    TemplateExpired = "template_expired", "template ended by its timer";
+    Reused = "reused", "SYN on a closing connection scheduled anew";
+    FibLookup = "fib_lookup", "the kernel's routing table was asked";
+    IcmpSent = "icmp_sent", "ICMP error sent";
+}
+
+/// Slots of the counter map.
+pub const SLOTS: u32 = 96;
+
+const _: () =
+    assert!(PassReason::ALL.len() <= 32 && DropReason::ALL.len() <= 32 && Event::ALL.len() <= 32);

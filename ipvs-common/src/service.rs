@@ -1,0 +1,164 @@
+//! Virtual services and real servers as the maps hold them.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::{conn::Hop, net::Addr};
+
+/// Key of a virtual service: either address, port and protocol, or a firewall mark and nothing else.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Pod, Zeroable)]
+pub struct ServiceKey {
+    pub addr: Addr,
+    /// Network order; 0 takes every port.
+    pub port: [u8; 2],
+    /// IP protocol number; 0 with a mark.
+    pub proto: u8,
+    pub pad: u8,
+    /// Host order; 0 without.
+    pub mark: u32,
+}
+
+impl ServiceKey {
+    #[must_use]
+    #[inline(always)]
+    pub const fn v4(proto: u8, addr: [u8; 4], port: [u8; 2]) -> Self {
+        Self {
+            addr: Addr::v4(addr),
+            port,
+            proto,
+            pad: 0,
+            mark: 0,
+        }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn fwmark(mark: u32) -> Self {
+        Self {
+            addr: Addr::UNSPECIFIED,
+            port: [0; 2],
+            proto: 0,
+            pad: 0,
+            mark,
+        }
+    }
+}
+
+/// Bits of [`Service::flags`], with the kernel's numbers (`IP_VS_SVC_F_*`).
+pub struct ServiceFlags;
+
+impl ServiceFlags {
+    pub const PERSISTENT: u8 = 1;
+}
+
+/// A virtual service.
+///
+/// Its real servers are `DEST_LISTS[list_base ..][.. list_len]`, newest first. An edit writes a new list in another place and
+/// then replaces this value in one step, so a packet sees either the old list or the new one.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct Service {
+    /// Index into the scheduler states.
+    pub id: u32,
+    pub list_base: u32,
+    /// At most [`Service::MAX_DESTS`].
+    pub list_len: u32,
+    /// Persistence timeout in seconds.
+    pub persist_timeout: u32,
+    /// A [`crate::Scheduler`].
+    pub scheduler: u8,
+    /// [`ServiceFlags`].
+    pub flags: u8,
+    /// Client network of the persistence, 1..=32 for IPv4.
+    pub persist_prefix: u8,
+    pub pad: u8,
+    /// Host order; 0 without.
+    pub mark: u32,
+    /// As in the key, network order.
+    pub port: [u8; 2],
+    pub pad2: [u8; 6],
+}
+
+impl Service {
+    /// Real servers of one service.
+    pub const MAX_DESTS: u32 = 1024;
+}
+
+/// Bits of [`Dest::flags`].
+pub struct DestFlags;
+
+impl DestFlags {
+    /// In a service's list. Without it the real server was deleted and only old connections refer to it.
+    pub const AVAILABLE: u8 = 1;
+}
+
+/// A real server of one service, as configured. The daemon alone writes it.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct Dest {
+    pub addr: Addr,
+    /// Source address of the outer header (tunnel).
+    pub tunnel_src: Addr,
+    /// 0 quiesces.
+    pub weight: u32,
+    /// Upper threshold of connections; 0: none.
+    pub upper: u32,
+    /// Lower threshold.
+    pub lower: u32,
+    pub service: u32,
+    /// Index in the service's list.
+    pub position: u32,
+    /// Network order; 0 keeps the packet's port.
+    pub port: [u8; 2],
+    /// A [`crate::ForwardingMethod`].
+    pub method: u8,
+    /// [`DestFlags`].
+    pub flags: u8,
+    pub pad: [u8; 8],
+}
+
+/// What the datapath keeps of a real server. The daemon clears it when an index is given to another real server, and
+/// otherwise only reads.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct DestState {
+    /// Connections in an active state.
+    pub active: u32,
+    /// The other connections.
+    pub inactive: u32,
+    /// Templates.
+    pub persistent: u32,
+    /// 1: the upper threshold was reached; no new connections.
+    pub overloaded: u32,
+    /// Way to the real server.
+    pub hop: Hop,
+    pub pad: [u8; 20],
+}
+
+/// What a scheduler remembers of a service.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct SchedState {
+    /// rr: 0 for the head of the list, else 1 + index of the real server chosen last.
+    pub last: u64,
+}
+
+/// Key of lblc's cache.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Pod, Zeroable)]
+pub struct LblcKey {
+    /// Destination address of the packet.
+    pub addr: Addr,
+    /// Index of the service.
+    pub service: u32,
+}
+
+/// lblc: the real server that serves an address.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct LblcEntry {
+    /// Time of the last use, in ticks.
+    pub last_use: u64,
+    pub dest: u32,
+    pub pad: u32,
+}

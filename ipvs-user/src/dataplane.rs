@@ -1,0 +1,61 @@
+//! What the rest of the daemon may ask of a datapath, whichever it is: the kernel's maps, or the same tables on the host.
+//!
+//! Knows the shared map types; knows nothing of aya, of the model, or of how a table is stored.
+
+use ipvs_common::{
+    Conn, Dest, DestState, FlowKey, SchedState, Service, ServiceKey, Settings, Stats, Template,
+    TemplateKey, maps::Capacities,
+};
+
+/// A table refused an operation.
+#[derive(Debug, thiserror::Error)]
+#[error("map {map}: {operation} {key}: {source}")]
+pub struct TableError {
+    /// Name of the map ([`ipvs_common::maps`]).
+    pub map: &'static str,
+    /// "update", "delete", "lookup", …
+    pub operation: &'static str,
+    /// The key, for a person.
+    pub key: String,
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+pub type Result<T> = std::result::Result<T, TableError>;
+
+/// The tables of a running datapath.
+pub trait Dataplane: Send {
+    fn capacities(&self) -> Capacities;
+
+    /// Ticks in a second of the clock that deadlines are in.
+    fn hz(&self) -> u32;
+    /// The clock, in ticks.
+    fn now(&self) -> Result<u64>;
+
+    fn put_settings(&mut self, settings: &Settings) -> Result<()>;
+
+    fn put_service(&mut self, key: &ServiceKey, service: &Service) -> Result<()>;
+    /// Removing what is not there is no error.
+    fn remove_service(&mut self, key: &ServiceKey) -> Result<()>;
+    /// Writes the dest indices of a list that no service refers to (yet).
+    fn write_list(&mut self, base: u32, dests: &[u32]) -> Result<()>;
+    fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<()>;
+    /// Prepares an index for another real server: state and statistics to zero.
+    fn clear_dest(&mut self, id: u32) -> Result<()>;
+    fn dest_state(&self, id: u32) -> Result<DestState>;
+    /// Sum over all CPUs.
+    fn dest_stats(&self, id: u32) -> Result<Stats>;
+    fn sched_state(&self, service: u32) -> Result<SchedState>;
+    fn put_sched_state(&mut self, service: u32, state: &SchedState) -> Result<()>;
+    /// Drops a service's entries from lblc's cache.
+    fn clear_lblc(&mut self, service: u32) -> Result<()>;
+
+    /// Every connection entry, half-open ones included, both directions of a masqueraded one.
+    fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
+    fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
+    /// Counter map, summed over all CPUs, by slot ([`ipvs_common::reason`]).
+    fn reasons(&self) -> Result<Vec<u64>>;
+
+    /// Ends what is past its deadline in the connection, half-open and template tables.
+    fn expire(&mut self) -> Result<()>;
+}
