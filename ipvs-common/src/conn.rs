@@ -56,6 +56,8 @@ impl ConnFlags {
     pub const TEMPLATE_PORT0: u8 = 16;
     /// The template's key has the firewall mark in the place of address, port and protocol.
     pub const TEMPLATE_FWMARK: u8 = 32;
+    /// The entry is on its way out (expired) or to the other table (promoted): forward by it, but change nothing.
+    pub const LEAVING: u8 = 64;
 }
 
 /// What [`Hop::kind`] says of the way to the next hop.
@@ -66,9 +68,8 @@ pub enum HopKind {
     Unknown = 0,
     /// Send the frame out of `ifindex` with these addresses.
     Send = 1,
-    /// The interface takes no frames from XDP: the kernel has to route the packet.
-    Kernel = 2,
-    /// The neighbour's address is not known (yet); `ifindex` and `next_hop` are.
+    /// The neighbour's address is not known (yet). `ifindex` is, and the first four bytes of `dst_mac` are the next hop's
+    /// IPv4 address.
     Unresolved = 3,
     /// The address is the director's own, or there is no route to it.
     Local = 4,
@@ -88,7 +89,8 @@ pub struct Hop {
     pub mtu: u16,
     /// A [`HopKind`].
     pub kind: u8,
-    pub pad: u8,
+    /// 1: the interface takes frames from a native XDP program.
+    pub xmit: u8,
     /// Low 32 bits of the clock when the route was asked, in ticks.
     pub learned: u32,
     /// [`crate::Settings::epoch`] at that time.
@@ -111,21 +113,29 @@ pub struct Conn {
     /// Client's direction: the real server. Reply direction: the virtual address. Network order.
     pub to_addr: [u8; 4],
     pub to_port: [u8; 2],
-    /// A [`crate::State`].
-    pub state: u8,
-    /// [`ConnFlags`].
-    pub flags: u8,
+    pub pad: [u8; 2],
+    /// Changed as a whole, by compare and swap on the client's entry, so that no count is lost between CPUs.
+    pub status: Status,
     /// Place in the ring of half-open connections; see [`RingSlot`].
     pub seq: u32,
-    /// A [`crate::ForwardingMethod`], fixed when the connection was made.
-    pub method: u8,
-    /// Prefix length of the template's client network.
-    pub template_prefix: u8,
-    pub pad: [u8; 2],
     /// Firewall mark of the service, host order; 0 without.
     pub mark: u32,
     /// Way back to the client (reply direction only; the way to a real server is kept with the real server).
     pub hop: Hop,
+}
+
+/// The part of a connection that moves: four bytes, aligned, so that the CPU can swap them in one step.
+#[repr(C, align(4))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct Status {
+    /// A [`crate::State`].
+    pub state: u8,
+    /// [`ConnFlags`].
+    pub flags: u8,
+    /// A [`crate::ForwardingMethod`], fixed when the connection was made.
+    pub method: u8,
+    /// Prefix length of the template's client network.
+    pub template_prefix: u8,
 }
 
 /// A place in the ring that holds half-open connections in the order of their arrival.

@@ -24,6 +24,7 @@ pub struct Iface {
     pub mode: u8,
     /// 1: the driver sends a frame back out of the interface (`XDP_TX`); 0: redirect there (veth).
     pub tx: u8,
+    pub ifindex: u32,
     /// Every packet that enters here carries this firewall mark; 0: none.
     pub mark: u32,
     /// Longest IP packet that can be one packet of the wire; longer ones are aggregates.

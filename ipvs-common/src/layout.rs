@@ -16,7 +16,7 @@ macro_rules! sizes {
 sizes! {
     FlowKey = 16, Conn = 64, Hop = 28, RingSlot = 24, TemplateKey = 12, Template = 32,
     ServiceKey = 24, Service = 32, Dest = 64, DestState = 64, SchedState = 8, LblcKey = 20, LblcEntry = 16,
-    Stats = 40, Iface = 24, Egress = 4, Settings = 80, PuntHeader = 32,
+    Stats = 40, Iface = 28, Egress = 4, Settings = 80, PuntHeader = 32,
     Eth = 14, Ipv4 = 20, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
 }
 

@@ -19,7 +19,7 @@ pub mod service;
 pub mod settings;
 pub mod tcp;
 
-pub use conn::{Conn, ConnFlags, FlowKey, Hop, HopKind, Template, TemplateKey};
+pub use conn::{Conn, ConnFlags, FlowKey, Hop, HopKind, RingSlot, Status, Template, TemplateKey};
 pub use counters::Stats;
 pub use forwarding::ForwardingMethod;
 pub use iface::{AttachMode, Egress, Iface};
