@@ -1,1 +1,28 @@
-#![no_std]
+//! The datapath as a pure library: bytes and tables in, bytes, tables and a verdict out.
+//!
+//! The same code runs in the kernel behind `main.rs` and on the host in tests. It knows the shared types and nothing of
+//! aya, of the heap or of where a table is stored; time comes from [`Tables::now`] alone.
+#![cfg_attr(not(feature = "host"), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod conn;
+pub mod egress;
+pub mod exit;
+pub mod expire;
+pub mod frame;
+pub mod fwd;
+#[cfg(feature = "host")]
+pub mod host;
+pub mod icmp;
+pub mod parse;
+pub mod pipeline;
+pub mod rewrite;
+pub mod sched;
+pub mod service;
+pub mod stats;
+pub mod tables;
+
+pub use exit::{Exit, Verdict};
+pub use frame::Frame;
+pub use pipeline::run;
+pub use tables::{DestCounter, FibQuery, Tables};

@@ -1,0 +1,109 @@
+//! Connections: state machine and timers, birth, promotion, end, and the templates of persistent services.
+
+pub mod advance;
+pub mod birth;
+pub mod leave;
+pub mod promote;
+pub mod tcp_state;
+pub mod template;
+pub mod threshold;
+
+use ipvs_common::{Conn, ConnFlags, FlowKey, ForwardingMethod};
+
+use crate::tables::Tables;
+
+/// Which table an entry stands in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Table {
+    Established,
+    HalfOpen,
+}
+
+/// An entry that matched a packet.
+#[derive(Clone, Copy)]
+pub struct Hit<R> {
+    pub entry: R,
+    pub table: Table,
+    pub conn: Conn,
+}
+
+impl<R> Hit<R> {
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_reply(&self) -> bool {
+        self.conn.status.flags & ConnFlags::REPLY != 0
+    }
+}
+
+/// Looks an entry up in both tables.
+///
+/// A connection that another CPU promotes between the two looks is in neither for us, so the first table gets a second
+/// look before a packet counts as a stranger.
+#[inline(always)]
+pub fn find<T: Tables>(t: &mut T, key: &FlowKey) -> Option<Hit<T::ConnRef>> {
+    if let Some(entry) = t.conn(key) {
+        return Some(Hit {
+            entry,
+            table: Table::Established,
+            conn: t.load(entry),
+        });
+    }
+    find_half_open(t, key)
+}
+
+/// The rest of [`find`] once the established table had nothing.
+#[inline(always)]
+pub fn find_half_open<T: Tables>(t: &mut T, key: &FlowKey) -> Option<Hit<T::ConnRef>> {
+    let entry = t.half_open(key)?;
+    Some(Hit {
+        entry,
+        table: Table::HalfOpen,
+        conn: t.load(entry),
+    })
+}
+
+/// Looks in one table only.
+#[inline(always)]
+pub fn find_in<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> Option<T::ConnRef> {
+    match table {
+        Table::Established => t.conn(key),
+        Table::HalfOpen => t.half_open(key),
+    }
+}
+
+#[inline(always)]
+pub fn remove<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+    match table {
+        Table::Established => t.remove_conn(key),
+        Table::HalfOpen => t.remove_half_open(key),
+    }
+}
+
+/// Key of the opposite direction of a masqueraded connection, from either entry.
+///
+/// The client's entry is keyed client to VIP and leads to the real server, the other is keyed real server to client and
+/// leads to the VIP: each one's opposite is "where it leads" to "where its packets come from".
+#[must_use]
+#[inline(always)]
+pub const fn opposite(key: &FlowKey, conn: &Conn) -> FlowKey {
+    if conn.status.flags & ConnFlags::REPLY == 0 {
+        FlowKey::new(key.proto, conn.to_addr, conn.to_port, key.src, key.sport)
+    } else {
+        FlowKey::new(key.proto, key.dst, key.dport, conn.to_addr, conn.to_port)
+    }
+}
+
+/// Whether an entry is the other direction of `conn`, and not of a connection that came to the same key later.
+#[must_use]
+#[inline(always)]
+pub fn belongs(key: &FlowKey, peer: &Conn) -> bool {
+    peer.status.flags & ConnFlags::REPLY != 0
+        && peer.to_addr == key.dst
+        && peer.to_port == key.dport
+}
+
+#[must_use]
+#[inline(always)]
+pub const fn is_masq(conn: &Conn) -> bool {
+    conn.status.method == ForwardingMethod::Masq as u8
+}

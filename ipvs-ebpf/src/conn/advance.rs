@@ -1,0 +1,174 @@
+//! What a packet does to its connection: state, counts, timer.
+//!
+//! The client's entry holds the truth; the reply entry holds a copy of the status, so that a packet that changes nothing
+//! looks one entry up and writes at most its deadline.
+
+use ipvs_common::{ConnFlags, FlowKey, State, Status};
+
+use super::{Hit, belongs, find_in, is_masq, opposite, tcp_state, tcp_state::Direction, template};
+use crate::{
+    parse::Packet,
+    tables::{DestCounter, Tables},
+};
+
+/// Tries of a compare and swap; another CPU would have to win as often.
+const TRIES: u32 = 8;
+
+/// Deadlines are written when they move by this part of a second or more.
+const SLACK_PER_SECOND: u64 = 4;
+
+/// Runs state machine and timer for a packet, whichever direction its entry is.
+#[inline(always)]
+pub fn packet<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
+    let status = hit.conn.status;
+    if status.flags & ConnFlags::LEAVING != 0 {
+        return;
+    }
+    let next = next_state(p, status);
+    if next != status.state {
+        change(t, p, hit);
+    }
+    touch(t, hit, next);
+}
+
+#[inline(always)]
+fn direction(status: Status) -> Direction {
+    if status.flags & ConnFlags::REPLY != 0 {
+        Direction::Out
+    } else if status.flags & ConnFlags::NO_OUTPUT != 0 {
+        Direction::InOnly
+    } else {
+        Direction::In
+    }
+}
+
+#[inline(always)]
+fn next_state(p: &Packet, status: Status) -> u8 {
+    if p.is_tcp() {
+        tcp_state::next(direction(status), p.flags, status.state)
+    } else {
+        State::Udp as u8
+    }
+}
+
+/// Deadline of an entry in `state`, from now.
+#[inline(always)]
+pub fn deadline<T: Tables>(t: &T, state: u8) -> u64 {
+    let timeout = t.settings().and_then(|s| {
+        s.timeouts
+            .get(usize::from(state) & (State::SLOTS - 1))
+            .copied()
+    });
+    t.now() + u64::from(timeout.unwrap_or(0))
+}
+
+#[inline(always)]
+fn touch<T: Tables>(t: &mut T, hit: &Hit<T::ConnRef>, state: u8) {
+    let new = deadline(t, state);
+    let slack = t.settings().map_or(0, |s| u64::from(s.hz)) / SLACK_PER_SECOND;
+    // Both ways: a shorter timeout (a closing connection) must take effect as well.
+    if new.wrapping_sub(hit.conn.expires).wrapping_add(slack) > slack * 2 {
+        t.set_expires(hit.entry, new);
+    }
+}
+
+/// Moves the client's entry by compare and swap, counts if that was us, and copies the result to the other direction.
+#[inline(always)]
+fn change<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
+    let other = opposite(&p.key, &hit.conn);
+    if hit.is_reply() {
+        let Some(truth) = find_in(t, hit.table, &other) else {
+            return;
+        };
+        if let Some(now) = swap(t, p, truth, &other, Direction::Out) {
+            t.set_status(hit.entry, copy_of(now, hit.conn.status));
+            let expires = deadline(t, now.state);
+            t.set_expires(truth, expires);
+        }
+        return;
+    }
+    let Some(now) = swap(t, p, hit.entry, &p.key, direction(hit.conn.status)) else {
+        return;
+    };
+    if !is_masq(&hit.conn) {
+        return;
+    }
+    if let Some(peer) = find_in(t, hit.table, &other) {
+        let conn = t.load(peer);
+        if belongs(&p.key, &conn) {
+            t.set_status(peer, copy_of(now, conn.status));
+            let expires = deadline(t, now.state);
+            t.set_expires(peer, expires);
+        }
+    }
+}
+
+/// The reply entry's copy of a status: its own direction flag stays.
+#[inline(always)]
+const fn copy_of(truth: Status, copy: Status) -> Status {
+    Status {
+        state: truth.state,
+        flags: (truth.flags & !ConnFlags::REPLY) | (copy.flags & ConnFlags::REPLY),
+        ..truth
+    }
+}
+
+/// Next status of the client's entry under a segment, and the counts that follow from it. `None`: it is leaving, or stays.
+#[inline(always)]
+fn swap<T: Tables>(
+    t: &mut T,
+    p: &Packet,
+    truth: T::ConnRef,
+    key: &FlowKey,
+    direction: Direction,
+) -> Option<Status> {
+    for _ in 0..TRIES {
+        let conn = t.load(truth);
+        let old = conn.status;
+        if old.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
+            return None;
+        }
+        let new = moved(
+            old,
+            if p.is_tcp() {
+                tcp_state::next(direction, p.flags, old.state)
+            } else {
+                State::Udp as u8
+            },
+        );
+        if t.swap_status(truth, old, new) {
+            recount(t, conn.dest, old, new);
+            if new.state == State::Established as u8 && old.flags & ConnFlags::CHILD != 0 {
+                template::assure(t, key, &conn);
+            }
+            return Some(new);
+        }
+    }
+    None
+}
+
+/// A status in another state, with the class it counts in.
+#[must_use]
+#[inline(always)]
+pub const fn moved(old: Status, state: u8) -> Status {
+    let class = if State::is_active(state) {
+        ConnFlags::ACTIVE
+    } else {
+        0
+    };
+    Status {
+        state,
+        flags: (old.flags & !ConnFlags::ACTIVE) | class,
+        ..old
+    }
+}
+
+#[inline(always)]
+fn recount<T: Tables>(t: &mut T, dest: u32, old: Status, new: Status) {
+    let active = |s: Status| i32::from(s.flags & ConnFlags::ACTIVE != 0);
+    let delta = active(new) - active(old);
+    if delta != 0 {
+        t.add(dest, DestCounter::Active, delta);
+        t.add(dest, DestCounter::Inactive, -delta);
+    }
+}

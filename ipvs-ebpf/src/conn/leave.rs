@@ -1,0 +1,71 @@
+//! The end of a connection: its entries go, its counts go with them, each exactly once.
+
+use ipvs_common::{Conn, ConnFlags, FlowKey, Status};
+
+use super::{Table, belongs, find_in, is_masq, opposite, remove, template, threshold};
+use crate::tables::{DestCounter, Tables};
+
+/// Tries of a compare and swap; another CPU would have to win as often.
+const TRIES: u32 = 8;
+
+/// Ends the connection whose client entry is `key`. Tells whether it was this call that did.
+#[inline(always)]
+pub fn end<T: Tables>(t: &mut T, table: Table, key: &FlowKey, entry: T::ConnRef) -> bool {
+    let Some(conn) = mark_leaving(t, entry) else {
+        return false;
+    };
+    remove(t, table, key);
+    if is_masq(&conn) {
+        remove_reply(t, table, key, &conn);
+    }
+    release(t, key, &conn);
+    true
+}
+
+/// Claims the entry: from here on nobody else moves it. Returns it as it was.
+#[inline(always)]
+pub fn mark_leaving<T: Tables>(t: &mut T, entry: T::ConnRef) -> Option<Conn> {
+    for _ in 0..TRIES {
+        let conn = t.load(entry);
+        let old = conn.status;
+        if old.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
+            return None;
+        }
+        if t.swap_status(
+            entry,
+            old,
+            Status {
+                flags: old.flags | ConnFlags::LEAVING,
+                ..old
+            },
+        ) {
+            return Some(conn);
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn remove_reply<T: Tables>(t: &mut T, table: Table, key: &FlowKey, conn: &Conn) {
+    let other = opposite(key, conn);
+    if let Some(peer) = find_in(t, table, &other)
+        && belongs(key, &t.load(peer))
+    {
+        remove(t, table, &other);
+    }
+}
+
+/// Gives back what the connection was counted for.
+#[inline(always)]
+fn release<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+    let class = if conn.status.flags & ConnFlags::ACTIVE != 0 {
+        DestCounter::Active
+    } else {
+        DestCounter::Inactive
+    };
+    t.add(conn.dest, class, -1);
+    threshold::after_unbind(t, conn.dest);
+    if conn.status.flags & ConnFlags::CHILD != 0 {
+        template::orphan(t, key, conn);
+    }
+}

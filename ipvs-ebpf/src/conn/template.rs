@@ -1,0 +1,157 @@
+//! Persistence templates: a client (network) tied to a real server.
+
+use ipvs_common::{
+    Conn, ConnFlags, DestFlags, Event, FlowKey, Service, ServiceFlags, Template, TemplateKey,
+};
+
+use crate::{
+    parse::Packet,
+    tables::{DestCounter, Tables},
+};
+
+/// What a new connection has to remember of its template: flags and prefix length for its status. Zero without one.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Parent {
+    pub flags: u8,
+    pub prefix: u8,
+}
+
+/// The real server of a new connection, with the template that tied it, if the service is persistent.
+#[inline(always)]
+pub fn choose<T: Tables>(t: &mut T, service: &Service, p: &Packet) -> Option<(u32, Parent)> {
+    if service.flags & ServiceFlags::PERSISTENT == 0 {
+        return Some((t.choose(service, p.key.dst)?, Parent::default()));
+    }
+    let parent = parent_of(service);
+    let key = key_of(&p.key, service.mark, parent);
+    if let Some(dest) = join(t, &key) {
+        return Some((dest, parent));
+    }
+    let dest = t.choose(service, p.key.dst)?;
+    let parent = if create(t, &key, service, dest) {
+        parent
+    } else {
+        Parent::default()
+    };
+    Some((dest, parent))
+}
+
+#[inline(always)]
+fn parent_of(service: &Service) -> Parent {
+    let kind = if service.mark != 0 {
+        ConnFlags::TEMPLATE_FWMARK
+    } else if service.port == [0, 0] {
+        ConnFlags::TEMPLATE_PORT0
+    } else {
+        0
+    };
+    Parent {
+        flags: ConnFlags::CHILD | kind,
+        prefix: service.persist_prefix,
+    }
+}
+
+/// Key of the template of a client's packet.
+#[inline(always)]
+fn key_of(k: &FlowKey, mark: u32, parent: Parent) -> TemplateKey {
+    let client = network(k.src, parent.prefix);
+    if parent.flags & ConnFlags::TEMPLATE_FWMARK != 0 {
+        return TemplateKey {
+            client,
+            vip: mark.to_be_bytes(),
+            vport: [0, 0],
+            proto: 0,
+            pad: 0,
+        };
+    }
+    let vport = if parent.flags & ConnFlags::TEMPLATE_PORT0 != 0 {
+        [0, 0]
+    } else {
+        k.dport
+    };
+    TemplateKey {
+        client,
+        vip: k.dst,
+        vport,
+        proto: k.proto,
+        pad: 0,
+    }
+}
+
+#[inline(always)]
+fn network(addr: [u8; 4], prefix: u8) -> [u8; 4] {
+    let host = 32 - u32::from(prefix.min(32));
+    let mask = (u64::from(u32::MAX) << host) as u32;
+    (u32::from_be_bytes(addr) & mask).to_be_bytes()
+}
+
+/// Takes an existing template if its real server is still there, whatever its weight or load, and restarts its timer.
+#[inline(always)]
+fn join<T: Tables>(t: &mut T, key: &TemplateKey) -> Option<u32> {
+    let entry = t.template(key)?;
+    let template = t.load_template(entry);
+    if t.dest(template.dest)?.flags & DestFlags::AVAILABLE == 0 {
+        return None;
+    }
+    let expires = t.now() + template.timeout;
+    t.set_template_timer(entry, template.timeout, expires);
+    t.add_template_children(entry, 1);
+    Some(template.dest)
+}
+
+/// Makes a template with its first child, in the place of one whose real server is gone. False: no room, which must not
+/// cost the client its connection.
+#[inline(always)]
+fn create<T: Tables>(t: &mut T, key: &TemplateKey, service: &Service, dest: u32) -> bool {
+    if let Some(old) = t.template(key) {
+        let old = t.load_template(old);
+        if t.remove_template(key) {
+            t.add(old.dest, DestCounter::Persistent, -1);
+        }
+    }
+    let hz = t.settings().map_or(1, |s| s.hz);
+    let timeout = u64::from(service.persist_timeout) * u64::from(hz);
+    let template = Template {
+        expires: t.now() + timeout,
+        dest,
+        service: service.id,
+        timeout,
+        children: 1,
+        assured: 0,
+    };
+    if !t.insert_template(key, &template) {
+        t.event(Event::TemplateTableFull);
+        return false;
+    }
+    t.add(dest, DestCounter::Persistent, 1);
+    true
+}
+
+#[inline(always)]
+fn of_child<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) -> Option<T::TemplateRef> {
+    let parent = Parent {
+        flags: conn.status.flags,
+        prefix: conn.status.template_prefix,
+    };
+    let entry = t.template(&key_of(key, conn.mark, parent))?;
+    // A template that replaced the connection's own leads elsewhere.
+    (t.load_template(entry).dest == conn.dest).then_some(entry)
+}
+
+/// A child got established: the template proved itself.
+#[inline(always)]
+pub fn assure<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+    if let Some(entry) = of_child(t, key, conn) {
+        t.set_template_assured(entry);
+    }
+}
+
+/// A child ended, or was never born.
+#[inline(always)]
+pub fn orphan<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+    if let Some(entry) = of_child(t, key, conn)
+        && t.load_template(entry).children > 0
+    {
+        t.add_template_children(entry, -1);
+    }
+}

@@ -1,0 +1,133 @@
+//! Where a rewritten packet goes: next hops and their cache, and the verdict that sends it.
+
+use ipvs_common::{AttachMode, Event, Hop, HopKind, Iface};
+
+use crate::{
+    exit::Verdict,
+    parse::Packet,
+    tables::{FibQuery, Tables},
+};
+
+/// Whether a cached answer may still be used: same epoch, and not older than a second.
+#[inline(always)]
+fn fresh<T: Tables>(t: &T, hop: &Hop) -> bool {
+    let Some(s) = t.settings() else { return false };
+    hop.kind == HopKind::Send as u8
+        && hop.epoch == s.epoch
+        && (t.now() as u32).wrapping_sub(hop.learned) <= s.hz
+}
+
+#[inline(always)]
+fn ask<T: Tables>(t: &mut T, query: &FibQuery) -> Hop {
+    t.event(Event::FibLookup);
+    let mut hop = t.route(query);
+    hop.learned = t.now() as u32;
+    hop.epoch = t.settings().map_or(0, |s| s.epoch);
+    hop
+}
+
+/// The way to a real server; kept with it. As in ip_vs the client's address does not choose the route.
+#[inline(always)]
+pub fn to_dest<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, id: u32, addr: [u8; 4]) -> Hop {
+    if let Some(hop) = t.dest_state(id).map(|s| s.hop)
+        && fresh(t, &hop)
+    {
+        return hop;
+    }
+    let query = FibQuery {
+        src: [0; 4],
+        dst: addr,
+        tos: p.tos,
+        proto: p.key.proto,
+        ifindex: iface.ifindex,
+    };
+    let hop = ask(t, &query);
+    t.set_dest_hop(id, &hop);
+    hop
+}
+
+/// The way back to a client with the virtual address as source (so that source routing rules apply); kept with the reply
+/// entry of the connection.
+#[inline(always)]
+pub fn to_client<T: Tables>(
+    t: &mut T,
+    p: &Packet,
+    iface: &Iface,
+    conn: T::ConnRef,
+    cached: &Hop,
+    vip: [u8; 4],
+) -> Hop {
+    if fresh(t, cached) {
+        return *cached;
+    }
+    let query = FibQuery {
+        src: vip,
+        dst: p.key.dst,
+        tos: p.tos,
+        proto: p.key.proto,
+        ifindex: iface.ifindex,
+    };
+    let hop = ask(t, &query);
+    t.set_hop(conn, &hop);
+    hop
+}
+
+/// The way of an ICMP error from the virtual address to the client that sent `p`.
+#[inline(always)]
+pub fn to_sender<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Hop {
+    const ICMP: u8 = 1;
+    ask(
+        t,
+        &FibQuery {
+            src: p.key.dst,
+            dst: p.key.src,
+            tos: 0,
+            proto: ICMP,
+            ifindex: iface.ifindex,
+        },
+    )
+}
+
+/// Whether the packet's destination is an address of the director.
+#[inline(always)]
+pub fn is_local<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> bool {
+    let query = FibQuery {
+        src: p.key.src,
+        dst: p.key.dst,
+        tos: p.tos,
+        proto: p.key.proto,
+        ifindex: iface.ifindex,
+    };
+    ask(t, &query).kind == HopKind::Local as u8
+}
+
+/// Whether the interface takes the frame from a program attached this way.
+#[inline(always)]
+#[must_use]
+pub const fn takes(iface: &Iface, hop: &Hop) -> bool {
+    iface.mode != AttachMode::Native as u8 || hop.xmit != 0
+}
+
+/// An aggregate of segments (GSO, GRO), as only generic mode sees it: longer than the wire allows, yet not too big.
+#[inline(always)]
+#[must_use]
+pub const fn is_aggregate(iface: &Iface, p: &Packet) -> bool {
+    iface.mode == AttachMode::Generic as u8 && p.len as u32 > iface.mtu
+}
+
+/// Whether the frame keeps its checksum metadata on the way out.
+#[inline(always)]
+#[must_use]
+pub const fn keeps_partial(iface: &Iface) -> bool {
+    iface.mode == AttachMode::Generic as u8
+}
+
+/// Sends the frame, whose addresses are set.
+#[inline(always)]
+pub const fn send(iface: &Iface, hop: &Hop) -> Verdict {
+    if iface.tx != 0 && hop.ifindex == iface.ifindex {
+        Verdict::Tx
+    } else {
+        Verdict::Redirect(hop.ifindex)
+    }
+}

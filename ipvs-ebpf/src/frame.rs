@@ -1,0 +1,30 @@
+//! A frame as the datapath sees it: bytes behind bounds checks.
+//!
+//! `at` borrows the whole frame, so two live header views, or a view kept while the frame moves, do not compile: the
+//! borrow checker enforces what the verifier demands of packet pointers.
+
+use bytemuck::Pod;
+use ipvs_common::DropReason;
+
+pub trait Frame {
+    /// Bytes from the Ethernet header to the end.
+    fn len(&self) -> usize;
+
+    /// The `T` at a byte offset; `T` must have alignment 1.
+    fn at<T: Pod>(&mut self, off: usize) -> Result<&mut T, DropReason>;
+
+    /// Makes `by` bytes of room in front. Every offset moves up by as much.
+    fn grow_head(&mut self, by: usize) -> Result<(), DropReason>;
+
+    /// Cuts the frame to `len` bytes.
+    fn truncate(&mut self, len: usize) -> Result<(), DropReason>;
+
+    /// Sum of `len` bytes from `off` as big-endian 16-bit words, folded once to 16 bits and a carry; an odd last byte
+    /// counts as a word's upper half (RFC 1071).
+    fn sum(&mut self, off: usize, len: usize) -> Result<u32, DropReason>;
+
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,125 @@
+//! Forwarding methods: one dispatch, one file each, and the step that all share.
+
+pub mod droute;
+pub mod masq;
+pub mod reply;
+pub mod tunnel;
+
+use ipvs_common::{
+    Conn, Dest, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface, PassReason, PuntHeader,
+    PuntReason,
+};
+
+use crate::{
+    egress,
+    exit::{Exit, Verdict},
+    frame::Frame,
+    icmp,
+    parse::Packet,
+    rewrite::l3,
+    tables::Tables,
+};
+
+/// Sends a client's packet to the real server of its connection.
+#[inline(always)]
+pub fn to_dest<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet,
+    conn: &Conn,
+    dest: &Dest,
+) -> Result<Verdict, Exit> {
+    let hop = egress::to_dest(t, p, iface, conn.dest, conn.to_addr);
+    if hop.kind == HopKind::Refused as u8 || hop.kind == HopKind::Unknown as u8 {
+        return Err(DropReason::NoRoute.into());
+    }
+    let local = hop.kind == HopKind::Local as u8;
+    if p.ttl <= 1 && !local {
+        return Err(answer(conn, icmp::Error::TimeExceeded));
+    }
+    match ForwardingMethod::from_number(conn.status.method) {
+        Some(ForwardingMethod::Masq) => masq::forward(f, t, iface, p, conn, &hop),
+        Some(_) if local => Err(PassReason::Localnode.into()),
+        Some(ForwardingMethod::Droute) => droute::forward(f, t, iface, p, conn, &hop),
+        Some(ForwardingMethod::Tunnel) => tunnel::forward(f, t, iface, p, conn, dest, &hop),
+        None => Err(DropReason::Internal.into()),
+    }
+}
+
+/// Whether the packet is longer than `mtu` (0: not known); an aggregate is not a packet of the wire.
+#[inline(always)]
+fn too_long(iface: &Iface, p: &Packet, mtu: u16) -> bool {
+    mtu != 0 && p.len > mtu && !egress::is_aggregate(iface, p)
+}
+
+/// For methods that must leave by XDP: the interface has to take the frame.
+#[inline(always)]
+fn must_leave(iface: &Iface, p: &Packet, hop: &Hop) -> Result<(), Exit> {
+    if egress::is_aggregate(iface, p) {
+        return Err(DropReason::Aggregate.into());
+    }
+    if hop.kind == HopKind::Send as u8 && !egress::takes(iface, hop) {
+        return Err(DropReason::EgressNoXdp.into());
+    }
+    Ok(())
+}
+
+/// Sends a finished frame whose IP packet has `len` bytes, or hands it to the daemon if it is too long or its neighbour is
+/// unknown.
+#[inline(always)]
+fn depart<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    hop: &Hop,
+    len: u16,
+) -> Result<Verdict, Exit> {
+    crate::rewrite::l2(f, hop)?;
+    if hop.kind == HopKind::Unresolved as u8 {
+        t.event(Event::HandedNeighbour);
+        return Ok(Verdict::Punt(punt(f, hop, PuntReason::Neighbour)));
+    }
+    if hop.mtu != 0 && len > hop.mtu {
+        t.event(Event::HandedFragment);
+        return Ok(Verdict::Punt(punt(f, hop, PuntReason::Fragment)));
+    }
+    Ok(egress::send(iface, hop))
+}
+
+#[inline(always)]
+fn punt<F: Frame>(f: &F, hop: &Hop, reason: PuntReason) -> PuntHeader {
+    let [next_hop @ .., _, _] = hop.dst_mac;
+    PuntHeader {
+        reason: reason as u32,
+        ifindex: hop.ifindex,
+        len: f.len() as u32,
+        mtu: u32::from(hop.mtu),
+        next_hop,
+        dst_mac: hop.dst_mac,
+        src_mac: hop.src_mac,
+    }
+}
+
+/// Takes one from the time to live, then refuses a packet that is longer than `limit` and must not be fragmented.
+#[inline(always)]
+fn age_and_measure<F: Frame>(
+    f: &mut F,
+    iface: &Iface,
+    p: &Packet,
+    conn: &Conn,
+    limit: u16,
+) -> Result<(), Exit> {
+    l3::decrement_ttl(f)?;
+    if p.df && too_long(iface, p, limit) {
+        return Err(answer(conn, icmp::Error::FragmentationNeeded(limit)));
+    }
+    Ok(())
+}
+
+/// The error about a packet of a connection. Where replies do not pass the director, ip_vs counts it as one of them.
+#[inline(always)]
+fn answer(conn: &Conn, error: icmp::Error) -> Exit {
+    let masq = conn.status.method == ForwardingMethod::Masq as u8;
+    Exit::Answer(error, if masq { None } else { Some(conn.dest) })
+}

@@ -1,0 +1,61 @@
+//! Masquerading, the real server's direction: its address becomes the virtual one.
+
+use ipvs_common::{HopKind, Iface, PassReason};
+
+use super::{
+    depart,
+    masq::{by_kernel, partial_rule},
+    too_long,
+};
+use crate::{
+    conn::Hit,
+    egress,
+    exit::{Exit, Verdict},
+    frame::Frame,
+    parse::Packet,
+    rewrite::{
+        l3,
+        l4::{self, End, Translation},
+    },
+    stats,
+    tables::Tables,
+};
+
+/// Translates a reply. It is sent even when the real server was deleted or quiesced meanwhile.
+#[inline(always)]
+pub fn forward<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet,
+    hit: &Hit<T::ConnRef>,
+) -> Result<Verdict, Exit> {
+    let conn = &hit.conn;
+    stats::outbound(t, conn.dest, p.len);
+    let hop = egress::to_client(t, p, iface, hit.entry, &conn.hop, conn.to_addr);
+    let kernel = by_kernel(iface, p, &hop);
+    // The kernel's own forwarding tells the real server about a packet that cannot go on, if it gets it untranslated.
+    if p.ttl <= 1 || (p.df && too_long(iface, p, hop.mtu) && hop.kind == HopKind::Send as u8) {
+        return Err(PassReason::ReplyForKernel.into());
+    }
+    if kernel.is_none() {
+        l3::decrement_ttl(f)?;
+    }
+    l3::set_src(f, conn.to_addr)?;
+    let partial = partial_rule(iface, p, kernel.is_some());
+    l4::translate(
+        f,
+        t,
+        p,
+        &Translation {
+            end: End::Source,
+            addr: conn.to_addr,
+            port: conn.to_port,
+            partial,
+        },
+    )?;
+    match kernel {
+        Some(reason) => Err(reason.into()),
+        None => depart(f, t, iface, &hop, p.len),
+    }
+}

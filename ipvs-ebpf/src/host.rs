@@ -1,0 +1,403 @@
+//! Frame and tables on the host: a byte vector with headroom, and trees. For tests, for replays, and for the daemon's own
+//! tests; the clock and the routing table are set by hand.
+
+use std::collections::BTreeMap;
+
+use bytemuck::Pod;
+use ipvs_common::{
+    Conn, Dest, DestState, DropReason, FlowKey, Hop, HopKind, LblcEntry, LblcKey, Mac, RingSlot,
+    SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
+    maps::Capacities, reason,
+};
+
+use crate::{
+    frame::Frame,
+    rewrite::csum,
+    tables::{DestCounter, FibQuery, Tables},
+};
+
+/// Bytes in front of the frame, as XDP has them.
+const HEADROOM: usize = 256;
+
+/// A frame in memory.
+#[derive(Clone, Debug)]
+pub struct HostFrame {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl HostFrame {
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut buffer = vec![0; HEADROOM];
+        buffer.extend_from_slice(bytes);
+        Self {
+            buffer,
+            start: HEADROOM,
+        }
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+}
+
+impl Frame for HostFrame {
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    fn at<T: Pod>(&mut self, off: usize) -> Result<&mut T, DropReason> {
+        const { assert!(align_of::<T>() == 1) };
+        let start = self.start + off;
+        let bytes = self
+            .buffer
+            .get_mut(start..start + size_of::<T>())
+            .ok_or(DropReason::Truncated)?;
+        Ok(bytemuck::from_bytes_mut(bytes))
+    }
+
+    fn grow_head(&mut self, by: usize) -> Result<(), DropReason> {
+        self.start = self.start.checked_sub(by).ok_or(DropReason::NoHeadroom)?;
+        Ok(())
+    }
+
+    fn truncate(&mut self, len: usize) -> Result<(), DropReason> {
+        if len > self.len() {
+            return Err(DropReason::Truncated);
+        }
+        self.buffer.truncate(self.start + len);
+        Ok(())
+    }
+
+    fn sum(&mut self, off: usize, len: usize) -> Result<u32, DropReason> {
+        let bytes = self
+            .bytes()
+            .get(off..off + len)
+            .ok_or(DropReason::Truncated)?;
+        let words = bytes
+            .chunks(2)
+            .map(|w| csum::word([w[0], w.get(1).copied().unwrap_or(0)]));
+        Ok(u32::from(csum::fold(
+            words.fold(0, |s, w| u32::from(csum::fold(s)) + w),
+        )))
+    }
+}
+
+/// A network that some interface leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostRoute {
+    pub net: [u8; 4],
+    pub prefix: u8,
+    /// `None`: the director's own address.
+    pub via: Option<HostLink>,
+}
+
+/// An interface and, for a routed network, the router's address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostLink {
+    pub ifindex: u32,
+    pub mac: Mac,
+    pub mtu: u16,
+    pub gateway: Option<[u8; 4]>,
+}
+
+/// All tables, open to whoever wants to look.
+#[derive(Clone, Debug)]
+pub struct HostTables {
+    pub capacities: Capacities,
+    pub clock: u64,
+    pub settings: Settings,
+    pub services: BTreeMap<ServiceKey, Service>,
+    pub lists: Vec<u32>,
+    pub dests: Vec<Dest>,
+    pub dest_states: Vec<DestState>,
+    pub dest_stats: Vec<Stats>,
+    pub sched_states: Vec<SchedState>,
+    pub lblc: BTreeMap<LblcKey, LblcEntry>,
+    pub templates: BTreeMap<TemplateKey, Template>,
+    pub conns: BTreeMap<FlowKey, Conn>,
+    pub half_open: BTreeMap<FlowKey, Conn>,
+    pub ring: Vec<RingSlot>,
+    pub ring_next: u32,
+    pub reasons: Vec<u64>,
+    pub routes: Vec<HostRoute>,
+    pub neighbours: BTreeMap<[u8; 4], Mac>,
+    /// ICMP errors sent in the running second.
+    pub icmp_sent: (u64, u32),
+}
+
+impl HostTables {
+    #[must_use]
+    pub fn new(capacities: Capacities, hz: u32) -> Self {
+        let dests = capacities.dests as usize;
+        Self {
+            capacities,
+            clock: u64::from(hz) * 1000,
+            settings: Settings::with_hz(hz),
+            services: BTreeMap::new(),
+            lists: vec![0; capacities.list_slots as usize],
+            dests: vec![Dest::default(); dests],
+            dest_states: vec![DestState::default(); dests],
+            dest_stats: vec![Stats::default(); dests],
+            sched_states: vec![SchedState::default(); capacities.services as usize],
+            lblc: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            half_open: BTreeMap::new(),
+            ring: vec![RingSlot::default(); capacities.half_open as usize],
+            ring_next: 0,
+            reasons: vec![0; reason::SLOTS as usize],
+            routes: Vec::new(),
+            neighbours: BTreeMap::new(),
+            icmp_sent: (0, 0),
+        }
+    }
+
+    fn entry(&self, r: (bool, FlowKey)) -> Option<&Conn> {
+        if r.0 {
+            self.half_open.get(&r.1)
+        } else {
+            self.conns.get(&r.1)
+        }
+    }
+
+    fn entry_mut(&mut self, r: (bool, FlowKey)) -> Option<&mut Conn> {
+        if r.0 {
+            self.half_open.get_mut(&r.1)
+        } else {
+            self.conns.get_mut(&r.1)
+        }
+    }
+
+    fn best_route(&self, dst: [u8; 4]) -> Option<&HostRoute> {
+        let bits = |a: [u8; 4], prefix: u8| {
+            u32::from_be_bytes(a)
+                .checked_shr(32 - u32::from(prefix))
+                .unwrap_or(0)
+        };
+        self.routes
+            .iter()
+            .filter(|r| bits(r.net, r.prefix) == bits(dst, r.prefix))
+            .max_by_key(|r| r.prefix)
+    }
+}
+
+fn insert<K: Ord + Copy, V: Copy>(
+    map: &mut BTreeMap<K, V>,
+    room: u32,
+    key: &K,
+    value: &V,
+    only_new: bool,
+) -> bool {
+    let there = map.contains_key(key);
+    if (there && only_new) || (!there && map.len() >= room as usize) {
+        return false;
+    }
+    map.insert(*key, *value);
+    true
+}
+
+impl Tables for HostTables {
+    /// Whether half-open, and the key.
+    type ConnRef = (bool, FlowKey);
+    type TemplateRef = TemplateKey;
+
+    fn now(&self) -> u64 {
+        self.clock
+    }
+    fn settings(&self) -> Option<&Settings> {
+        Some(&self.settings)
+    }
+    fn conn(&mut self, key: &FlowKey) -> Option<Self::ConnRef> {
+        self.conns.contains_key(key).then_some((false, *key))
+    }
+    fn half_open(&mut self, key: &FlowKey) -> Option<Self::ConnRef> {
+        self.half_open.contains_key(key).then_some((true, *key))
+    }
+    fn load(&self, r: Self::ConnRef) -> Conn {
+        self.entry(r).copied().unwrap_or_default()
+    }
+    fn set_expires(&mut self, r: Self::ConnRef, expires: u64) {
+        if let Some(c) = self.entry_mut(r) {
+            c.expires = expires;
+        }
+    }
+    fn set_hop(&mut self, r: Self::ConnRef, hop: &Hop) {
+        if let Some(c) = self.entry_mut(r) {
+            c.hop = *hop;
+        }
+    }
+    fn set_status(&mut self, r: Self::ConnRef, status: Status) {
+        if let Some(c) = self.entry_mut(r) {
+            c.status = status;
+        }
+    }
+    fn swap_status(&mut self, r: Self::ConnRef, old: Status, new: Status) -> bool {
+        match self.entry_mut(r) {
+            Some(c) if c.status == old => {
+                c.status = new;
+                true
+            }
+            _ => false,
+        }
+    }
+    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
+        insert(
+            &mut self.conns,
+            self.capacities.conns * 2,
+            key,
+            conn,
+            only_new,
+        )
+    }
+    fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
+        insert(
+            &mut self.half_open,
+            self.capacities.half_open * 2,
+            key,
+            conn,
+            only_new,
+        )
+    }
+    fn remove_conn(&mut self, key: &FlowKey) -> bool {
+        self.conns.remove(key).is_some()
+    }
+    fn remove_half_open(&mut self, key: &FlowKey) -> bool {
+        self.half_open.remove(key).is_some()
+    }
+    fn ring_ticket(&mut self) -> u32 {
+        self.ring_next = self.ring_next.wrapping_add(1);
+        self.ring_next.wrapping_sub(1)
+    }
+    fn ring_replace(&mut self, slot: &RingSlot) -> Option<RingSlot> {
+        let place = slot.seq as usize % self.ring.len();
+        Some(std::mem::replace(self.ring.get_mut(place)?, *slot))
+    }
+    fn service(&mut self, key: &ServiceKey) -> Option<Service> {
+        self.services.get(key).copied()
+    }
+    fn listed(&self, slot: u32) -> Option<u32> {
+        self.lists.get(slot as usize).copied()
+    }
+    fn dest(&self, id: u32) -> Option<&Dest> {
+        self.dests.get(id as usize)
+    }
+    fn dest_state(&self, id: u32) -> Option<&DestState> {
+        self.dest_states.get(id as usize)
+    }
+    fn set_dest_hop(&mut self, id: u32, hop: &Hop) {
+        self.dest_states[id as usize].hop = *hop;
+    }
+    fn add(&mut self, id: u32, counter: DestCounter, delta: i32) {
+        let state = &mut self.dest_states[id as usize];
+        let field = match counter {
+            DestCounter::Active => &mut state.active,
+            DestCounter::Inactive => &mut state.inactive,
+            DestCounter::Persistent => &mut state.persistent,
+        };
+        *field = field.wrapping_add_signed(delta);
+    }
+    fn set_overloaded(&mut self, id: u32, overloaded: bool) {
+        self.dest_states[id as usize].overloaded = overloaded.into();
+    }
+    fn count(&mut self, id: u32, stats: &Stats) {
+        let total = &mut self.dest_stats[id as usize];
+        *total = total.plus(*stats);
+    }
+    fn sched_last(&self, service: u32) -> Option<u64> {
+        self.sched_states.get(service as usize).map(|s| s.last)
+    }
+    fn swap_sched_last(&mut self, service: u32, old: u64, new: u64) -> bool {
+        let last = &mut self.sched_states[service as usize].last;
+        let same = *last == old;
+        if same {
+            *last = new;
+        }
+        same
+    }
+    fn lblc(&mut self, key: &LblcKey) -> Option<LblcEntry> {
+        self.lblc.get(key).copied()
+    }
+    fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry) {
+        self.lblc.insert(*key, *entry);
+    }
+    fn template(&mut self, key: &TemplateKey) -> Option<Self::TemplateRef> {
+        self.templates.contains_key(key).then_some(*key)
+    }
+    fn load_template(&self, r: Self::TemplateRef) -> Template {
+        self.templates.get(&r).copied().unwrap_or_default()
+    }
+    fn set_template_timer(&mut self, r: Self::TemplateRef, timeout: u64, expires: u64) {
+        if let Some(t) = self.templates.get_mut(&r) {
+            t.timeout = timeout;
+            t.expires = expires;
+        }
+    }
+    fn set_template_assured(&mut self, r: Self::TemplateRef) {
+        if let Some(t) = self.templates.get_mut(&r) {
+            t.assured = 1;
+        }
+    }
+    fn add_template_children(&mut self, r: Self::TemplateRef, delta: i32) {
+        if let Some(t) = self.templates.get_mut(&r) {
+            t.children = t.children.wrapping_add_signed(delta);
+        }
+    }
+    fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool {
+        insert(
+            &mut self.templates,
+            self.capacities.templates,
+            key,
+            template,
+            true,
+        )
+    }
+    fn remove_template(&mut self, key: &TemplateKey) -> bool {
+        self.templates.remove(key).is_some()
+    }
+    fn route(&mut self, query: &FibQuery) -> Hop {
+        let kind = |k: HopKind| Hop {
+            kind: k as u8,
+            ..Hop::default()
+        };
+        let Some(via) = self.best_route(query.dst).and_then(|r| r.via) else {
+            return kind(HopKind::Local);
+        };
+        let next_hop = via.gateway.unwrap_or(query.dst);
+        let hop = Hop {
+            ifindex: via.ifindex,
+            src_mac: via.mac,
+            mtu: via.mtu,
+            xmit: 1,
+            ..Hop::default()
+        };
+        match self.neighbours.get(&next_hop) {
+            Some(mac) => Hop {
+                dst_mac: *mac,
+                kind: HopKind::Send as u8,
+                ..hop
+            },
+            None => {
+                let [a, b, c, d] = next_hop;
+                Hop {
+                    dst_mac: [a, b, c, d, 0, 0],
+                    kind: HopKind::Unresolved as u8,
+                    ..hop
+                }
+            }
+        }
+    }
+    fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
+        let second = self.clock / u64::from(hz.max(1));
+        if self.icmp_sent.0 != second {
+            self.icmp_sent = (second, 0);
+        }
+        self.icmp_sent.1 += 1;
+        self.icmp_sent.1 <= per_second
+    }
+    fn note(&mut self, slot: u32) {
+        self.reasons[slot as usize] += 1;
+    }
+}

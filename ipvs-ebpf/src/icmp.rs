@@ -1,0 +1,128 @@
+//! ICMP errors that the director sends to clients, made in the place of the packet they are about.
+//!
+//! Source is the virtual address, type of service 0xC0, time to live 64, and as much of the packet is quoted as fits in
+//! 576 bytes, as the kernel does it (RFC 1812, 4.3.2).
+
+use ipvs_common::{
+    DropReason, Event, Hop, HopKind, Iface,
+    hdr::{Eth, Icmp, Ipv4},
+};
+use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
+
+use crate::{
+    egress,
+    exit::Verdict,
+    frame::Frame,
+    parse::{L3, Packet},
+    rewrite::{csum, l3},
+    tables::Tables,
+};
+
+const HEADERS: usize = size_of::<Ipv4>() + size_of::<Icmp>();
+/// IP length of the longest error.
+const LONGEST: usize = 576;
+
+/// An error the director has to report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Error {
+    PortUnreachable,
+    TimeExceeded,
+    /// With the length that would fit.
+    FragmentationNeeded(u16),
+}
+
+impl Error {
+    #[inline(always)]
+    const fn type_code_mtu(self) -> (u8, u8, u16) {
+        match self {
+            Self::PortUnreachable => (3, 3, 0),
+            Self::TimeExceeded => (11, 0, 0),
+            Self::FragmentationNeeded(mtu) => (3, 4, mtu),
+        }
+    }
+
+    /// Why the packet itself is dropped.
+    #[inline(always)]
+    const fn drop_reason(self) -> DropReason {
+        match self {
+            Self::PortUnreachable => DropReason::NoDest,
+            Self::TimeExceeded => DropReason::TtlExceeded,
+            Self::FragmentationNeeded(_) => DropReason::TooBig,
+        }
+    }
+}
+
+/// IP length of the error about a packet.
+#[must_use]
+#[inline(always)]
+pub const fn length(p: &Packet) -> u16 {
+    let quoted = p.len as usize;
+    let room = LONGEST - HEADERS;
+    (HEADERS + if quoted < room { quoted } else { room }) as u16
+}
+
+/// Turns the packet into an error about it. The packet counts as dropped either way.
+#[inline(always)]
+pub fn reply<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    p: &Packet,
+    iface: &Iface,
+    error: Error,
+) -> Result<Verdict, DropReason> {
+    t.note(error.drop_reason().slot());
+    let (rate, hz) = t.settings().map_or((0, 1), |s| (s.icmp_rate, s.hz));
+    if rate != 0 && !t.icmp_allowed(rate, hz) {
+        return Err(DropReason::IcmpLimited);
+    }
+    let hop = egress::to_sender(t, p, iface);
+    if hop.kind != HopKind::Send as u8 || !egress::takes(iface, &hop) {
+        return Err(DropReason::IcmpNoRoute);
+    }
+    build(f, p, error, &hop)?;
+    t.event(Event::IcmpSent);
+    Ok(egress::send(iface, &hop))
+}
+
+#[inline(always)]
+fn build<F: Frame>(f: &mut F, p: &Packet, error: Error, hop: &Hop) -> Result<(), DropReason> {
+    let len = usize::from(length(p));
+    f.truncate(L3 + len - HEADERS)?;
+    f.grow_head(HEADERS)?;
+    let eth = f.at::<Eth>(0)?;
+    eth.0.dst_addr = hop.dst_mac;
+    eth.0.src_addr = hop.src_mac;
+    eth.0.ether_type = 0x0800u16.to_be();
+    f.at::<Ipv4>(L3)?.0 = outer(p, len as u16);
+    let (type_, code, mtu) = error.type_code_mtu();
+    let m = mtu.to_be_bytes();
+    let mut icmp = Icmpv4Hdr {
+        type_,
+        code,
+        check: [0; 2],
+        data: [0, 0, m[0], m[1]],
+    };
+    f.at::<Icmp>(L3 + size_of::<Ipv4>())?.0 = icmp;
+    let sum = f.sum(L3 + size_of::<Ipv4>(), len - size_of::<Ipv4>())?;
+    icmp.check = (!csum::fold(sum)).to_be_bytes();
+    f.at::<Icmp>(L3 + size_of::<Ipv4>())?.0 = icmp;
+    Ok(())
+}
+
+#[inline(always)]
+fn outer(p: &Packet, len: u16) -> Ipv4Hdr {
+    let mut ip = Ipv4Hdr {
+        vihl: 0x45,
+        tos: 0xc0,
+        tot_len: len.to_be_bytes(),
+        id: [0; 2],
+        frags: [0; 2],
+        ttl: 64,
+        proto: 1,
+        check: [0; 2],
+        src_addr: p.key.dst,
+        dst_addr: p.key.src,
+    };
+    ip.check = l3::header_check(&ip);
+    ip
+}

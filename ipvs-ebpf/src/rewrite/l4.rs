@@ -1,0 +1,158 @@
+//! Transport ports and checksums, partial checksums included.
+//!
+//! A sender on the same machine (another namespace, a guest) leaves the checksum to its card: the field then holds the sum
+//! of the pseudo header, not inverted, and the packet's metadata says so. A frame that leaves by a native XDP redirect loses
+//! the metadata, so the checksum has to be completed here; a packet that goes on as an skb keeps it, so there the field has
+//! to stay partial. A complete checksum looks like a partial one in 1 of 65,536 packets; completing that is harmless, and
+//! taking it for partial where the stack carries on would not be, so
+//! there the data decides ([`Partial::Keep`]).
+
+use ipvs_common::{
+    Event, Proto,
+    hdr::{Ports, TCP_CHECK, UDP_CHECK},
+};
+
+use super::csum;
+use crate::{exit::Exit, frame::Frame, parse::Packet, tables::Tables};
+
+/// Which end of the packet a translation replaces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    Source,
+    Destination,
+}
+
+/// What to do with a partial checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Partial {
+    /// The frame leaves without metadata: complete it.
+    Complete,
+    /// The packet goes on in the stack: keep it partial, but only after a look at the data, because a complete checksum
+    /// may look like it.
+    Keep,
+    /// The same for an aggregate of segments, whose checksum is always partial.
+    KeepAggregate,
+}
+
+/// A new address and port for one end, network order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Translation {
+    pub end: End,
+    pub addr: [u8; 4],
+    pub port: [u8; 2],
+    pub partial: Partial,
+}
+
+/// What the checksum field holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
+    /// UDP without a checksum.
+    Absent,
+    /// The sum of the pseudo header.
+    Partial,
+    Complete,
+}
+
+#[inline(always)]
+const fn check_offset(p: &Packet) -> usize {
+    p.l4 + if p.is_tcp() { TCP_CHECK } else { UDP_CHECK }
+}
+
+#[inline(always)]
+fn found<T: Tables>(t: &mut T, p: &Packet, check: [u8; 2]) -> Found {
+    if !p.is_tcp() && check == [0, 0] {
+        return Found::Absent;
+    }
+    let pseudo = csum::pseudo(p.key.src, p.key.dst, p.key.proto, p.l4_len);
+    if u16::from_be_bytes(check) == csum::fold(pseudo) {
+        t.event(Event::ChecksumPartial);
+        return Found::Partial;
+    }
+    Found::Complete
+}
+
+/// Completes a partial checksum, for a packet whose addresses and ports stay.
+#[inline(always)]
+pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet) -> Result<(), Exit> {
+    let check = *f.at::<[u8; 2]>(check_offset(p))?;
+    if found(t, p, check) == Found::Partial {
+        compute(f, t, p, p.key.src, p.key.dst)?;
+    }
+    Ok(())
+}
+
+/// Writes a port and brings the checksum in line with it and with the address that replaces the same end.
+#[inline(always)]
+pub fn translate<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    p: &Packet,
+    to: &Translation,
+) -> Result<(), Exit> {
+    let k = &p.key;
+    let (src, dst, old_addr, old_port) = match to.end {
+        End::Source => (to.addr, k.dst, k.src, k.sport),
+        End::Destination => (k.src, to.addr, k.dst, k.dport),
+    };
+    let check = *f.at::<[u8; 2]>(check_offset(p))?;
+    let mut found = found(t, p, check);
+    if found == Found::Partial && to.partial == Partial::Keep && is_valid(f, p)? {
+        found = Found::Complete;
+    }
+    let ports = f.at::<Ports>(p.l4)?;
+    match to.end {
+        End::Source => ports.src = to.port,
+        End::Destination => ports.dst = to.port,
+    }
+    let new = match (found, to.partial) {
+        (Found::Absent, _) | (Found::Partial, Partial::Complete) => {
+            return compute(f, t, p, src, dst);
+        }
+        (Found::Partial, Partial::Keep | Partial::KeepAggregate) => {
+            csum::fold(csum::pseudo(src, dst, k.proto, p.l4_len)).to_be_bytes()
+        }
+        (Found::Complete, _) => {
+            let old = csum::addr(old_addr) + csum::word(old_port);
+            never_zero(
+                p,
+                csum::patch(check, old, csum::addr(to.addr) + csum::word(to.port)),
+            )
+        }
+    };
+    *f.at::<[u8; 2]>(check_offset(p))? = new;
+    Ok(())
+}
+
+/// Whether the checksum is complete and right.
+#[inline(always)]
+fn is_valid<F: Frame>(f: &mut F, p: &Packet) -> Result<bool, Exit> {
+    let sum = f.sum(p.l4, usize::from(p.l4_len))?;
+    Ok(csum::fold(sum + csum::pseudo(p.key.src, p.key.dst, p.key.proto, p.l4_len)) == 0xffff)
+}
+
+/// Computes the whole checksum, with these addresses in the pseudo header.
+#[inline(always)]
+fn compute<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    p: &Packet,
+    src: [u8; 4],
+    dst: [u8; 4],
+) -> Result<(), Exit> {
+    let at = check_offset(p);
+    *f.at::<[u8; 2]>(at)? = [0, 0];
+    let sum = f.sum(p.l4, usize::from(p.l4_len))? + csum::pseudo(src, dst, p.key.proto, p.l4_len);
+    *f.at::<[u8; 2]>(at)? = never_zero(p, (!csum::fold(sum)).to_be_bytes());
+    t.event(Event::ChecksumCompleted);
+    Ok(())
+}
+
+/// UDP's zero means "no checksum"; its other form says the same sum (RFC 768).
+#[inline(always)]
+const fn never_zero(p: &Packet, check: [u8; 2]) -> [u8; 2] {
+    if p.key.proto == Proto::Udp as u8 && u16::from_be_bytes(check) == 0 {
+        [0xff, 0xff]
+    } else {
+        check
+    }
+}

@@ -1,0 +1,53 @@
+//! Which virtual service a packet belongs to (only asked when no connection matches).
+
+use ipvs_common::{Iface, PassReason, Service, ServiceKey, SettingsFlags};
+
+use crate::{
+    egress,
+    exit::Exit,
+    parse::{Packet, flag},
+    tables::Tables,
+};
+
+/// The service of a packet that may open a connection: by mark, by address and port, by address with port 0.
+#[inline(always)]
+pub fn find<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Result<Service, Exit> {
+    let flags = t.settings().map_or(0, |s| s.flags);
+    let service = lookup(t, p, iface, flags).ok_or(PassReason::NoService)?;
+    may_open(p)?;
+    if service.mark != 0 && !egress::is_local(t, p, iface) {
+        return Err(PassReason::NotLocal.into());
+    }
+    Ok(service)
+}
+
+#[inline(always)]
+fn lookup<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, flags: u32) -> Option<Service> {
+    if flags & SettingsFlags::HAS_SERVICES == 0 {
+        return None;
+    }
+    let k = &p.key;
+    if iface.mark != 0 && flags & SettingsFlags::HAS_FWMARK != 0 {
+        let found = t.service(&ServiceKey::fwmark(iface.mark));
+        if found.is_some() {
+            return found;
+        }
+    }
+    let found = t.service(&ServiceKey::v4(k.proto, k.dst, k.dport));
+    if found.is_some() || flags & SettingsFlags::HAS_PORT0 == 0 {
+        return found;
+    }
+    t.service(&ServiceKey::v4(k.proto, k.dst, [0, 0]))
+}
+
+/// TCP opens with SYN and without RST; nothing opens from source port 20 (FTP's active data).
+#[inline(always)]
+fn may_open(p: &Packet) -> Result<(), Exit> {
+    if p.is_tcp() && (p.has(flag::RST) || !p.has(flag::SYN)) {
+        return Err(PassReason::CannotOpen.into());
+    }
+    if p.key.sport == 20u16.to_be_bytes() {
+        return Err(PassReason::SourcePort20.into());
+    }
+    Ok(())
+}

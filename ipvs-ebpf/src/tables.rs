@@ -1,0 +1,107 @@
+//! The tables as the datapath sees them. In the kernel they are BPF maps, on the host trees.
+//!
+//! An entry that is changed in place is held by a handle (`ConnRef`, `TemplateRef`), because a borrow would keep every other
+//! table locked. What several CPUs change at once is changed by an operation that says so: counts by `add`, the status of a
+//! connection and the memory of a scheduler by compare and swap.
+
+use ipvs_common::{
+    Conn, Dest, DestState, Event, FlowKey, Hop, LblcEntry, LblcKey, RingSlot, Service, ServiceKey,
+    Settings, Stats, Status, Template, TemplateKey,
+};
+
+/// A count kept with each real server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DestCounter {
+    Active,
+    Inactive,
+    Persistent,
+}
+
+/// A question to the routing table. Network byte order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FibQuery {
+    pub src: [u8; 4],
+    pub dst: [u8; 4],
+    pub tos: u8,
+    pub proto: u8,
+    /// Interface the packet came in by.
+    pub ifindex: u32,
+}
+
+pub trait Tables {
+    /// Handle of an entry of the connection or the half-open table, good until the end of the packet.
+    type ConnRef: Copy;
+    /// Handle of a template.
+    type TemplateRef: Copy;
+
+    /// Clock in ticks.
+    fn now(&self) -> u64;
+    /// `None` only if the map is missing.
+    fn settings(&self) -> Option<&Settings>;
+
+    fn conn(&mut self, key: &FlowKey) -> Option<Self::ConnRef>;
+    fn half_open(&mut self, key: &FlowKey) -> Option<Self::ConnRef>;
+    fn load(&self, conn: Self::ConnRef) -> Conn;
+    fn set_expires(&mut self, conn: Self::ConnRef, expires: u64);
+    fn set_hop(&mut self, conn: Self::ConnRef, hop: &Hop);
+    /// Overwrites the status: only for the reply entry, whose status is a copy.
+    fn set_status(&mut self, conn: Self::ConnRef, status: Status);
+    /// Replaces the status if it is still `old`; tells whether it was.
+    fn swap_status(&mut self, conn: Self::ConnRef, old: Status, new: Status) -> bool;
+    /// False if the table is full or (with `only_new`) the key is there.
+    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool;
+    fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool;
+    /// Tells whether the key was there; of two CPUs only one is told so.
+    fn remove_conn(&mut self, key: &FlowKey) -> bool;
+    fn remove_half_open(&mut self, key: &FlowKey) -> bool;
+    /// The next number of the half-open ring.
+    fn ring_ticket(&mut self) -> u32;
+    /// Puts `slot` in the place of its number and returns what was there.
+    fn ring_replace(&mut self, slot: &RingSlot) -> Option<RingSlot>;
+
+    fn service(&mut self, key: &ServiceKey) -> Option<Service>;
+    /// An entry of the dest lists.
+    fn listed(&self, slot: u32) -> Option<u32>;
+    fn dest(&self, id: u32) -> Option<&Dest>;
+    fn dest_state(&self, id: u32) -> Option<&DestState>;
+    fn set_dest_hop(&mut self, id: u32, hop: &Hop);
+    fn add(&mut self, id: u32, counter: DestCounter, delta: i32);
+    fn set_overloaded(&mut self, id: u32, overloaded: bool);
+    fn count(&mut self, id: u32, stats: &Stats);
+
+    /// The scheduler's memory of a service.
+    fn sched_last(&self, service: u32) -> Option<u64>;
+    fn swap_sched_last(&mut self, service: u32, old: u64, new: u64) -> bool;
+
+    fn lblc(&mut self, key: &LblcKey) -> Option<LblcEntry>;
+    fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry);
+
+    fn template(&mut self, key: &TemplateKey) -> Option<Self::TemplateRef>;
+    fn load_template(&self, template: Self::TemplateRef) -> Template;
+    fn set_template_timer(&mut self, template: Self::TemplateRef, timeout: u64, expires: u64);
+    fn set_template_assured(&mut self, template: Self::TemplateRef);
+    fn add_template_children(&mut self, template: Self::TemplateRef, delta: i32);
+    fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool;
+    fn remove_template(&mut self, key: &TemplateKey) -> bool;
+
+    /// Asks the routing table; fills all of a hop but `learned` and `epoch`.
+    fn route(&mut self, query: &FibQuery) -> Hop;
+    /// Whether one more ICMP error may be sent in this second.
+    fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool;
+    /// Adds one to a slot of the counter map.
+    fn note(&mut self, slot: u32);
+
+    /// Choice of the scheduler. A kernel implementation may run [`crate::sched::choose`] out of line.
+    #[inline(always)]
+    fn choose(&mut self, service: &Service, dst: [u8; 4]) -> Option<u32>
+    where
+        Self: Sized,
+    {
+        crate::sched::choose(self, service, dst)
+    }
+
+    #[inline(always)]
+    fn event(&mut self, event: Event) {
+        self.note(event.slot());
+    }
+}
