@@ -1,1 +1,83 @@
-fn main() {}
+//! `cargo xtask`: everything a developer does to this workspace, one file to a subcommand.
+//!
+//! Depends on no crate of the product, and on little else: it is compiled before anything works.
+
+mod bench;
+mod bpf_object;
+mod bpf_toolchain;
+mod build;
+mod ci;
+mod ebpf;
+mod packages;
+mod products;
+mod readme;
+mod run;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Builds, runs and checks the load balancer"
+)]
+enum Xtask {
+    /// Make this machine able to build and test: BPF toolchain and packages
+    Setup,
+    /// Build everything in release
+    Build {
+        /// Put the talking datapath into the daemon: a message for each packet
+        #[arg(long)]
+        trace: bool,
+    },
+    /// Run the demo, or with arguments after `--` run `ipvsd run` with them
+    Run {
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Run all tests; the kernel and netns layers need root
+    Test {
+        /// Only the layer that needs neither root nor a kernel
+        #[arg(long)]
+        host_only: bool,
+        /// For the test programs, such as a part of a test's name
+        #[arg(last = true)]
+        args: Vec<OsString>,
+    },
+    /// Run the benchmarks, with arguments of their own
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Check the rules that no compiler knows
+    Tidy,
+    /// Run everything that must hold before a change goes in
+    Ci,
+}
+
+fn main() -> ExitCode {
+    if let Err(error) = run_as_told(Xtask::parse()) {
+        // A backtrace into this program helps nobody: the error names the command that failed.
+        shell::say(&format!("error: {error:#}"));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn run_as_told(xtask: Xtask) -> Result<()> {
+    match xtask {
+        Xtask::Setup => setup::setup(),
+        Xtask::Build { trace } => build::build(trace),
+        Xtask::Run { args } => run::run(&args),
+        Xtask::Test { host_only, args } => test::test(host_only, &args),
+        Xtask::Bench { args } => bench::bench(&args),
+        Xtask::Tidy => tidy::tidy(),
+        Xtask::Ci => ci::ci(),
+    }
+}

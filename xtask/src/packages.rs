@@ -1,0 +1,173 @@
+//! Every Debian package that building or testing this project wants: the one list of them, and
+//! the installing of those that are missing.
+
+use std::{cell::Cell, path::Path, process::Command};
+
+use anyhow::{Result, bail};
+
+use crate::shell::{is_root, run, say, succeeds, which};
+
+/// A package, and what is there when it is installed or made up for by something else.
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    program: &'static str,
+}
+
+/// A compiler with its library source. Debian's `-web` packages are those that follow upstream.
+pub(crate) const COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+
+/// Lints for the BPF target, of the same release as the packaged compiler.
+pub(crate) const CLIPPY: &str = "rust-web-clippy";
+
+/// What linking bpf-linker takes besides LLVM.
+const LINKER_LIBRARIES: [&str; 2] = ["zlib1g-dev", "libzstd-dev"];
+
+/// The C toolchain that bpf-linker's build wants.
+pub(crate) const C_TOOLCHAIN: [Package; 2] = [
+    Package {
+        name: "gcc",
+        program: "cc",
+    },
+    Package {
+        name: "g++",
+        program: "c++",
+    },
+];
+
+/// What the tests and the demo run.
+pub(crate) const TESTS: [Package; 2] = [
+    Package {
+        name: "iproute2",
+        program: "ip",
+    },
+    Package {
+        name: "ethtool",
+        program: "ethtool",
+    },
+];
+
+/// The packages of LLVM's release `major` that bpf-linker is built from.
+pub(crate) fn llvm(major: &str) -> Vec<String> {
+    let versioned = [format!("llvm-{major}-dev"), format!("libpolly-{major}-dev")];
+    versioned
+        .into_iter()
+        .chain(LINKER_LIBRARIES.map(str::to_owned))
+        .collect()
+}
+
+/// The names of those `packages` whose program is not there.
+pub(crate) fn missing(packages: &[Package]) -> Vec<String> {
+    let absent = packages
+        .iter()
+        .filter(|package| which(package.program).is_none());
+    absent.map(|package| package.name.to_owned()).collect()
+}
+
+/// Where LLVM's Debian packages of release `major` put their files.
+pub(crate) fn llvm_prefix(major: &str) -> String {
+    format!("/usr/lib/llvm-{major}")
+}
+
+/// The package manager; it asks for fresh lists once, and only when it has something to install.
+#[derive(Default)]
+pub(crate) struct Apt {
+    updated: Cell<bool>,
+}
+
+impl Apt {
+    /// Whether we may and can install packages here.
+    pub(crate) fn usable() -> bool {
+        is_root() && Path::new("/etc/debian_version").exists() && which("apt-get").is_some()
+    }
+
+    pub(crate) fn offers(&self, package: &str) -> Result<bool> {
+        self.update()?;
+        Ok(succeeds(Command::new("apt-cache").args(["show", package])))
+    }
+
+    pub(crate) fn install<S: AsRef<str>>(&self, packages: &[S]) -> Result<()> {
+        let absent: Vec<_> = packages
+            .iter()
+            .map(S::as_ref)
+            .filter(|name| !installed(name))
+            .collect();
+        if absent.is_empty() {
+            return Ok(());
+        }
+        self.update()?;
+        run(apt_get()
+            .args(["install", "-y", "--no-install-recommends"])
+            .args(absent))
+    }
+
+    fn update(&self) -> Result<()> {
+        if self.updated.replace(true) {
+            return Ok(());
+        }
+        run(apt_get().arg("update"))
+    }
+}
+
+/// Installs what the tests run, or says what to install.
+pub(crate) fn ensure_for_tests() -> Result<()> {
+    let names = missing(&TESTS);
+    if names.is_empty() {
+        return Ok(());
+    }
+    if !Apt::usable() {
+        bail!(
+            "the tests need programs of these packages: {}; install them",
+            names.join(" ")
+        );
+    }
+    say(&format!("the tests need {}", names.join(" ")));
+    Apt::default().install(&names)
+}
+
+fn installed(package: &str) -> bool {
+    let args = ["--show", "--showformat=${db:Status-Status}", package];
+    let output = Command::new("dpkg-query").args(args).output();
+    output.is_ok_and(|output| output.stdout == b"installed")
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    // Another apt may be at work, as on a machine that has just booted.
+    command
+        .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn llvm_packages_follow_the_compilers_version() {
+        assert_eq!(
+            llvm("31"),
+            [
+                "llvm-31-dev",
+                "libpolly-31-dev",
+                "zlib1g-dev",
+                "libzstd-dev"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_packages_without_their_program_are_missing() {
+        let packages = [
+            Package {
+                name: "coreutils",
+                program: "ls",
+            },
+            Package {
+                name: "unheard-of",
+                program: "no-such-program-anywhere",
+            },
+        ];
+        assert_eq!(missing(&packages), ["unheard-of"]);
+    }
+}
