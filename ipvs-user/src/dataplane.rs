@@ -2,6 +2,10 @@
 //!
 //! Knows the shared map types; knows nothing of aya, of the model, or of how a table is stored.
 
+pub mod host;
+
+use std::collections::BTreeSet;
+
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, SchedState, Service, ServiceKey, Settings, Stats, Template,
     TemplateKey, maps::Capacities,
@@ -49,6 +53,11 @@ pub trait Dataplane: Send {
     fn put_sched_state(&mut self, service: u32, state: &SchedState) -> Result<()>;
     /// Drops a service's entries from lblc's cache.
     fn clear_lblc(&mut self, service: u32) -> Result<()>;
+    /// Drops the entries of lblc's cache that point at one of these real servers, whose indices are about to go to others.
+    fn clear_lblc_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
+    /// Takes the overload mark off a real server whose upper threshold was lifted. The counts beside the mark belong to the
+    /// packets: none that they make meanwhile may get lost.
+    fn clear_overload(&mut self, id: u32) -> Result<()>;
 
     /// Every connection entry, half-open ones included, both directions of a masqueraded one.
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;

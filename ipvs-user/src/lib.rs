@@ -1,1 +1,7 @@
+//! The director in user space: what `ipvsd` and `ipvsadm` are made of.
+
 pub mod dataplane;
+pub mod director;
+pub mod model;
+pub mod plan;
+pub mod reconcile;

@@ -1,0 +1,171 @@
+//! The heart of the daemon: configuration, tables and what is seen of them, without sockets, threads or sleep.
+//!
+//! Driven from outside: by commands, by `tick` about once a second, and by word that routes changed. The daemon, the tests
+//! and the replay of traces drive the same thing over different dataplanes.
+
+mod connections;
+mod trash;
+mod view;
+
+pub use connections::Connection;
+pub use view::{DestView, ServiceView, Usage};
+
+use std::collections::BTreeMap;
+
+use ipvs_common::{Addr, Service, ServiceKey, Settings, Stats, maps::Capacities};
+
+use crate::{
+    dataplane::{Dataplane, TableError},
+    model::{Command, Limits, Model, ModelError},
+    reconcile::{Change, ReconcileError, Tables},
+};
+use trash::Idle;
+
+/// Tells the source address of a tunnel to a real server; `None` without a route.
+pub type SourceResolver = Box<dyn Fn(Addr) -> Option<Addr> + Send>;
+
+/// Commands were not carried out; nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectorError {
+    /// The command of this number, counted from 0, is against the rules.
+    #[error("{error}")]
+    Refused { index: usize, error: ModelError },
+    #[error(transparent)]
+    Tables(#[from] ReconcileError),
+}
+
+pub struct Director {
+    model: Model,
+    tables: Tables,
+    dataplane: Box<dyn Dataplane>,
+    source: SourceResolver,
+    /// By service: traffic of its real servers that were freed since (and, taken off, traffic from before its time).
+    folded: BTreeMap<u32, Stats>,
+    /// Traffic of all real servers ever freed.
+    folded_total: Stats,
+    idle: Idle,
+}
+
+impl Director {
+    /// A director over empty tables, whose settings it writes.
+    pub fn new(
+        mut dataplane: Box<dyn Dataplane>,
+        source: SourceResolver,
+    ) -> Result<Self, TableError> {
+        let Capacities {
+            services, dests, ..
+        } = dataplane.capacities();
+        let settings = Settings::with_hz(dataplane.hz());
+        let tables = Tables::new(dataplane.as_mut(), settings)?;
+        let limits = Limits {
+            services,
+            dests,
+            dests_per_service: Service::MAX_DESTS,
+        };
+        Ok(Self {
+            model: Model::new(limits),
+            tables,
+            dataplane,
+            source,
+            folded: BTreeMap::new(),
+            folded_total: Stats::default(),
+            idle: Idle::default(),
+        })
+    }
+
+    /// Carries out one command, or changes nothing.
+    pub fn execute(&mut self, command: &Command) -> Result<(), DirectorError> {
+        self.execute_all(std::slice::from_ref(command))
+    }
+
+    /// Carries out all of the commands in order, or none. Packets see each service change once.
+    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+        let mut after = self.model.clone();
+        let mut effects = Vec::new();
+        for (index, command) in commands.iter().enumerate() {
+            let applied = after.apply(command);
+            effects.extend(applied.map_err(|error| DirectorError::Refused { index, error })?);
+        }
+        let folded = self.folds_after(&effects).map_err(ReconcileError::from)?;
+        let change = Change {
+            before: &self.model,
+            after: &after,
+            effects: &effects,
+        };
+        self.tables
+            .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
+        self.model = after;
+        self.folded = folded;
+        Ok(())
+    }
+
+    /// Housekeeping: ends what timed out, frees deleted real servers that nothing refers to.
+    pub fn tick(&mut self) -> Result<(), TableError> {
+        self.dataplane.expire()?;
+        let now = self.dataplane.now()?;
+        self.tables.tick(now);
+        self.empty_trash(now)
+    }
+
+    /// Routes, neighbours, links or addresses changed: every way is asked anew.
+    pub fn routes_changed(&mut self) -> Result<(), TableError> {
+        self.tables
+            .refresh_sources(self.dataplane.as_mut(), &self.source)?;
+        self.adjust_settings(|s| s.epoch = s.epoch.wrapping_add(1))
+    }
+
+    /// Changes settings. The flags that follow from the services are kept right whatever `adjust` does to them.
+    pub fn adjust_settings(
+        &mut self,
+        adjust: impl FnOnce(&mut Settings),
+    ) -> Result<(), TableError> {
+        let mut settings = *self.tables.settings();
+        adjust(&mut settings);
+        self.tables.put_settings(self.dataplane.as_mut(), settings)
+    }
+
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        self.tables.settings()
+    }
+
+    #[must_use]
+    pub const fn model(&self) -> &Model {
+        &self.model
+    }
+
+    #[must_use]
+    pub fn capacities(&self) -> Capacities {
+        self.dataplane.capacities()
+    }
+
+    /// Counter map by slot ([`ipvs_common::reason`]).
+    pub fn reasons(&self) -> Result<Vec<u64>, TableError> {
+        self.dataplane.reasons()
+    }
+
+    /// The commands that make the configuration as it is now from an empty one.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Command> {
+        let of_service = |service: ServiceKey| {
+            let s = self.model.service(&service);
+            let dests = s.into_iter().flat_map(|s| s.dests.iter().rev());
+            let add = s.map(|s| Command::AddService {
+                service,
+                spec: s.spec,
+            });
+            add.into_iter().chain(dests.map(move |d| Command::AddDest {
+                service,
+                dest: d.key,
+                spec: d.spec,
+            }))
+        };
+        self.model
+            .services()
+            .flat_map(|s| of_service(s.key))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

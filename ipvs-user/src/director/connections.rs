@@ -1,0 +1,139 @@
+//! The list of connections: the two entries of a masqueraded one made one again, and templates put among them.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddrV4},
+};
+
+use ipvs_common::{Conn, ConnFlags, FlowKey, State, Template, TemplateKey};
+
+use super::Director;
+use crate::{dataplane::TableError, model::DestKey};
+
+/// A connection, or a template.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Connection {
+    /// IP protocol number; 0 for the template of a firewall mark service.
+    pub proto: u8,
+    pub client: SocketAddrV4,
+    pub virt: SocketAddrV4,
+    pub real: SocketAddrV4,
+    pub state: &'static str,
+    /// Seconds to go, rounded down.
+    pub remaining: u64,
+    pub template: bool,
+}
+
+impl Director {
+    /// Templates first, then connections, each in the order of their keys.
+    pub fn connections(&self) -> Result<Vec<Connection>, TableError> {
+        let now = self.dataplane.now()?;
+        let hz = u64::from(self.dataplane.hz()).max(1);
+        let remaining = |expires: u64| expires.saturating_sub(now) / hz;
+
+        let reals: BTreeMap<u32, DestKey> = self.model.all_dests().map(|d| (d.id, d.key)).collect();
+        let mut templates = self.dataplane.templates()?;
+        templates.sort_unstable_by_key(|(key, _)| *key);
+        let mut list: Vec<_> = templates
+            .iter()
+            .map(|(key, t)| template_line(key, t, reals.get(&t.dest), remaining(t.expires)))
+            .collect();
+        let conns = pair(self.dataplane.conns()?);
+        list.extend(conns.iter().map(|p| p.line(remaining(p.expires))));
+        Ok(list)
+    }
+}
+
+/// A connection seen from the client's side, with the later deadline of its entries.
+struct Paired {
+    proto: u8,
+    client: SocketAddrV4,
+    virt: SocketAddrV4,
+    real: SocketAddrV4,
+    state: u8,
+    expires: u64,
+}
+
+impl Paired {
+    fn of_client_entry(key: &FlowKey, conn: &Conn) -> Self {
+        Self {
+            proto: key.proto,
+            client: socket(key.src, key.sport),
+            virt: socket(key.dst, key.dport),
+            real: socket(conn.to_addr, conn.to_port),
+            state: conn.status.state,
+            expires: conn.expires,
+        }
+    }
+
+    fn of_reply_entry(key: &FlowKey, conn: &Conn) -> Self {
+        Self {
+            proto: key.proto,
+            client: socket(key.dst, key.dport),
+            virt: socket(conn.to_addr, conn.to_port),
+            real: socket(key.src, key.sport),
+            state: conn.status.state,
+            expires: conn.expires,
+        }
+    }
+
+    fn line(&self, remaining: u64) -> Connection {
+        Connection {
+            proto: self.proto,
+            client: self.client,
+            virt: self.virt,
+            real: self.real,
+            state: State::from_number(self.state).map_or("ERR!", State::name),
+            remaining,
+            template: false,
+        }
+    }
+}
+
+/// One of each connection. An entry that is just being moved between the tables may be met twice; the one that stays counts.
+fn pair(entries: Vec<(FlowKey, Conn)>) -> Vec<Paired> {
+    let mut by_flow: BTreeMap<(u8, SocketAddrV4, SocketAddrV4), (u8, Paired)> = BTreeMap::new();
+    for (key, conn) in entries {
+        let flags = conn.status.flags;
+        let rank = (flags & (ConnFlags::REPLY | ConnFlags::LEAVING)).count_ones() as u8;
+        let seen = if flags & ConnFlags::REPLY == 0 {
+            Paired::of_client_entry(&key, &conn)
+        } else {
+            Paired::of_reply_entry(&key, &conn)
+        };
+        let flow = (seen.proto, seen.client, seen.virt);
+        let expires = by_flow
+            .get(&flow)
+            .map_or(seen.expires, |(_, p)| p.expires.max(seen.expires));
+        let best = match by_flow.remove(&flow) {
+            Some((other, p)) if other <= rank => (other, p),
+            Some(_) | None => (rank, seen),
+        };
+        by_flow.insert(flow, (best.0, Paired { expires, ..best.1 }));
+    }
+    by_flow.into_values().map(|(_, p)| p).collect()
+}
+
+fn template_line(
+    key: &TemplateKey,
+    template: &Template,
+    real: Option<&DestKey>,
+    remaining: u64,
+) -> Connection {
+    Connection {
+        proto: key.proto,
+        client: socket(key.client, [0; 2]),
+        virt: socket(key.vip, key.vport),
+        real: real.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), DestKey::v4),
+        state: match template.assured {
+            0 => "NONE",
+            _ => "ASSURED",
+        },
+        remaining,
+        template: true,
+    }
+}
+
+fn socket(addr: [u8; 4], port: [u8; 2]) -> SocketAddrV4 {
+    SocketAddrV4::new(addr.into(), u16::from_be_bytes(port))
+}

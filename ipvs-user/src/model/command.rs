@@ -1,0 +1,112 @@
+//! Commands and what they carry. Defaults of the command line are not here: a command says everything.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use ipvs_common::{Addr, ForwardingMethod, Scheduler, ServiceKey};
+
+/// Largest weight: ip_vs keeps it in a signed integer.
+pub const MAX_WEIGHT: u32 = i32::MAX as u32;
+
+/// A change of the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command {
+    AddService {
+        service: ServiceKey,
+        spec: ServiceSpec,
+    },
+    EditService {
+        service: ServiceKey,
+        spec: ServiceSpec,
+    },
+    DeleteService {
+        service: ServiceKey,
+    },
+    /// Deletes every service.
+    Flush,
+    AddDest {
+        service: ServiceKey,
+        dest: DestKey,
+        spec: DestSpec,
+    },
+    EditDest {
+        service: ServiceKey,
+        dest: DestKey,
+        spec: DestSpec,
+    },
+    DeleteDest {
+        service: ServiceKey,
+        dest: DestKey,
+    },
+}
+
+/// How a virtual service works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServiceSpec {
+    pub scheduler: Scheduler,
+    /// Seconds for which a client stays with its real server; `None`: not persistent.
+    pub persistent: Option<u32>,
+    /// Client networks of this prefix length stay together.
+    pub prefix: u8,
+}
+
+impl ServiceSpec {
+    /// Prefix length that tells every client from the others.
+    pub const FULL_PREFIX: u8 = 32;
+
+    #[must_use]
+    pub const fn new(scheduler: Scheduler) -> Self {
+        Self {
+            scheduler,
+            persistent: None,
+            prefix: Self::FULL_PREFIX,
+        }
+    }
+}
+
+/// Identity of a real server within its service.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DestKey {
+    pub addr: Addr,
+    /// 0 keeps the port of the packet.
+    pub port: u16,
+}
+
+impl DestKey {
+    #[must_use]
+    pub fn v4(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::from(self.addr.low4()), self.port)
+    }
+}
+
+impl From<SocketAddrV4> for DestKey {
+    fn from(a: SocketAddrV4) -> Self {
+        Self {
+            addr: (*a.ip()).into(),
+            port: a.port(),
+        }
+    }
+}
+
+/// How a real server is used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DestSpec {
+    pub method: ForwardingMethod,
+    /// 0 quiesces.
+    pub weight: u32,
+    /// Connections at which it counts as overloaded; 0: never.
+    pub upper: u32,
+    /// Connections below which it no longer does; 0: three quarters of `upper`.
+    pub lower: u32,
+}
+
+impl DestSpec {
+    #[must_use]
+    pub const fn new(method: ForwardingMethod, weight: u32) -> Self {
+        Self {
+            method,
+            weight,
+            upper: 0,
+            lower: 0,
+        }
+    }
+}

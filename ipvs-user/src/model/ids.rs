@@ -1,0 +1,40 @@
+//! Numbers given out and taken back, the lowest free one first, so that indices stay dense.
+
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug)]
+pub(super) struct Ids {
+    /// No number from here on was ever given out.
+    next: u32,
+    free: BTreeSet<u32>,
+    limit: u32,
+}
+
+impl Ids {
+    pub(super) const fn new(limit: u32) -> Self {
+        Self {
+            next: 0,
+            free: BTreeSet::new(),
+            limit,
+        }
+    }
+
+    pub(super) const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    pub(super) fn take(&mut self) -> Option<u32> {
+        if let Some(id) = self.free.pop_first() {
+            return Some(id);
+        }
+        (self.next < self.limit).then(|| {
+            self.next += 1;
+            self.next - 1
+        })
+    }
+
+    pub(super) fn give_back(&mut self, id: u32) {
+        debug_assert!(id < self.next, "never given out");
+        self.free.insert(id);
+    }
+}

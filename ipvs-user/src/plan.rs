@@ -1,0 +1,97 @@
+//! What the maps should hold for a given model. Pure: the places of lists and the source addresses of tunnels are given.
+
+mod list_space;
+
+pub use list_space::{Block, ListSpace};
+
+use ipvs_common::{Addr, Dest, DestFlags, ForwardingMethod, Service, ServiceFlags, SettingsFlags};
+
+use crate::model::{Model, RealServer, VirtualService};
+
+/// Bits of [`ipvs_common::Settings::flags`] that follow from the model; the others are not the model's.
+pub const MODEL_FLAGS: u32 =
+    SettingsFlags::HAS_FWMARK | SettingsFlags::HAS_PORT0 | SettingsFlags::HAS_SERVICES;
+
+/// Source address of the outer header towards a real server, if there is a route.
+pub type SourceOf<'a> = &'a dyn Fn(Addr) -> Option<Addr>;
+
+/// A service whose list is at `list`.
+#[must_use]
+pub fn service(service: &VirtualService, list: Block) -> Service {
+    Service {
+        id: service.id,
+        list_base: list.base,
+        list_len: list.len,
+        persist_timeout: service.spec.persistent.unwrap_or(0),
+        scheduler: service.spec.scheduler as u8,
+        flags: match service.spec.persistent {
+            Some(_) => ServiceFlags::PERSISTENT,
+            None => 0,
+        },
+        persist_prefix: service.spec.prefix,
+        mark: service.key.mark,
+        port: service.key.port,
+        ..Service::default()
+    }
+}
+
+/// The indices in the service's list.
+#[must_use]
+pub fn list(service: &VirtualService) -> Vec<u32> {
+    service.dests.iter().map(|d| d.id).collect()
+}
+
+/// The real servers of a service under their indices.
+pub fn dests<'a>(
+    service: &'a VirtualService,
+    source: SourceOf<'a>,
+) -> impl Iterator<Item = (u32, Dest)> + 'a {
+    (0..)
+        .zip(&service.dests)
+        .map(move |(position, d)| (d.id, dest(service, d, position, source)))
+}
+
+fn dest(service: &VirtualService, real: &RealServer, position: u32, source: SourceOf<'_>) -> Dest {
+    let tunnel = real.spec.method == ForwardingMethod::Tunnel;
+    let tunnel_src = tunnel.then(|| source(real.key.addr)).flatten();
+    Dest {
+        addr: real.key.addr,
+        tunnel_src: tunnel_src.unwrap_or(Addr::UNSPECIFIED),
+        weight: real.spec.weight,
+        upper: real.spec.upper,
+        lower: real.spec.lower,
+        service: service.id,
+        position,
+        port: real.key.port.to_be_bytes(),
+        method: real.spec.method as u8,
+        flags: DestFlags::AVAILABLE,
+        ..Dest::default()
+    }
+}
+
+/// What is left of a deleted real server: enough to tell what old connections were about.
+#[must_use]
+pub const fn deleted(dest: &Dest) -> Dest {
+    Dest {
+        flags: dest.flags & !DestFlags::AVAILABLE,
+        ..*dest
+    }
+}
+
+/// The model's share of the settings' flags.
+#[must_use]
+pub fn settings_flags(model: &Model) -> u32 {
+    model.services().fold(0, |flags, s| {
+        let kind = if s.key.mark != 0 {
+            SettingsFlags::HAS_FWMARK
+        } else if s.key.port == [0; 2] {
+            SettingsFlags::HAS_PORT0
+        } else {
+            0
+        };
+        flags | kind | SettingsFlags::HAS_SERVICES
+    })
+}
+
+#[cfg(test)]
+mod tests;

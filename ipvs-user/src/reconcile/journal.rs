@@ -1,0 +1,179 @@
+//! Writes to the tables that can be taken back.
+
+use ipvs_common::{Dest, SchedState, Service, ServiceKey, Settings};
+
+use super::{ReconcileError, Tables};
+use crate::{
+    dataplane::{Dataplane, TableError},
+    plan::{self, Block},
+};
+
+/// How to take one write back.
+enum Undo {
+    Service(ServiceKey, Option<Service>),
+    Dest(u32, Option<Dest>),
+    Sched(u32, SchedState),
+    Settings(Settings),
+}
+
+pub(super) struct Journal<'a> {
+    pub(super) tables: &'a mut Tables,
+    pub(super) dataplane: &'a mut dyn Dataplane,
+    undo: Vec<Undo>,
+    /// Lists written; in use once the change is done.
+    taken: Vec<Block>,
+    /// Lists that are out of use once the change is done.
+    replaced: Vec<Block>,
+}
+
+impl<'a> Journal<'a> {
+    pub(super) const fn new(tables: &'a mut Tables, dataplane: &'a mut dyn Dataplane) -> Self {
+        Self {
+            tables,
+            dataplane,
+            undo: Vec::new(),
+            taken: Vec::new(),
+            replaced: Vec::new(),
+        }
+    }
+
+    pub(super) fn write_list(&mut self, ids: &[u32], now: u64) -> Result<Block, ReconcileError> {
+        let needed = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        let block = self
+            .tables
+            .space
+            .take(needed, now)
+            .ok_or(ReconcileError::ListSpace { needed })?;
+        self.taken.push(block);
+        if needed > 0 {
+            self.dataplane.write_list(block.base, ids)?;
+        }
+        Ok(block)
+    }
+
+    /// Writes a real server unless it stands there already.
+    pub(super) fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<(), TableError> {
+        let before = self.tables.dests.get(&id).copied();
+        if before == Some(*dest) {
+            return Ok(());
+        }
+        self.undo.push(Undo::Dest(id, before));
+        self.dataplane.put_dest(id, dest)?;
+        self.tables.dests.insert(id, *dest);
+        Ok(())
+    }
+
+    /// Takes a real server out of use; what it was stays readable.
+    pub(super) fn retire_dest(&mut self, id: u32) -> Result<(), TableError> {
+        match self.tables.dests.get(&id) {
+            Some(dest) => {
+                let retired = plan::deleted(dest);
+                self.put_dest(id, &retired)
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn put_service(
+        &mut self,
+        key: &ServiceKey,
+        service: &Service,
+    ) -> Result<(), TableError> {
+        self.replace_list(key, Some(service));
+        self.undo
+            .push(Undo::Service(*key, self.tables.services.get(key).copied()));
+        self.dataplane.put_service(key, service)?;
+        self.tables.services.insert(*key, *service);
+        Ok(())
+    }
+
+    pub(super) fn remove_service(&mut self, key: &ServiceKey) -> Result<(), TableError> {
+        let Some(service) = self.tables.services.get(key).copied() else {
+            return Ok(());
+        };
+        self.replace_list(key, None);
+        self.undo.push(Undo::Service(*key, Some(service)));
+        self.dataplane.remove_service(key)?;
+        self.tables.services.remove(key);
+        Ok(())
+    }
+
+    pub(super) fn put_sched(
+        &mut self,
+        service: u32,
+        before: SchedState,
+        after: SchedState,
+    ) -> Result<(), TableError> {
+        self.undo.push(Undo::Sched(service, before));
+        self.dataplane.put_sched_state(service, &after)
+    }
+
+    pub(super) fn put_settings(&mut self, settings: &Settings) -> Result<(), TableError> {
+        self.undo.push(Undo::Settings(self.tables.settings));
+        self.dataplane.put_settings(settings)?;
+        self.tables.settings = *settings;
+        Ok(())
+    }
+
+    /// The change stands: lists out of use start their rest.
+    pub(super) fn commit(self, now: u64) {
+        for block in self.replaced {
+            self.tables.space.release(block, now);
+        }
+    }
+
+    /// Takes everything back, last write first, and goes on past errors.
+    pub(super) fn roll_back(mut self, cause: ReconcileError, now: u64) -> ReconcileError {
+        let mut failed = None;
+        while let Some(undo) = self.undo.pop() {
+            if let Err(e) = self.take_back(undo) {
+                failed.get_or_insert(e);
+            }
+        }
+        for block in std::mem::take(&mut self.taken) {
+            // A packet may have read the new service before it was taken back.
+            self.tables.space.release(block, now);
+        }
+        match failed {
+            Some(undo) => ReconcileError::HalfDone {
+                cause: Box::new(cause),
+                undo,
+            },
+            None => cause,
+        }
+    }
+
+    fn take_back(&mut self, undo: Undo) -> Result<(), TableError> {
+        match undo {
+            Undo::Service(key, Some(service)) => {
+                self.dataplane.put_service(&key, &service)?;
+                self.tables.services.insert(key, service);
+            }
+            Undo::Service(key, None) => {
+                self.dataplane.remove_service(&key)?;
+                self.tables.services.remove(&key);
+            }
+            Undo::Dest(id, Some(dest)) => {
+                self.dataplane.put_dest(id, &dest)?;
+                self.tables.dests.insert(id, dest);
+            }
+            Undo::Dest(id, None) => {
+                self.dataplane.put_dest(id, &Dest::default())?;
+                self.tables.dests.remove(&id);
+            }
+            Undo::Sched(service, state) => self.dataplane.put_sched_state(service, &state)?,
+            Undo::Settings(settings) => {
+                self.dataplane.put_settings(&settings)?;
+                self.tables.settings = settings;
+            }
+        }
+        Ok(())
+    }
+
+    fn replace_list(&mut self, key: &ServiceKey, by: Option<&Service>) {
+        let old = self.tables.list_of(key);
+        if by.is_none_or(|s| s.list_base != old.base || s.list_len != old.len) {
+            self.replaced.push(old);
+        }
+    }
+}
