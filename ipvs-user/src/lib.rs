@@ -1,5 +1,6 @@
 //! The director in user space: what `ipvsd` and `ipvsadm` are made of.
 
+pub mod api;
 pub mod dataplane;
 pub mod director;
 pub mod model;

@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// How to take one write back.
+#[derive(Clone, Copy)]
 enum Undo {
     Service(ServiceKey, Option<Service>),
     Dest(u32, Option<Dest>),

@@ -1,0 +1,243 @@
+//! Between the wire and the model. The only place that knows both.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    num::NonZeroU32,
+};
+
+use ipvs_common::{ForwardingMethod, Proto, Scheduler, ServiceKey, State, Stats};
+
+use super::wire::{self, ErrorCode};
+use crate::{
+    director::{Connection, DestView, DirectorError, ServiceView},
+    model::{Command, DestSpec, ModelError, ServiceSpec},
+    reconcile::ReconcileError,
+};
+
+pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> wire::Error {
+    wire::Error {
+        code,
+        message: message.into(),
+    }
+}
+
+pub(super) fn service_key(id: wire::ServiceId) -> ServiceKey {
+    let v4 = |proto: Proto, a: SocketAddrV4| {
+        ServiceKey::v4(proto as u8, a.ip().octets(), a.port().to_be_bytes())
+    };
+    match id {
+        wire::ServiceId::Tcp(a) => v4(Proto::Tcp, a),
+        wire::ServiceId::Udp(a) => v4(Proto::Udp, a),
+        wire::ServiceId::Fwmark(mark) => ServiceKey::fwmark(mark.get()),
+    }
+}
+
+pub(super) fn service_id(key: &ServiceKey) -> wire::ServiceId {
+    if let Some(mark) = NonZeroU32::new(key.mark) {
+        return wire::ServiceId::Fwmark(mark);
+    }
+    let address = SocketAddrV4::new(key.addr.low4().into(), u16::from_be_bytes(key.port));
+    match Proto::from_number(key.proto) {
+        Some(Proto::Udp) => wire::ServiceId::Udp(address),
+        // The model takes keys from `service_key` and the configuration only: there is no third protocol.
+        Some(Proto::Tcp) | None => wire::ServiceId::Tcp(address),
+    }
+}
+
+/// The service of a query; `None` if it asks for all.
+pub(super) fn queried(q: &wire::ServiceQuery) -> Result<Option<ServiceKey>, wire::Error> {
+    let ids = [
+        q.tcp.map(wire::ServiceId::Tcp),
+        q.udp.map(wire::ServiceId::Udp),
+        q.fwmark.map(wire::ServiceId::Fwmark),
+    ];
+    let mut ids = ids.into_iter().flatten();
+    match (ids.next(), ids.next()) {
+        (_, Some(_)) => Err(error(
+            ErrorCode::BadRequest,
+            "only one of tcp, udp and fwmark can be asked for",
+        )),
+        (id, None) => Ok(id.map(service_key)),
+    }
+}
+
+pub(super) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
+    Ok(match c {
+        wire::Command::AddService { service, spec } => Command::AddService {
+            service: service_key(*service),
+            spec: service_spec(spec)?,
+        },
+        wire::Command::EditService { service, spec } => Command::EditService {
+            service: service_key(*service),
+            spec: service_spec(spec)?,
+        },
+        wire::Command::DeleteService { service } => Command::DeleteService {
+            service: service_key(*service),
+        },
+        wire::Command::Flush => Command::Flush,
+        wire::Command::AddDest {
+            service,
+            dest,
+            spec,
+        } => Command::AddDest {
+            service: service_key(*service),
+            dest: (*dest).into(),
+            spec: dest_spec(spec),
+        },
+        wire::Command::EditDest {
+            service,
+            dest,
+            spec,
+        } => Command::EditDest {
+            service: service_key(*service),
+            dest: (*dest).into(),
+            spec: dest_spec(spec),
+        },
+        wire::Command::DeleteDest { service, dest } => Command::DeleteDest {
+            service: service_key(*service),
+            dest: (*dest).into(),
+        },
+    })
+}
+
+fn service_spec(s: &wire::ServiceSpec) -> Result<ServiceSpec, wire::Error> {
+    let scheduler = Scheduler::from_name(&s.scheduler).ok_or_else(|| {
+        let known = Scheduler::ALL.map(Scheduler::name).join(", ");
+        error(
+            ErrorCode::UnknownScheduler,
+            format!("no scheduler `{}`; there are {known}", s.scheduler),
+        )
+    })?;
+    let bits = u32::from(s.netmask);
+    if bits.leading_ones() != bits.count_ones() {
+        return Err(error(
+            ErrorCode::Invalid,
+            format!(
+                "netmask {} has holes; only prefixes are possible",
+                s.netmask
+            ),
+        ));
+    }
+    Ok(ServiceSpec {
+        scheduler,
+        persistent: s.persistent,
+        prefix: bits.count_ones() as u8,
+    })
+}
+
+const fn dest_spec(s: &wire::DestSpec) -> DestSpec {
+    DestSpec {
+        method: match s.method {
+            wire::Method::Masq => ForwardingMethod::Masq,
+            wire::Method::Tunnel => ForwardingMethod::Tunnel,
+            wire::Method::Droute => ForwardingMethod::Droute,
+        },
+        weight: s.weight,
+        upper: s.upper_threshold,
+        lower: s.lower_threshold,
+    }
+}
+
+pub(super) fn service(v: &ServiceView) -> wire::Service {
+    let all = u32::MAX
+        .checked_shl(32 - u32::from(v.spec.prefix))
+        .unwrap_or(0);
+    wire::Service {
+        service: service_id(&v.key),
+        spec: wire::ServiceSpec {
+            scheduler: v.spec.scheduler.name().to_owned(),
+            persistent: v.spec.persistent,
+            netmask: Ipv4Addr::from(all),
+        },
+        stats: stats(&v.stats),
+        dests: v.dests.iter().map(dest).collect(),
+    }
+}
+
+fn dest(v: &DestView) -> wire::Dest {
+    wire::Dest {
+        address: v.key.v4(),
+        spec: wire::DestSpec {
+            method: match v.spec.method {
+                ForwardingMethod::Masq => wire::Method::Masq,
+                ForwardingMethod::Tunnel => wire::Method::Tunnel,
+                ForwardingMethod::Droute => wire::Method::Droute,
+            },
+            weight: v.spec.weight,
+            upper_threshold: v.spec.upper,
+            lower_threshold: v.spec.lower,
+        },
+        active: v.active,
+        inactive: v.inactive,
+        persistent: v.persistent,
+        overloaded: v.overloaded,
+        stats: stats(&v.stats),
+    }
+}
+
+pub(super) const fn stats(s: &Stats) -> wire::Stats {
+    wire::Stats {
+        conns: s.conns,
+        in_packets: s.in_packets,
+        out_packets: s.out_packets,
+        in_bytes: s.in_bytes,
+        out_bytes: s.out_bytes,
+    }
+}
+
+pub(super) fn conn(c: &Connection) -> wire::Conn {
+    wire::Conn {
+        protocol: Proto::from_number(c.proto)
+            .map_or("IP", Proto::name)
+            .to_owned(),
+        client: c.client,
+        r#virtual: c.virt,
+        real: c.real,
+        state: c.state.to_owned(),
+        expires: c.remaining,
+        template: c.template,
+    }
+}
+
+/// Timeouts in seconds from those of the settings in ticks.
+pub(super) fn timeouts(s: &ipvs_common::Settings) -> wire::Timeouts {
+    let seconds = |state: State| s.timeouts[state as usize] / s.hz.max(1);
+    wire::Timeouts {
+        tcp: seconds(State::Established),
+        tcp_fin: seconds(State::FinWait),
+        udp: seconds(State::Udp),
+    }
+}
+
+/// `count` is how many commands there were: the number of the refused one is told if it is not the only one.
+pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
+    match e {
+        DirectorError::Refused { index, error: e } => {
+            let message = match count {
+                1 => e.to_string(),
+                _ => format!(
+                    "command {} of {count}: {e}; none was carried out",
+                    index + 1
+                ),
+            };
+            error(model_code(e), message)
+        }
+        DirectorError::Tables(e @ ReconcileError::ListSpace { .. }) => {
+            error(ErrorCode::Full, e.to_string())
+        }
+        DirectorError::Tables(e) => error(ErrorCode::Tables, e.to_string()),
+    }
+}
+
+const fn model_code(e: &ModelError) -> ErrorCode {
+    match e {
+        ModelError::ServiceExists(_) => ErrorCode::ServiceExists,
+        ModelError::NoService(_) => ErrorCode::NoService,
+        ModelError::ServiceUndefined(_) => ErrorCode::ServiceUndefined,
+        ModelError::DestExists { .. } => ErrorCode::DestExists,
+        ModelError::NoDest { .. } => ErrorCode::NoDest,
+        ModelError::Range(_) => ErrorCode::Range,
+        ModelError::Invalid(_) => ErrorCode::Invalid,
+        ModelError::Full { .. } => ErrorCode::Full,
+    }
+}

@@ -1,0 +1,248 @@
+//! Requests and answers of version 1. Types only: what they mean is the daemon's business.
+//!
+//! Requests refuse unknown fields, so that a misspelt one is not taken for an absent one. Answers may grow, so a client skips
+//! what it does not know.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    num::NonZeroU32,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Path in front of every resource.
+pub const PREFIX: &str = "/v1";
+
+/// A virtual service: `{"tcp": "10.0.0.5:25"}`, `{"udp": …}` or `{"fwmark": 7}`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceId {
+    Tcp(SocketAddrV4),
+    Udp(SocketAddrV4),
+    Fwmark(NonZeroU32),
+}
+
+/// The same as parameters of a query: exactly one of them, or none for all services.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceQuery {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<SocketAddrV4>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp: Option<SocketAddrV4>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fwmark: Option<NonZeroU32>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// Name of the scheduler.
+    pub scheduler: String,
+    /// Persistence timeout in seconds; absent: not persistent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent: Option<u32>,
+    /// Clients that agree under this mask stay together.
+    #[serde(default = "full_netmask")]
+    pub netmask: Ipv4Addr,
+}
+
+/// The mask that tells every client from the others.
+#[must_use]
+pub const fn full_netmask() -> Ipv4Addr {
+    Ipv4Addr::BROADCAST
+}
+
+/// How packets get to a real server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    Masq,
+    Tunnel,
+    Droute,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestSpec {
+    pub method: Method,
+    pub weight: u32,
+    #[serde(default)]
+    pub upper_threshold: u32,
+    #[serde(default)]
+    pub lower_threshold: u32,
+}
+
+/// One change. A request is a list of them, carried out as a whole or not at all.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    AddService {
+        service: ServiceId,
+        spec: ServiceSpec,
+    },
+    EditService {
+        service: ServiceId,
+        spec: ServiceSpec,
+    },
+    DeleteService {
+        service: ServiceId,
+    },
+    Flush,
+    AddDest {
+        service: ServiceId,
+        dest: SocketAddrV4,
+        spec: DestSpec,
+    },
+    EditDest {
+        service: ServiceId,
+        dest: SocketAddrV4,
+        spec: DestSpec,
+    },
+    DeleteDest {
+        service: ServiceId,
+        dest: SocketAddrV4,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Version {
+    /// Of the daemon.
+    pub daemon: String,
+    /// Of the maps' layout.
+    pub abi: u32,
+    /// Connections that fit.
+    pub connection_table_size: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stats {
+    pub conns: u64,
+    pub in_packets: u64,
+    pub out_packets: u64,
+    pub in_bytes: u64,
+    pub out_bytes: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Service {
+    pub service: ServiceId,
+    pub spec: ServiceSpec,
+    pub stats: Stats,
+    /// Newest first.
+    pub dests: Vec<Dest>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Dest {
+    pub address: SocketAddrV4,
+    pub spec: DestSpec,
+    pub active: u32,
+    pub inactive: u32,
+    pub persistent: u32,
+    pub overloaded: bool,
+    pub stats: Stats,
+}
+
+/// A real server and the service it belongs to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DestOf {
+    pub service: ServiceId,
+    pub dest: Dest,
+}
+
+/// A connection, or a persistence template.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Conn {
+    /// `TCP`, `UDP`, or `IP` for the template of a firewall mark service.
+    pub protocol: String,
+    pub client: SocketAddrV4,
+    pub r#virtual: SocketAddrV4,
+    pub real: SocketAddrV4,
+    pub state: String,
+    /// Seconds to go, rounded down.
+    pub expires: u64,
+    pub template: bool,
+}
+
+/// A counter of the datapath.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reason {
+    /// `pass`, `drop` or `event`.
+    pub kind: String,
+    pub name: String,
+    pub help: String,
+    pub count: u64,
+}
+
+/// Timeouts in seconds, as far as they can be set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Timeouts {
+    pub tcp: u32,
+    pub tcp_fin: u32,
+    pub udp: u32,
+}
+
+/// How many there are, and how many there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Fill {
+    pub used: u64,
+    pub capacity: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Interface {
+    pub name: String,
+    pub ifindex: u32,
+    /// `native` or `generic`.
+    pub mode: String,
+    /// Firewall mark of every packet that enters here; 0: none.
+    pub mark: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub daemon: String,
+    pub services: Fill,
+    /// Real servers; `used` counts deleted ones too while connections refer to them.
+    pub dests: Fill,
+    pub deleted_dests: u64,
+    pub list_slots: Fill,
+    pub timeouts: Timeouts,
+    pub totals: Stats,
+    pub interfaces: Vec<Interface>,
+}
+
+/// Why a request failed, for programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    ServiceExists,
+    /// The service that was to be shown, edited or deleted is not there.
+    NoService,
+    /// The service whose real servers are meant is not there.
+    ServiceUndefined,
+    DestExists,
+    NoDest,
+    UnknownScheduler,
+    /// A number is out of its range.
+    Range,
+    Invalid,
+    /// A table is full.
+    Full,
+    /// The datapath's tables refused.
+    Tables,
+    /// No such resource, or a request that is none.
+    BadRequest,
+    /// A code that this client does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// Body of every answer that is not a success.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Error {
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+}
