@@ -63,4 +63,4 @@ pub enum Origin {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

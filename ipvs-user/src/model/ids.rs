@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Ids {
     /// No number from here on was ever given out.
     next: u32,

@@ -52,7 +52,7 @@ pub struct Trashed {
 }
 
 /// Services are shared, so that a copy of the whole (to go back to) is cheap.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Model {
     pub(super) dests_per_service: u32,
     pub(super) services: BTreeMap<u32, Arc<VirtualService>>,

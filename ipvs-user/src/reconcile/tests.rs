@@ -1,1 +1,241 @@
+//! Random changes over a dataplane that checks every step, and fails at any of them.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use ipvs_common::{
+    Addr, Conn, Dest, DestFlags, DestState, FlowKey, ForwardingMethod, SchedState, Scheduler,
+    Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::Capacities,
+};
+use ipvs_datapath::host::HostTables;
+use proptest::prelude::*;
+
+use crate::{
+    dataplane::{Dataplane, Result, TableError, host::HostDataplane},
+    director::Director,
+    model::{Command, DestKey, DestSpec, ServiceSpec, tests::any_command},
+};
+
+const CAPACITIES: Capacities = Capacities {
+    services: 3,
+    dests: 12,
+    list_slots: 4096,
+    conns: 8,
+    half_open: 8,
+    templates: 8,
+    lblc: 8,
+};
+
+/// Looks after each write whether a packet at this moment would find everything it is pointed at.
+struct Watched {
+    inner: HostDataplane,
+    tables: Arc<Mutex<HostTables>>,
+    /// Writes until one fails.
+    fuse: Arc<Mutex<Option<u32>>>,
+}
+
+impl Watched {
+    fn may_write(&self) -> Result<()> {
+        let mut fuse = self.fuse.lock().unwrap();
+        match &mut *fuse {
+            Some(0) => {
+                *fuse = None;
+                Err(TableError {
+                    map: "TEST",
+                    operation: "update",
+                    key: String::new(),
+                    source: "fuse blown".into(),
+                })
+            }
+            Some(n) => {
+                *n -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check(&self) {
+        let t = self.tables.lock().unwrap();
+        for (key, service) in &t.services {
+            let from = service.list_base as usize;
+            for &id in &t.lists[from..from + service.list_len as usize] {
+                let dest = &t.dests[id as usize];
+                assert_ne!(
+                    dest.flags & DestFlags::AVAILABLE,
+                    0,
+                    "{key:?} lists deleted real server {id}"
+                );
+                assert_eq!(
+                    dest.service, service.id,
+                    "{key:?} lists another's real server {id}"
+                );
+            }
+        }
+    }
+}
+
+macro_rules! watched {
+    ($($name:ident($($arg:ident: $t:ty),*);)*) => { $(
+        fn $name(&mut self, $($arg: $t),*) -> Result<()> {
+            self.may_write()?;
+            self.inner.$name($($arg),*)?;
+            self.check();
+            Ok(())
+        }
+    )* };
+}
+
+macro_rules! passed_on {
+    ($($name:ident($($arg:ident: $t:ty),*) -> $r:ty;)*) => { $(
+        fn $name(&self, $($arg: $t),*) -> $r {
+            self.inner.$name($($arg),*)
+        }
+    )* };
+}
+
+impl Dataplane for Watched {
+    watched! {
+        put_settings(settings: &Settings);
+        put_service(key: &ServiceKey, service: &Service);
+        remove_service(key: &ServiceKey);
+        write_list(base: u32, dests: &[u32]);
+        put_dest(id: u32, dest: &Dest);
+        clear_dest(id: u32);
+        put_sched_state(service: u32, state: &SchedState);
+        clear_lblc(service: u32);
+        clear_lblc_of(dests: &BTreeSet<u32>);
+        clear_overload(id: u32);
+        expire();
+    }
+    passed_on! {
+        capacities() -> Capacities;
+        hz() -> u32;
+        now() -> Result<u64>;
+        dest_state(id: u32) -> Result<DestState>;
+        dest_stats(id: u32) -> Result<Stats>;
+        sched_state(service: u32) -> Result<SchedState>;
+        conns() -> Result<Vec<(FlowKey, Conn)>>;
+        templates() -> Result<Vec<(TemplateKey, Template)>>;
+        reasons() -> Result<Vec<u64>>;
+    }
+}
+
+/// What packets can see: services with the real servers they list, scheduler memory, flags.
+fn visible(t: &HostTables) -> impl PartialEq + std::fmt::Debug + use<> {
+    let services: Vec<_> = t
+        .services
+        .iter()
+        .map(|(key, s)| {
+            let from = s.list_base as usize;
+            let list = &t.lists[from..from + s.list_len as usize];
+            let dests: Vec<_> = list
+                .iter()
+                .map(|&id| (id, t.dests[id as usize], t.dest_states[id as usize]))
+                .collect();
+            (*key, *s, dests, t.sched_states[s.id as usize])
+        })
+        .collect();
+    let retired: Vec<_> = t.dests.iter().map(|d| d.flags).collect();
+    (services, retired, t.settings)
+}
+
+fn watched_director() -> (Director, Arc<Mutex<HostTables>>, Arc<Mutex<Option<u32>>>) {
+    let tables = Arc::new(Mutex::new(HostTables::new(CAPACITIES, 100)));
+    let fuse = Arc::default();
+    let watched = Watched {
+        inner: HostDataplane::new(Arc::clone(&tables)),
+        tables: Arc::clone(&tables),
+        fuse: Arc::clone(&fuse),
+    };
+    let source = |a: Addr| Some(Addr::v4([10, 0, 0, 254 - (a.low4()[3] % 2)]));
+    let director = Director::new(Box::new(watched), Box::new(source)).unwrap();
+    (director, tables, fuse)
+}
+
+/// The tables hold what the model says.
+fn check_against_model(d: &Director, t: &HostTables) {
+    assert_eq!(t.services.len(), d.model().services().count());
+    for s in d.model().services() {
+        let stored = t.services[&s.key];
+        let from = stored.list_base as usize;
+        let list = &t.lists[from..from + stored.list_len as usize];
+        let ids: Vec<_> = s.dests.iter().map(|d| d.id).collect();
+        assert_eq!(list, ids);
+        for (position, real) in (0..).zip(&s.dests) {
+            let dest = &t.dests[real.id as usize];
+            assert_eq!((dest.position, dest.weight), (position, real.spec.weight));
+        }
+    }
+    for (_, gone) in d.model().trash() {
+        let flags = t.dests[gone.dest.id as usize].flags;
+        assert_eq!(flags & DestFlags::AVAILABLE, 0);
+    }
+}
+
+/// Commands and, for some of them, the write that fails.
+fn batches() -> impl Strategy<Value = Vec<(Vec<Command>, Option<u32>)>> {
+    let commands = proptest::collection::vec(any_command(), 1..6);
+    proptest::collection::vec((commands, proptest::option::weighted(0.3, 0..12u32)), 1..25)
+}
+
+proptest! {
+    #[test]
+    fn every_change_is_whole_or_not_at_all(batches in batches()) {
+        let (mut director, tables, fuse) = watched_director();
+        for (commands, fail_at) in batches {
+            // A batch must stay possible: leave out what the rules refuse.
+            let mut model = director.model().clone();
+            let commands: Vec<_> = commands.into_iter().filter(|c| model.apply(c).is_ok()).collect();
+            let before = visible(&tables.lock().unwrap());
+            let known = director.model().clone();
+            *fuse.lock().unwrap() = fail_at;
+            let done = director.execute_all(&commands);
+            let blown = fail_at.is_some() && fuse.lock().unwrap().take().is_none();
+            prop_assert_eq!(done.is_err(), blown);
+            if done.is_err() {
+                prop_assert_eq!(director.model(), &known);
+                prop_assert_eq!(visible(&tables.lock().unwrap()), before);
+            }
+            check_against_model(&director, &tables.lock().unwrap());
+            tables.lock().unwrap().clock += 40;
+        }
+    }
+}
+
+#[test]
+fn a_list_that_fits_nowhere_changes_nothing() {
+    let (mut director, tables, _) = watched_director();
+    let service = ServiceKey::fwmark(1);
+    let dest = |n: u8| DestKey {
+        addr: Addr::v4([10, 0, 0, n]),
+        port: 0,
+    };
+    let add = |n| Command::AddDest {
+        service,
+        dest: dest(n),
+        spec: DestSpec::new(ForwardingMethod::Masq, 1),
+    };
+    let replace = |n, by| {
+        let dest = dest(n);
+        [Command::DeleteDest { service, dest }, add(by)]
+    };
+    let spec = ServiceSpec::new(Scheduler::Rr);
+    let new = Command::AddService { service, spec };
+    director.execute_all(&[new, add(1)]).unwrap();
+
+    // Every change takes a new list; while the clock stands, none of the old ones is free again.
+    let mut rounds = (0..CAPACITIES.list_slots).map(|round| match round % 2 {
+        0 => replace(1, 2),
+        _ => replace(2, 1),
+    });
+    let refused = rounds.find_map(|r| Some((director.execute_all(&r).err()?, r)));
+    let (error, round) = refused.unwrap();
+    assert!(error.to_string().contains("1 slots in a row"), "{error}");
+    check_against_model(&director, &tables.lock().unwrap());
+
+    tables.lock().unwrap().clock += 101;
+    director.execute_all(&round).unwrap();
+}
