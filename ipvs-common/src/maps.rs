@@ -20,6 +20,17 @@ pub const SCRATCH: &str = "SCRATCH";
 pub const PUNT: &str = "PUNT";
 pub const CLOCK: &str = "CLOCK";
 pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
+/// Programs of the later stages; the maps of one interface's programs are shared but for this one.
+pub const STAGES: &str = "STAGES";
+
+/// Places in [`STAGES`], and the programs that belong there.
+pub mod stage {
+    pub const SLOW: u32 = 0;
+    pub const OPEN: u32 = 1;
+    pub const COUNT: u32 = 2;
+    /// Program names by place.
+    pub const PROGRAMS: [&str; COUNT as usize] = ["ipvs_slow", "ipvs_open"];
+}
 
 /// Read-only global of the program of one interface ([`crate::Iface`]).
 pub const IFACE: &str = "IFACE";

@@ -66,10 +66,9 @@ reasons! {
     IcmpLimited = "icmp_limited", "an ICMP error was due, but this second's share is used up";
     IcmpNoRoute = "icmp_no_route", "an ICMP error was due, but there is no resolved way to the client";
     NoRoute = "no_route", "the route to the real server refuses";
-    Unresolved = "unresolved", "the real server's neighbour is not resolved and the frame could not be handed to the daemon";
     EgressNoXdp = "egress_no_xdp", "the interface towards the real server takes no XDP frames, and this forwarding method cannot go through the kernel's routing";
     Aggregate = "aggregate", "generic mode: the packet is an aggregate of segments, which only masquerading through the kernel can forward";
-    FragmentHandOver = "fragment_hand_over", "had to be fragmented, but could not be handed to the daemon";
+    HandOver = "hand_over", "had to be fragmented, or to wait for its neighbour, but the daemon took no more frames";
     ConnTableFull = "conn_table_full", "no room for a new connection";
     Internal = "internal", "the program met a state that should not exist";
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// Whether a cached answer may still be used: same epoch, and not older than a second.
 #[inline(always)]
-fn fresh<T: Tables>(t: &T, hop: &Hop) -> bool {
+pub fn fresh<T: Tables>(t: &T, hop: &Hop) -> bool {
     let Some(s) = t.settings() else { return false };
     hop.kind == HopKind::Send as u8
         && hop.epoch == s.epoch
@@ -126,8 +126,8 @@ pub const fn keeps_partial(iface: &Iface) -> bool {
 #[inline(always)]
 pub const fn send(iface: &Iface, hop: &Hop) -> Verdict {
     if iface.tx != 0 && hop.ifindex == iface.ifindex {
-        Verdict::Tx
+        Verdict::TX
     } else {
-        Verdict::Redirect(hop.ifindex)
+        Verdict::redirect(hop.ifindex)
     }
 }

@@ -1,45 +1,117 @@
 //! What becomes of a packet.
+//!
+//! Both types are one register wide and always whole: an enum whose variants carry data leaves the rest of it undefined, and
+//! the verifier refuses a program that so much as moves an undefined register.
 
-use ipvs_common::{DropReason, PassReason, PuntHeader};
+use core::num::NonZeroU64;
+
+use ipvs_common::{DropReason, PassReason};
 
 use crate::icmp;
 
-/// Final word on a frame.
+/// Final word on a frame. `Option<Verdict>` is as wide.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub struct Verdict(NonZeroU64);
+
+/// [`Verdict`], taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
     /// Up to the kernel's stack, as the frame is now.
     Pass,
     Drop,
     /// Out of the interface it came from.
     Tx,
+    /// The daemon has it ([`crate::Frame::hand_over`]); here it ends.
+    Handed,
     /// Out of the interface with this index.
     Redirect(u32),
-    /// To the daemon, which fragments it or resolves its neighbour; see [`PuntHeader`].
-    Punt(PuntHeader),
+}
+
+impl Verdict {
+    pub const PASS: Self = Self::code(1);
+    pub const DROP: Self = Self::code(2);
+    pub const TX: Self = Self::code(3);
+    pub const HANDED: Self = Self::code(4);
+
+    #[inline(always)]
+    pub const fn redirect(ifindex: u32) -> Self {
+        Self::code(5 | (ifindex as u64) << 32)
+    }
+
+    #[inline(always)]
+    const fn code(n: u64) -> Self {
+        match NonZeroU64::new(n) {
+            Some(n) => Self(n),
+            None => Self(NonZeroU64::MIN),
+        }
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn action(self) -> Action {
+        match self.0.get() as u32 {
+            1 => Action::Pass,
+            3 => Action::Tx,
+            4 => Action::Handed,
+            5 => Action::Redirect((self.0.get() >> 32) as u32),
+            _ => Action::Drop,
+        }
+    }
 }
 
 /// A step's way to end the work on a packet early, with its reason.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Exit {
-    Pass(PassReason),
-    Drop(DropReason),
-    /// Replace the packet by an ICMP error about it; sent for the real server with this index, if there is one whose replies
-    /// do not pass the director.
-    Answer(icmp::Error, Option<u32>),
+pub struct Exit(u64);
+
+/// [`Exit`], taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// With the slot of the reason.
+    Pass(u32),
+    /// With the slot of the reason.
+    Drop(u32),
+    /// Replace the packet by an ICMP error about it, which counts as a reply of the real server with this index
+    /// ([`NO_DEST`]: of none).
+    Answer(icmp::Error, u32),
+}
+
+/// No real server.
+pub const NO_DEST: u32 = u32::MAX;
+
+const ANSWER: u64 = 2;
+
+impl Exit {
+    #[inline(always)]
+    pub const fn answer(error: icmp::Error, dest: u32) -> Self {
+        Self(ANSWER | (error.word() as u64) << 8 | (dest as u64) << 32)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn ending(self) -> Ending {
+        match self.0 & 0xff {
+            0 => Ending::Pass((self.0 >> 32) as u32),
+            ANSWER => Ending::Answer(
+                icmp::Error::from_word((self.0 >> 8) as u32 & 0xff_ffff),
+                (self.0 >> 32) as u32,
+            ),
+            _ => Ending::Drop((self.0 >> 32) as u32),
+        }
+    }
 }
 
 impl From<DropReason> for Exit {
     #[inline(always)]
     fn from(r: DropReason) -> Self {
-        Self::Drop(r)
+        Self(1 | u64::from(r.slot()) << 32)
     }
 }
 
 impl From<PassReason> for Exit {
     #[inline(always)]
     fn from(r: PassReason) -> Self {
-        Self::Pass(r)
+        Self(u64::from(r.slot()) << 32)
     }
 }

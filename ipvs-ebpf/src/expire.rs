@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 use ipvs_common::{Event, FlowKey, TemplateKey};
 
 use crate::{
-    conn::{self, belongs, is_masq, leave, opposite},
+    conn::{self, belongs, is_masq, opposite},
     frame::Frame,
     tables::{DestCounter, Tables},
 };
@@ -35,32 +35,34 @@ impl Batch {
 const MINUTE: u64 = 60;
 
 /// Works through a batch and returns how many entries ended.
-#[inline(always)]
+#[cfg(feature = "host")]
 pub fn run<F: Frame, T: Tables>(f: &mut F, t: &mut T) -> u32 {
-    let Ok(head) = f.at::<Batch>(0).copied() else {
-        return 0;
+    (0..count(f)).map(|i| u32::from(step(f, t, i))).sum()
+}
+
+/// Keys in the batch.
+#[inline(always)]
+pub fn count<F: Frame>(f: &mut F) -> usize {
+    f.at::<Batch>(0)
+        .map_or(0, |head| u32::from_ne_bytes(head.count) as usize)
+        .min(Batch::MAX)
+}
+
+/// Looks at one key of the batch; tells whether its entry ended.
+#[inline(always)]
+pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
+    let Ok(kind) = f.at::<Batch>(0).map(|head| u32::from_ne_bytes(head.kind)) else {
+        return false;
     };
-    let count = u32::from_ne_bytes(head.count) as usize;
-    let kind = u32::from_ne_bytes(head.kind);
-    let mut ended = 0;
-    for i in 0..Batch::MAX {
-        if i >= count {
-            break;
-        }
-        let Ok(bytes) = f
-            .at::<[u8; Batch::STRIDE]>(size_of::<Batch>() + i * Batch::STRIDE)
-            .copied()
-        else {
-            break;
-        };
-        let done = if kind == Batch::CONNECTIONS {
-            connection(t, &bytemuck::cast(bytes))
-        } else {
-            template(t, &template_key(bytes))
-        };
-        ended += u32::from(done);
+    let at = size_of::<Batch>() + index * Batch::STRIDE;
+    let Ok(bytes) = f.at::<[u8; Batch::STRIDE]>(at).copied() else {
+        return false;
+    };
+    if kind == Batch::CONNECTIONS {
+        connection(t, &bytemuck::cast(bytes))
+    } else {
+        template(t, &template_key(bytes))
     }
-    ended
 }
 
 #[inline(always)]
@@ -91,7 +93,7 @@ pub fn connection<T: Tables>(t: &mut T, key: &FlowKey) -> bool {
         t.set_expires(hit.entry, deadline);
         return false;
     }
-    let ended = leave::end(t, hit.table, key, hit.entry);
+    let ended = t.end(hit.table, key);
     if ended {
         t.event(Event::Expired);
     }

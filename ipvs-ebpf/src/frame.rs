@@ -4,7 +4,7 @@
 //! borrow checker enforces what the verifier demands of packet pointers.
 
 use bytemuck::Pod;
-use ipvs_common::DropReason;
+use ipvs_common::{DropReason, PuntHeader};
 
 pub trait Frame {
     /// Bytes from the Ethernet header to the end.
@@ -22,6 +22,9 @@ pub trait Frame {
     /// Sum of `len` bytes from `off` as big-endian 16-bit words, folded once to 16 bits and a carry; an odd last byte
     /// counts as a word's upper half (RFC 1071).
     fn sum(&mut self, off: usize, len: usize) -> Result<u32, DropReason>;
+
+    /// Gives a copy of the frame, finished but for the sending, to the daemon. False: it takes no more.
+    fn hand_over(&mut self, header: &PuntHeader) -> bool;
 
     #[inline(always)]
     fn is_empty(&self) -> bool {

@@ -6,21 +6,28 @@ pub mod reply;
 pub mod tunnel;
 
 use ipvs_common::{
-    Conn, Dest, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface, PassReason, PuntHeader,
+    Conn, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface, PassReason, PuntHeader,
     PuntReason,
 };
 
 use crate::{
     egress,
-    exit::{Exit, Verdict},
+    exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
     icmp,
     parse::Packet,
-    rewrite::l3,
+    rewrite::{self, l3},
     tables::Tables,
 };
 
-/// Sends a client's packet to the real server of its connection.
+/// Addresses of the outer header, should there be one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunnel {
+    pub src: [u8; 4],
+    pub dst: [u8; 4],
+}
+
+/// Sends a client's packet to the real server of its connection by way of `hop`.
 #[inline(always)]
 pub fn to_dest<F: Frame, T: Tables>(
     f: &mut F,
@@ -28,21 +35,37 @@ pub fn to_dest<F: Frame, T: Tables>(
     iface: &Iface,
     p: &Packet,
     conn: &Conn,
-    dest: &Dest,
+    tunnel: Tunnel,
+    hop: &Hop,
 ) -> Result<Verdict, Exit> {
-    let hop = egress::to_dest(t, p, iface, conn.dest, conn.to_addr);
     if hop.kind == HopKind::Refused as u8 || hop.kind == HopKind::Unknown as u8 {
         return Err(DropReason::NoRoute.into());
     }
-    let local = hop.kind == HopKind::Local as u8;
-    if p.ttl <= 1 && !local {
-        return Err(answer(conn, icmp::Error::TimeExceeded));
+    if hop.kind == HopKind::Local as u8 {
+        if conn.status.method != ForwardingMethod::Masq as u8 {
+            return Err(PassReason::Localnode.into());
+        }
+    } else if p.ttl <= 1 {
+        return Err(answer(conn, icmp::Error::TIME_EXCEEDED));
     }
+    by_method(f, t, iface, p, conn, tunnel, hop)
+}
+
+/// The dispatch.
+#[inline(always)]
+pub fn by_method<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet,
+    conn: &Conn,
+    tunnel: Tunnel,
+    hop: &Hop,
+) -> Result<Verdict, Exit> {
     match ForwardingMethod::from_number(conn.status.method) {
-        Some(ForwardingMethod::Masq) => masq::forward(f, t, iface, p, conn, &hop),
-        Some(_) if local => Err(PassReason::Localnode.into()),
-        Some(ForwardingMethod::Droute) => droute::forward(f, t, iface, p, conn, &hop),
-        Some(ForwardingMethod::Tunnel) => tunnel::forward(f, t, iface, p, conn, dest, &hop),
+        Some(ForwardingMethod::Masq) => masq::forward(f, t, iface, p, conn, hop),
+        Some(ForwardingMethod::Droute) => droute::forward(f, t, iface, p, conn, hop),
+        Some(ForwardingMethod::Tunnel) => tunnel::forward(f, t, iface, p, conn, tunnel, hop),
         None => Err(DropReason::Internal.into()),
     }
 }
@@ -75,22 +98,26 @@ fn depart<F: Frame, T: Tables>(
     hop: &Hop,
     len: u16,
 ) -> Result<Verdict, Exit> {
-    crate::rewrite::l2(f, hop)?;
+    rewrite::l2(f, hop)?;
     if hop.kind == HopKind::Unresolved as u8 {
-        t.event(Event::HandedNeighbour);
-        return Ok(Verdict::Punt(punt(f, hop, PuntReason::Neighbour)));
+        return hand_over(f, t, hop, PuntReason::Neighbour, Event::HandedNeighbour);
     }
     if hop.mtu != 0 && len > hop.mtu {
-        t.event(Event::HandedFragment);
-        return Ok(Verdict::Punt(punt(f, hop, PuntReason::Fragment)));
+        return hand_over(f, t, hop, PuntReason::Fragment, Event::HandedFragment);
     }
     Ok(egress::send(iface, hop))
 }
 
 #[inline(always)]
-fn punt<F: Frame>(f: &F, hop: &Hop, reason: PuntReason) -> PuntHeader {
+fn hand_over<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    hop: &Hop,
+    reason: PuntReason,
+    event: Event,
+) -> Result<Verdict, Exit> {
     let [next_hop @ .., _, _] = hop.dst_mac;
-    PuntHeader {
+    let header = PuntHeader {
         reason: reason as u32,
         ifindex: hop.ifindex,
         len: f.len() as u32,
@@ -98,7 +125,12 @@ fn punt<F: Frame>(f: &F, hop: &Hop, reason: PuntReason) -> PuntHeader {
         next_hop,
         dst_mac: hop.dst_mac,
         src_mac: hop.src_mac,
+    };
+    if !f.hand_over(&header) {
+        return Err(DropReason::HandOver.into());
     }
+    t.event(event);
+    Ok(Verdict::HANDED)
 }
 
 /// Takes one from the time to live, then refuses a packet that is longer than `limit` and must not be fragmented.
@@ -112,7 +144,7 @@ fn age_and_measure<F: Frame>(
 ) -> Result<(), Exit> {
     l3::decrement_ttl(f)?;
     if p.df && too_long(iface, p, limit) {
-        return Err(answer(conn, icmp::Error::FragmentationNeeded(limit)));
+        return Err(answer(conn, icmp::Error::fragmentation_needed(limit)));
     }
     Ok(())
 }
@@ -121,5 +153,5 @@ fn age_and_measure<F: Frame>(
 #[inline(always)]
 fn answer(conn: &Conn, error: icmp::Error) -> Exit {
     let masq = conn.status.method == ForwardingMethod::Masq as u8;
-    Exit::Answer(error, if masq { None } else { Some(conn.dest) })
+    Exit::answer(error, if masq { NO_DEST } else { conn.dest })
 }

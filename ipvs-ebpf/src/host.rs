@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use bytemuck::Pod;
 use ipvs_common::{
-    Conn, Dest, DestState, DropReason, FlowKey, Hop, HopKind, LblcEntry, LblcKey, Mac, RingSlot,
-    SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
+    Conn, Dest, DestState, DropReason, FlowKey, Hop, HopKind, LblcEntry, LblcKey, Mac, PuntHeader,
+    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
     maps::Capacities, reason,
 };
 
@@ -24,6 +24,8 @@ const HEADROOM: usize = 256;
 pub struct HostFrame {
     buffer: Vec<u8>,
     start: usize,
+    /// What was given to the daemon, as it was then.
+    pub handed: Option<(PuntHeader, Vec<u8>)>,
 }
 
 impl HostFrame {
@@ -34,6 +36,7 @@ impl HostFrame {
         Self {
             buffer,
             start: HEADROOM,
+            handed: None,
         }
     }
 
@@ -82,6 +85,11 @@ impl Frame for HostFrame {
         Ok(u32::from(csum::fold(
             words.fold(0, |s, w| u32::from(csum::fold(s)) + w),
         )))
+    }
+
+    fn hand_over(&mut self, header: &PuntHeader) -> bool {
+        self.handed = Some((*header, self.bytes().to_vec()));
+        true
     }
 }
 
@@ -243,13 +251,14 @@ impl Tables for HostTables {
             _ => false,
         }
     }
-    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
+    fn copy_to_conns(&mut self, key: &FlowKey, entry: Self::ConnRef) -> bool {
+        let conn = self.load(entry);
         insert(
             &mut self.conns,
             self.capacities.conns * 2,
             key,
-            conn,
-            only_new,
+            &conn,
+            false,
         )
     }
     fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
@@ -271,15 +280,15 @@ impl Tables for HostTables {
         self.ring_next = self.ring_next.wrapping_add(1);
         self.ring_next.wrapping_sub(1)
     }
-    fn ring_replace(&mut self, slot: &RingSlot) -> Option<RingSlot> {
+    fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot {
         let place = slot.seq as usize % self.ring.len();
-        Some(std::mem::replace(self.ring.get_mut(place)?, *slot))
+        std::mem::replace(&mut self.ring[place], *slot)
     }
-    fn service(&mut self, key: &ServiceKey) -> Option<Service> {
-        self.services.get(key).copied()
+    fn service(&self, key: &ServiceKey) -> Option<&Service> {
+        self.services.get(key)
     }
-    fn listed(&self, slot: u32) -> Option<u32> {
-        self.lists.get(slot as usize).copied()
+    fn listed(&self, slot: u32) -> Option<&u32> {
+        self.lists.get(slot as usize)
     }
     fn dest(&self, id: u32) -> Option<&Dest> {
         self.dests.get(id as usize)
@@ -306,8 +315,8 @@ impl Tables for HostTables {
         let total = &mut self.dest_stats[id as usize];
         *total = total.plus(*stats);
     }
-    fn sched_last(&self, service: u32) -> Option<u64> {
-        self.sched_states.get(service as usize).map(|s| s.last)
+    fn sched_last(&self, service: u32) -> Option<&u64> {
+        self.sched_states.get(service as usize).map(|s| &s.last)
     }
     fn swap_sched_last(&mut self, service: u32, old: u64, new: u64) -> bool {
         let last = &mut self.sched_states[service as usize].last;
@@ -317,8 +326,8 @@ impl Tables for HostTables {
         }
         same
     }
-    fn lblc(&mut self, key: &LblcKey) -> Option<LblcEntry> {
-        self.lblc.get(key).copied()
+    fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry> {
+        self.lblc.get(key)
     }
     fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry) {
         self.lblc.insert(*key, *entry);
@@ -373,20 +382,18 @@ impl Tables for HostTables {
             xmit: 1,
             ..Hop::default()
         };
-        match self.neighbours.get(&next_hop) {
-            Some(mac) => Hop {
-                dst_mac: *mac,
+        if let Some(dst_mac) = self.neighbours.get(&next_hop).copied() {
+            return Hop {
+                dst_mac,
                 kind: HopKind::Send as u8,
                 ..hop
-            },
-            None => {
-                let [a, b, c, d] = next_hop;
-                Hop {
-                    dst_mac: [a, b, c, d, 0, 0],
-                    kind: HopKind::Unresolved as u8,
-                    ..hop
-                }
-            }
+            };
+        }
+        let [a, b, c, d] = next_hop;
+        Hop {
+            dst_mac: [a, b, c, d, 0, 0],
+            kind: HopKind::Unresolved as u8,
+            ..hop
         }
     }
     fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {

@@ -22,32 +22,53 @@ const HEADERS: usize = size_of::<Ipv4>() + size_of::<Icmp>();
 /// IP length of the longest error.
 const LONGEST: usize = 576;
 
-/// An error the director has to report.
+/// An error the director has to report: type, code, and for "fragmentation needed" the length that would fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Error {
-    PortUnreachable,
-    TimeExceeded,
-    /// With the length that would fit.
-    FragmentationNeeded(u16),
+pub struct Error {
+    kind: u8,
+    mtu: u16,
 }
 
 impl Error {
+    pub const PORT_UNREACHABLE: Self = Self { kind: 0, mtu: 0 };
+    pub const TIME_EXCEEDED: Self = Self { kind: 1, mtu: 0 };
+
+    #[must_use]
     #[inline(always)]
-    const fn type_code_mtu(self) -> (u8, u8, u16) {
-        match self {
-            Self::PortUnreachable => (3, 3, 0),
-            Self::TimeExceeded => (11, 0, 0),
-            Self::FragmentationNeeded(mtu) => (3, 4, mtu),
+    pub const fn fragmentation_needed(mtu: u16) -> Self {
+        Self { kind: 2, mtu }
+    }
+
+    /// The error in 24 bits.
+    #[inline(always)]
+    pub(crate) const fn word(self) -> u32 {
+        self.kind as u32 | (self.mtu as u32) << 8
+    }
+
+    #[inline(always)]
+    pub(crate) const fn from_word(w: u32) -> Self {
+        Self {
+            kind: w as u8,
+            mtu: (w >> 8) as u16,
+        }
+    }
+
+    #[inline(always)]
+    const fn type_and_code(self) -> (u8, u8) {
+        match self.kind {
+            0 => (3, 3),
+            1 => (11, 0),
+            _ => (3, 4),
         }
     }
 
     /// Why the packet itself is dropped.
     #[inline(always)]
     const fn drop_reason(self) -> DropReason {
-        match self {
-            Self::PortUnreachable => DropReason::NoDest,
-            Self::TimeExceeded => DropReason::TtlExceeded,
-            Self::FragmentationNeeded(_) => DropReason::TooBig,
+        match self.kind {
+            0 => DropReason::NoDest,
+            1 => DropReason::TtlExceeded,
+            _ => DropReason::TooBig,
         }
     }
 }
@@ -94,13 +115,13 @@ fn build<F: Frame>(f: &mut F, p: &Packet, error: Error, hop: &Hop) -> Result<(),
     eth.0.src_addr = hop.src_mac;
     eth.0.ether_type = 0x0800u16.to_be();
     f.at::<Ipv4>(L3)?.0 = outer(p, len as u16);
-    let (type_, code, mtu) = error.type_code_mtu();
-    let m = mtu.to_be_bytes();
+    let (type_, code) = error.type_and_code();
+    let [high, low] = error.mtu.to_be_bytes();
     let mut icmp = Icmpv4Hdr {
         type_,
         code,
         check: [0; 2],
-        data: [0, 0, m[0], m[1]],
+        data: [0, 0, high, low],
     };
     f.at::<Icmp>(L3 + size_of::<Ipv4>())?.0 = icmp;
     let sum = f.sum(L3 + size_of::<Ipv4>(), len - size_of::<Ipv4>())?;

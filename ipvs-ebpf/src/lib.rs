@@ -22,7 +22,7 @@ pub mod service;
 pub mod stats;
 pub mod tables;
 
-pub use exit::{Exit, Verdict};
+pub use exit::{Action, Ending, Exit, Verdict};
 pub use frame::Frame;
 pub use pipeline::run;
 pub use tables::{DestCounter, FibQuery, Tables};

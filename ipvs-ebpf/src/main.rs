@@ -1,1 +1,135 @@
+//! The XDP programs: a context in, the datapath's verdict out. No decision is made here.
+//!
+//! `ipvs` hangs on interfaces and calls `ipvs_slow` and `ipvs_open` where they are needed. `ipvs_expire` and `ipvs_clock` are run by the daemon alone (`BPF_PROG_TEST_RUN`), `ipvs_pass`
+//! makes the far end of a veth ready to receive redirected frames. On any other target than BPF this is an empty program,
+//! so that the workspace builds as a whole.
+#![cfg_attr(
+    target_arch = "bpf",
+    no_std,
+    no_main,
+    feature(core_intrinsics),
+    allow(internal_features)
+)]
+
+#[cfg(target_arch = "bpf")]
+mod maps;
+#[cfg(target_arch = "bpf")]
+mod xdp;
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}
+
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use aya_ebpf::{
+        bindings::xdp_action, helpers::generated::bpf_redirect, macros::xdp, programs::XdpContext,
+    };
+    use ipvs_common::maps::stage;
+    use ipvs_datapath::{Action, Frame, Tables, Verdict, expire, pipeline};
+
+    use crate::{
+        maps::{Maps, STAGES, iface},
+        xdp::{XdpFrame, expire_step},
+    };
+
+    /// First stage: established connections. This one hangs on interfaces.
+    #[xdp]
+    pub(crate) fn ipvs(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::fast(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
+        finish(&ctx, verdict, stage::SLOW)
+    }
+
+    /// Second stage: everything else about known connections.
+    #[xdp]
+    pub(crate) fn ipvs_slow(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::slow(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
+        finish(&ctx, verdict, stage::OPEN)
+    }
+
+    /// Third stage: new connections, which then go through the second.
+    #[xdp]
+    pub(crate) fn ipvs_open(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::open(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
+        finish(&ctx, verdict, stage::SLOW)
+    }
+
+    /// Carries a verdict out, or goes on with the next stage.
+    #[inline(always)]
+    fn finish(ctx: &XdpContext, verdict: Option<Verdict>, next: u32) -> u32 {
+        let verdict = match verdict {
+            Some(verdict) => verdict,
+            None => {
+                // Comes back only if the stage is missing, or after more stages than the kernel lets follow each other.
+                // SAFETY: the context is this program's own.
+                let _ = unsafe { STAGES.tail_call(ctx, next) };
+                pipeline::astray(&mut Maps(ctx.ctx))
+            }
+        };
+        #[cfg(feature = "trace")]
+        aya_log_ebpf::info!(ctx, "{} bytes: {}", XdpFrame(ctx.ctx).len(), label(verdict));
+        act(verdict)
+    }
+
+    #[inline(always)]
+    fn act(verdict: Verdict) -> u32 {
+        match verdict.action() {
+            Action::Pass => xdp_action::XDP_PASS,
+            Action::Drop | Action::Handed => xdp_action::XDP_DROP,
+            Action::Tx => xdp_action::XDP_TX,
+            // SAFETY: the helper takes two numbers and keeps them for the driver.
+            Action::Redirect(ifindex) => (unsafe { bpf_redirect(ifindex, 0) }) as u32,
+        }
+    }
+
+    #[cfg(feature = "trace")]
+    fn label(verdict: Verdict) -> &'static str {
+        match verdict.action() {
+            Action::Pass => "pass",
+            Action::Drop => "drop",
+            Action::Tx => "tx",
+            Action::Handed => "handed over",
+            Action::Redirect(_) => "redirect",
+        }
+    }
+
+    /// Ends connections or templates past their deadline; the frame is an [`expire::Batch`]. Returns how many ended.
+    #[xdp]
+    pub(crate) fn ipvs_expire(ctx: XdpContext) -> u32 {
+        let mut frame = XdpFrame(ctx.ctx);
+        let count = expire::count(&mut frame);
+        let mut ended = 0;
+        for index in 0..expire::Batch::MAX {
+            if index >= count {
+                break;
+            }
+            ended += expire_step(ctx.ctx, index as u32);
+        }
+        ended
+    }
+
+    /// Writes the clock, a native-endian `u64` in ticks, to the head of the frame.
+    #[xdp]
+    pub(crate) fn ipvs_clock(ctx: XdpContext) -> u32 {
+        if let Ok(bytes) = XdpFrame(ctx.ctx).at::<[u8; 8]>(0) {
+            *bytes = Maps(ctx.ctx).now().to_ne_bytes();
+        }
+        xdp_action::XDP_PASS
+    }
+
+    #[xdp]
+    pub(crate) fn ipvs_pass(_ctx: XdpContext) -> u32 {
+        xdp_action::XDP_PASS
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel lends some helpers only to programs under the GPL or a double licence with it.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -13,7 +13,7 @@ use crate::{
 #[inline(always)]
 pub fn find<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Result<Service, Exit> {
     let flags = t.settings().map_or(0, |s| s.flags);
-    let service = lookup(t, p, iface, flags).ok_or(PassReason::NoService)?;
+    let service = *lookup(t, p, iface, flags).ok_or(PassReason::NoService)?;
     may_open(p)?;
     if service.mark != 0 && !egress::is_local(t, p, iface) {
         return Err(PassReason::NotLocal.into());
@@ -22,20 +22,20 @@ pub fn find<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Result<Service, 
 }
 
 #[inline(always)]
-fn lookup<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, flags: u32) -> Option<Service> {
+fn lookup<'t, T: Tables>(t: &'t T, p: &Packet, iface: &Iface, flags: u32) -> Option<&'t Service> {
     if flags & SettingsFlags::HAS_SERVICES == 0 {
         return None;
     }
     let k = &p.key;
-    if iface.mark != 0 && flags & SettingsFlags::HAS_FWMARK != 0 {
-        let found = t.service(&ServiceKey::fwmark(iface.mark));
-        if found.is_some() {
-            return found;
-        }
+    if iface.mark != 0
+        && flags & SettingsFlags::HAS_FWMARK != 0
+        && let Some(service) = t.service(&ServiceKey::fwmark(iface.mark))
+    {
+        return Some(service);
     }
-    let found = t.service(&ServiceKey::v4(k.proto, k.dst, k.dport));
-    if found.is_some() || flags & SettingsFlags::HAS_PORT0 == 0 {
-        return found;
+    let exact = t.service(&ServiceKey::v4(k.proto, k.dst, k.dport));
+    if exact.is_some() || flags & SettingsFlags::HAS_PORT0 == 0 {
+        return exact;
     }
     t.service(&ServiceKey::v4(k.proto, k.dst, [0, 0]))
 }

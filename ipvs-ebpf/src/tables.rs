@@ -3,10 +3,18 @@
 //! An entry that is changed in place is held by a handle (`ConnRef`, `TemplateRef`), because a borrow would keep every other
 //! table locked. What several CPUs change at once is changed by an operation that says so: counts by `add`, the status of a
 //! connection and the memory of a scheduler by compare and swap.
+//!
+//! What may be missing is returned by reference: an absent reference is a null pointer, whereas an absent value would be an
+//! undefined one (see `exit.rs`).
 
 use ipvs_common::{
     Conn, Dest, DestState, Event, FlowKey, Hop, LblcEntry, LblcKey, RingSlot, Service, ServiceKey,
     Settings, Stats, Status, Template, TemplateKey,
+};
+
+use crate::{
+    conn::{Table, leave, promote},
+    sched::{self, Walk},
 };
 
 /// A count kept with each real server.
@@ -44,12 +52,13 @@ pub trait Tables {
     fn load(&self, conn: Self::ConnRef) -> Conn;
     fn set_expires(&mut self, conn: Self::ConnRef, expires: u64);
     fn set_hop(&mut self, conn: Self::ConnRef, hop: &Hop);
-    /// Overwrites the status: only for the reply entry, whose status is a copy.
+    /// Overwrites the status: for the reply entry, whose status is a copy, and by who claimed the entry ([`leave`]).
     fn set_status(&mut self, conn: Self::ConnRef, status: Status);
     /// Replaces the status if it is still `old`; tells whether it was.
     fn swap_status(&mut self, conn: Self::ConnRef, old: Status, new: Status) -> bool;
+    /// Enters a copy of a half-open entry in the table of the established, over an older one if need be. False: full.
+    fn copy_to_conns(&mut self, key: &FlowKey, entry: Self::ConnRef) -> bool;
     /// False if the table is full or (with `only_new`) the key is there.
-    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool;
     fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool;
     /// Tells whether the key was there; of two CPUs only one is told so.
     fn remove_conn(&mut self, key: &FlowKey) -> bool;
@@ -57,11 +66,11 @@ pub trait Tables {
     /// The next number of the half-open ring.
     fn ring_ticket(&mut self) -> u32;
     /// Puts `slot` in the place of its number and returns what was there.
-    fn ring_replace(&mut self, slot: &RingSlot) -> Option<RingSlot>;
+    fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot;
 
-    fn service(&mut self, key: &ServiceKey) -> Option<Service>;
+    fn service(&self, key: &ServiceKey) -> Option<&Service>;
     /// An entry of the dest lists.
-    fn listed(&self, slot: u32) -> Option<u32>;
+    fn listed(&self, slot: u32) -> Option<&u32>;
     fn dest(&self, id: u32) -> Option<&Dest>;
     fn dest_state(&self, id: u32) -> Option<&DestState>;
     fn set_dest_hop(&mut self, id: u32, hop: &Hop);
@@ -70,10 +79,10 @@ pub trait Tables {
     fn count(&mut self, id: u32, stats: &Stats);
 
     /// The scheduler's memory of a service.
-    fn sched_last(&self, service: u32) -> Option<u64>;
+    fn sched_last(&self, service: u32) -> Option<&u64>;
     fn swap_sched_last(&mut self, service: u32, old: u64, new: u64) -> bool;
 
-    fn lblc(&mut self, key: &LblcKey) -> Option<LblcEntry>;
+    fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry>;
     fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry);
 
     fn template(&mut self, key: &TemplateKey) -> Option<Self::TemplateRef>;
@@ -91,13 +100,31 @@ pub trait Tables {
     /// Adds one to a slot of the counter map.
     fn note(&mut self, slot: u32);
 
-    /// Choice of the scheduler. A kernel implementation may run [`crate::sched::choose`] out of line.
+    /// Walks over the real servers of a service; see [`sched::walk`]. A kernel implementation runs it out of line.
     #[inline(always)]
-    fn choose(&mut self, service: &Service, dst: [u8; 4]) -> Option<u32>
+    fn walk(&mut self, service: &Service, walk: Walk) -> u32
     where
         Self: Sized,
     {
-        crate::sched::choose(self, service, dst)
+        sched::walk(self, service, walk)
+    }
+
+    /// Ends the connection whose client entry is `key`; see [`leave::end`]. May run out of line.
+    #[inline(always)]
+    fn end(&mut self, table: Table, key: &FlowKey) -> bool
+    where
+        Self: Sized,
+    {
+        leave::end(self, table, key)
+    }
+
+    /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.
+    #[inline(always)]
+    fn promote(&mut self, key: &FlowKey) -> bool
+    where
+        Self: Sized,
+    {
+        promote::promote(self, key)
     }
 
     #[inline(always)]

@@ -31,6 +31,13 @@ pub fn packet<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
     touch(t, hit, next);
 }
 
+/// Whether the packet leaves the connection in the state it is in.
+#[must_use]
+#[inline(always)]
+pub fn stays(p: &Packet, status: Status) -> bool {
+    status.flags & ConnFlags::LEAVING == 0 && next_state(p, status) == status.state
+}
+
 #[inline(always)]
 fn direction(status: Status) -> Direction {
     if status.flags & ConnFlags::REPLY != 0 {
@@ -62,8 +69,9 @@ pub fn deadline<T: Tables>(t: &T, state: u8) -> u64 {
     t.now() + u64::from(timeout.unwrap_or(0))
 }
 
+/// Restarts the timer of an entry in `state`.
 #[inline(always)]
-fn touch<T: Tables>(t: &mut T, hit: &Hit<T::ConnRef>, state: u8) {
+pub fn touch<T: Tables>(t: &mut T, hit: &Hit<T::ConnRef>, state: u8) {
     let new = deadline(t, state);
     let slack = t.settings().map_or(0, |s| u64::from(s.hz)) / SLACK_PER_SECOND;
     // Both ways: a shorter timeout (a closing connection) must take effect as well.

@@ -1,13 +1,15 @@
 //! A new connection: entries, counts, and its place in the ring that bounds the half-open table.
 
 use ipvs_common::{
-    Conn, ConnFlags, Dest, DropReason, Event, FlowKey, ForwardingMethod, RingSlot, Service, State,
-    Status,
+    Conn, ConnFlags, Dest, DropReason, Event, FlowKey, ForwardingMethod, RingSlot, Service,
+    ServiceFlags, State, Status,
 };
 
 use super::{
-    Hit, Table, advance, find_half_open, leave, opposite, tcp_state, tcp_state::Direction,
-    template::Parent, threshold,
+    Table, advance, is_masq, opposite, tcp_state,
+    tcp_state::Direction,
+    template::{self, Choice},
+    threshold,
 };
 use crate::{
     exit::Exit,
@@ -16,49 +18,58 @@ use crate::{
     tables::{DestCounter, Tables},
 };
 
-/// Enters a connection of `p`'s client with the real server `id`. The entry already is in the state that `p` leads to.
+/// Enters a connection of `p`'s client with the real server chosen. The entry already is in the state that `p` leads to.
 #[inline(always)]
 pub fn create<T: Tables>(
     t: &mut T,
     p: &Packet,
     service: &Service,
-    id: u32,
-    dest: &Dest,
-    parent: Parent,
-) -> Result<Hit<T::ConnRef>, Exit> {
-    let mut conn = entry(t, p, service, id, dest, parent);
+    choice: Choice,
+) -> Result<(), Exit> {
+    let id = choice.dest;
+    let dest = t.dest(id).ok_or(DropReason::Internal)?;
+    let (addr, port, method) = (dest.addr.low4(), port(p, service, dest), dest.method);
+    let mut conn = entry(t, p, service, choice, method);
+    conn.to_addr = addr;
+    conn.to_port = port;
     conn.seq = make_room(t, &p.key);
-    if dest.method == ForwardingMethod::Masq as u8 {
+    if is_masq(&conn) {
         insert_reply(t, p, &conn)?;
     }
     if !t.insert_half_open(&p.key, &conn, true) {
-        // Either full, or another CPU entered the same flow a moment ago: then that one holds.
-        if conn.status.flags & ConnFlags::CHILD != 0 {
-            super::template::orphan(t, &p.key, &conn);
-        }
-        return find_half_open(t, &p.key).ok_or(Exit::Drop(DropReason::ConnTableFull));
+        return not_entered(t, p, &conn);
     }
-    let class = if conn.status.flags & ConnFlags::ACTIVE != 0 {
-        DestCounter::Active
-    } else {
-        DestCounter::Inactive
-    };
-    t.add(id, class, 1);
+    let active = conn.status.flags & ConnFlags::ACTIVE != 0;
+    t.add(
+        id,
+        if active {
+            DestCounter::Active
+        } else {
+            DestCounter::Inactive
+        },
+        1,
+    );
     threshold::after_bind(t, id);
     stats::connection(t, id);
-    find_half_open(t, &p.key).ok_or(Exit::Drop(DropReason::Internal))
+    Ok(())
+}
+
+/// Either the table is full, or another CPU entered the same flow a moment ago: then that one holds.
+#[inline(always)]
+fn not_entered<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Result<(), Exit> {
+    if conn.status.flags & ConnFlags::CHILD != 0 {
+        template::orphan(t, &p.key, conn);
+    }
+    if t.half_open(&p.key).is_some() {
+        Ok(())
+    } else {
+        Err(DropReason::ConnTableFull.into())
+    }
 }
 
 #[inline(always)]
-fn entry<T: Tables>(
-    t: &T,
-    p: &Packet,
-    service: &Service,
-    id: u32,
-    dest: &Dest,
-    parent: Parent,
-) -> Conn {
-    let one_way = dest.method != ForwardingMethod::Masq as u8;
+fn entry<T: Tables>(t: &T, p: &Packet, service: &Service, choice: Choice, method: u8) -> Conn {
+    let one_way = method != ForwardingMethod::Masq as u8;
     let direction = if one_way {
         Direction::InOnly
     } else {
@@ -71,33 +82,28 @@ fn entry<T: Tables>(
     };
     let born = Status {
         state: State::None as u8,
-        flags: parent.flags | if one_way { ConnFlags::NO_OUTPUT } else { 0 },
-        method: dest.method,
-        template_prefix: parent.prefix,
+        flags: choice.parent.flags | if one_way { ConnFlags::NO_OUTPUT } else { 0 },
+        method,
+        template_prefix: choice.parent.prefix,
     };
-    let status = advance::moved(born, state);
     Conn {
         expires: advance::deadline(t, state),
-        dest: id,
+        dest: choice.dest,
         service: service.id,
-        to_addr: dest.addr.low4(),
-        to_port: port(p, service, dest),
-        status,
+        status: advance::moved(born, state),
         mark: service.mark,
         ..Conn::default()
     }
 }
 
-/// The real server's port for packets to the service's own port; other ports (port 0, firewall mark) stay.
+/// The real server's port; under persistence only for the service's own port, other ports (port 0, firewall mark) stay.
 #[inline(always)]
 fn port(p: &Packet, service: &Service, dest: &Dest) -> [u8; 2] {
-    let own = service.port == [0, 0] && service.mark == 0
-        || service.port == p.key.dport
-        || service.mark != 0;
-    if own && dest.port != [0, 0] {
-        dest.port
-    } else {
+    let stays = service.flags & ServiceFlags::PERSISTENT != 0 && p.key.dport != service.port;
+    if stays || dest.port == [0, 0] {
         p.key.dport
+    } else {
+        dest.port
     }
 }
 
@@ -129,19 +135,17 @@ fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Result<(), Exi
 #[inline(always)]
 fn make_room<T: Tables>(t: &mut T, key: &FlowKey) -> u32 {
     let seq = t.ring_ticket();
-    let Some(old) = t.ring_replace(&RingSlot {
+    let old = t.ring_replace(&RingSlot {
         key: *key,
         seq,
         used: 1,
-    }) else {
-        return seq;
-    };
+    });
     if old.used == 0 {
         return seq;
     }
     if let Some(entry) = t.half_open(&old.key)
         && t.load(entry).seq == old.seq
-        && leave::end(t, Table::HalfOpen, &old.key, entry)
+        && t.end(Table::HalfOpen, &old.key)
     {
         t.event(Event::HalfOpenEvicted);
     }

@@ -10,8 +10,8 @@ const TRIES: u32 = 8;
 
 /// Ends the connection whose client entry is `key`. Tells whether it was this call that did.
 #[inline(always)]
-pub fn end<T: Tables>(t: &mut T, table: Table, key: &FlowKey, entry: T::ConnRef) -> bool {
-    let Some(conn) = mark_leaving(t, entry) else {
+pub fn end<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+    let Some(conn) = find_in(t, table, key).and_then(|entry| mark_leaving(t, entry)) else {
         return false;
     };
     remove(t, table, key);

@@ -15,53 +15,67 @@ pub fn on_packet<T: Tables>(t: &mut T, p: &Packet, hit: Hit<T::ConnRef>) -> Hit<
     if hit.table == Table::Established || hit.is_reply() || !proven {
         return hit;
     }
-    match promote(t, &p.key, hit.entry) {
-        Some(moved) => moved,
+    if !t.promote(&p.key) {
+        return hit;
+    }
+    // Gone again at once only if it ended meanwhile; the packet goes by what was known.
+    match t.conn(&p.key) {
+        Some(entry) => Hit {
+            entry,
+            table: Table::Established,
+            ..hit
+        },
         None => hit,
     }
 }
 
+/// Moves the connection whose client entry is `key`. False: it is not half-open (any more), or there is no room.
 #[inline(always)]
-fn promote<T: Tables>(t: &mut T, key: &FlowKey, entry: T::ConnRef) -> Option<Hit<T::ConnRef>> {
-    let conn = leave::mark_leaving(t, entry)?;
-    if !install(t, key, &conn) {
+pub fn promote<T: Tables>(t: &mut T, key: &FlowKey) -> bool {
+    let Some(entry) = t.half_open(key) else {
+        return false;
+    };
+    let Some(conn) = leave::mark_leaving(t, entry) else {
+        return false;
+    };
+    if !install(t, key, entry, &conn) {
         // Give the claim back; the connection goes on where it is.
-        let leaving = t.load(entry).status;
-        t.swap_status(entry, leaving, conn.status);
+        t.set_status(entry, conn.status);
         t.event(Event::PromotionFailed);
-        return None;
+        return false;
     }
     t.remove_half_open(key);
     t.event(Event::Promoted);
-    let entry = t.conn(key)?;
-    Some(Hit {
-        entry,
-        table: Table::Established,
-        conn,
-    })
+    true
 }
 
-/// Enters both directions; the reply's first, so that no reply finds the client's without its own.
+/// Enters both directions; the reply's first, so that no client's entry stands without it.
 #[inline(always)]
-fn install<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) -> bool {
-    if !is_masq(conn) {
-        return t.insert_conn(key, conn, true);
-    }
+fn install<T: Tables>(t: &mut T, key: &FlowKey, entry: T::ConnRef, conn: &Conn) -> bool {
     let other = opposite(key, conn);
-    let Some(reply) = t
-        .half_open(&other)
-        .map(|r| t.load(r))
-        .filter(|r| belongs(key, r))
-    else {
+    if is_masq(conn) && !install_reply(t, key, &other) {
+        return false;
+    }
+    if !t.copy_to_conns(key, entry) {
+        if is_masq(conn) {
+            t.remove_conn(&other);
+        }
+        return false;
+    }
+    // The copy carries the mark of the one that is leaving.
+    if let Some(moved) = t.conn(key) {
+        t.set_status(moved, conn.status);
+    }
+    if is_masq(conn) {
+        t.remove_half_open(&other);
+    }
+    true
+}
+
+#[inline(always)]
+fn install_reply<T: Tables>(t: &mut T, key: &FlowKey, other: &FlowKey) -> bool {
+    let Some(reply) = t.half_open(other) else {
         return false;
     };
-    if !t.insert_conn(&other, &reply, false) {
-        return false;
-    }
-    if !t.insert_conn(key, conn, true) {
-        t.remove_conn(&other);
-        return false;
-    }
-    t.remove_half_open(&other);
-    true
+    belongs(key, &t.load(reply)) && t.copy_to_conns(other, reply)
 }

@@ -32,7 +32,6 @@ const CL: u8 = State::Close as u8;
 const CW: u8 = State::CloseWait as u8;
 const LA: u8 = State::LastAck as u8;
 const LI: u8 = State::Listen as u8;
-const SA: u8 = State::SynAck as u8;
 
 /// Next state by direction and event (rows) and by the state before (columns NO ES SS SR FW TW CL CW LA LI SA, padded).
 static NEXT: [[u8; State::SLOTS]; 12] = [

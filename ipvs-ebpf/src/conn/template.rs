@@ -5,7 +5,9 @@ use ipvs_common::{
 };
 
 use crate::{
+    exit::NO_DEST,
     parse::Packet,
+    sched,
     tables::{DestCounter, Tables},
 };
 
@@ -16,24 +18,36 @@ pub struct Parent {
     pub prefix: u8,
 }
 
-/// The real server of a new connection, with the template that tied it, if the service is persistent.
+/// The real server of a new connection, and the template that ties it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Choice {
+    /// [`NO_DEST`] if none is available.
+    pub dest: u32,
+    pub parent: Parent,
+}
+
+/// Asks the template if the service is persistent, else the scheduler.
 #[inline(always)]
-pub fn choose<T: Tables>(t: &mut T, service: &Service, p: &Packet) -> Option<(u32, Parent)> {
+pub fn choose<T: Tables>(t: &mut T, service: &Service, p: &Packet) -> Choice {
+    let free = Parent::default();
     if service.flags & ServiceFlags::PERSISTENT == 0 {
-        return Some((t.choose(service, p.key.dst)?, Parent::default()));
+        return Choice {
+            dest: sched::choose(t, service, p.key.dst),
+            parent: free,
+        };
     }
     let parent = parent_of(service);
     let key = key_of(&p.key, service.mark, parent);
-    if let Some(dest) = join(t, &key) {
-        return Some((dest, parent));
+    let dest = join(t, &key);
+    if dest != NO_DEST {
+        return Choice { dest, parent };
     }
-    let dest = t.choose(service, p.key.dst)?;
-    let parent = if create(t, &key, service, dest) {
-        parent
-    } else {
-        Parent::default()
-    };
-    Some((dest, parent))
+    let dest = sched::choose(t, service, p.key.dst);
+    let tied = dest != NO_DEST && create(t, &key, service, dest);
+    Choice {
+        dest,
+        parent: if tied { parent } else { free },
+    }
 }
 
 #[inline(always)]
@@ -87,16 +101,20 @@ fn network(addr: [u8; 4], prefix: u8) -> [u8; 4] {
 
 /// Takes an existing template if its real server is still there, whatever its weight or load, and restarts its timer.
 #[inline(always)]
-fn join<T: Tables>(t: &mut T, key: &TemplateKey) -> Option<u32> {
-    let entry = t.template(key)?;
+fn join<T: Tables>(t: &mut T, key: &TemplateKey) -> u32 {
+    let Some(entry) = t.template(key) else {
+        return NO_DEST;
+    };
     let template = t.load_template(entry);
-    if t.dest(template.dest)?.flags & DestFlags::AVAILABLE == 0 {
-        return None;
+    if t.dest(template.dest)
+        .is_none_or(|d| d.flags & DestFlags::AVAILABLE == 0)
+    {
+        return NO_DEST;
     }
     let expires = t.now() + template.timeout;
     t.set_template_timer(entry, template.timeout, expires);
     t.add_template_children(entry, 1);
-    Some(template.dest)
+    template.dest
 }
 
 /// Makes a template with its first child, in the place of one whose real server is gone. False: no room, which must not

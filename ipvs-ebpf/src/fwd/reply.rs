@@ -1,6 +1,6 @@
 //! Masquerading, the real server's direction: its address becomes the virtual one.
 
-use ipvs_common::{HopKind, Iface, PassReason};
+use ipvs_common::{Conn, Hop, HopKind, Iface, PassReason};
 
 use super::{
     depart,
@@ -8,8 +8,6 @@ use super::{
     too_long,
 };
 use crate::{
-    conn::Hit,
-    egress,
     exit::{Exit, Verdict},
     frame::Frame,
     parse::Packet,
@@ -17,7 +15,6 @@ use crate::{
         l3,
         l4::{self, End, Translation},
     },
-    stats,
     tables::Tables,
 };
 
@@ -28,12 +25,10 @@ pub fn forward<F: Frame, T: Tables>(
     t: &mut T,
     iface: &Iface,
     p: &Packet,
-    hit: &Hit<T::ConnRef>,
+    conn: &Conn,
+    hop: &Hop,
 ) -> Result<Verdict, Exit> {
-    let conn = &hit.conn;
-    stats::outbound(t, conn.dest, p.len);
-    let hop = egress::to_client(t, p, iface, hit.entry, &conn.hop, conn.to_addr);
-    let kernel = by_kernel(iface, p, &hop);
+    let kernel = by_kernel(iface, p, hop);
     // The kernel's own forwarding tells the real server about a packet that cannot go on, if it gets it untranslated.
     if p.ttl <= 1 || (p.df && too_long(iface, p, hop.mtu) && hop.kind == HopKind::Send as u8) {
         return Err(PassReason::ReplyForKernel.into());
@@ -56,6 +51,6 @@ pub fn forward<F: Frame, T: Tables>(
     )?;
     match kernel {
         Some(reason) => Err(reason.into()),
-        None => depart(f, t, iface, &hop, p.len),
+        None => depart(f, t, iface, hop, p.len),
     }
 }

@@ -1,12 +1,12 @@
 //! IP in IP (RFC 2003): the packet travels inside another one to the real server, which unpacks it.
 
 use ipvs_common::{
-    Conn, Dest, DropReason, Hop, Iface, SettingsFlags,
+    Conn, DropReason, Hop, Iface, SettingsFlags,
     hdr::{Eth, Ipv4},
 };
 use network_types::ip::Ipv4Hdr;
 
-use super::{age_and_measure, depart, must_leave};
+use super::{Tunnel, age_and_measure, depart, must_leave};
 use crate::{
     egress,
     exit::{Exit, Verdict},
@@ -16,7 +16,9 @@ use crate::{
     tables::Tables,
 };
 
-const OUTER: u16 = size_of::<Ipv4>() as u16;
+/// Bytes of the outer header.
+pub const OVERHEAD: u32 = size_of::<Ipv4>() as u32;
+const OUTER: u16 = OVERHEAD as u16;
 /// What every IPv4 link carries at least (RFC 791).
 const LEAST_MTU: u16 = 68;
 const IPIP: u8 = 4;
@@ -29,7 +31,7 @@ pub fn forward<F: Frame, T: Tables>(
     iface: &Iface,
     p: &Packet,
     conn: &Conn,
-    dest: &Dest,
+    tunnel: Tunnel,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     must_leave(iface, p, hop)?;
@@ -45,7 +47,7 @@ pub fn forward<F: Frame, T: Tables>(
     if !egress::keeps_partial(iface) {
         l4::complete(f, t, p)?;
     }
-    let outer = header(p, dest, discovery && p.df);
+    let outer = header(p, tunnel, discovery && p.df);
     let eth = *f.at::<Eth>(0)?;
     f.grow_head(usize::from(OUTER))?;
     *f.at::<Eth>(0)? = eth;
@@ -54,7 +56,7 @@ pub fn forward<F: Frame, T: Tables>(
 }
 
 #[inline(always)]
-fn header(p: &Packet, dest: &Dest, df: bool) -> Ipv4Hdr {
+fn header(p: &Packet, tunnel: Tunnel, df: bool) -> Ipv4Hdr {
     let frags = if df { DONT_FRAGMENT } else { 0 };
     let mut ip = Ipv4Hdr {
         vihl: 0x45,
@@ -65,8 +67,8 @@ fn header(p: &Packet, dest: &Dest, df: bool) -> Ipv4Hdr {
         ttl: p.ttl.wrapping_sub(1),
         proto: IPIP,
         check: [0; 2],
-        src_addr: dest.tunnel_src.low4(),
-        dst_addr: dest.addr.low4(),
+        src_addr: tunnel.src,
+        dst_addr: tunnel.dst,
     };
     ip.check = l3::header_check(&ip);
     ip

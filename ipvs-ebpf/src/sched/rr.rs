@@ -2,49 +2,64 @@
 
 use ipvs_common::Service;
 
-use super::{listed, usable};
-use crate::tables::Tables;
+use super::{Walk, listed, usable};
+use crate::{exit::NO_DEST, tables::Tables};
 
 /// Tries against other CPUs that schedule the same service.
 const TRIES: u32 = 4;
 
+/// Walks on from the one chosen last. If another CPU chose meanwhile, walks again from that one's choice.
 #[inline(always)]
-pub fn choose<T: Tables>(t: &mut T, service: &Service) -> Option<u32> {
+pub fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
+    let mut id = NO_DEST;
     for _ in 0..TRIES {
-        let last = t.sched_last(service.id)?;
-        let id = after(t, service, last)?;
-        if t.swap_sched_last(service.id, last, u64::from(id) + 1) {
-            return Some(id);
+        let Some(last) = t.sched_last(service.id).copied() else {
+            break;
+        };
+        let start = behind(t, service, last);
+        id = t.walk(service, Walk::Next(start));
+        if id == NO_DEST || t.swap_sched_last(service.id, last, u64::from(id) + 1) {
+            break;
         }
     }
-    // Four others were faster: any usable one will do.
-    after(t, service, 0)
+    id
 }
 
-/// First usable one behind `last` (0: the head of the list), around the end.
+/// Place behind the real server that `last` names (0: none, the head of the list).
 #[inline(always)]
-fn after<T: Tables>(t: &T, service: &Service, last: u64) -> Option<u32> {
-    let start = match last.checked_sub(1) {
-        Some(id) => t
-            .dest(id as u32)
-            .filter(|d| d.service == service.id)
-            .map_or(0, |d| d.position.wrapping_add(1)),
-        None => 0,
+fn behind<T: Tables>(t: &T, service: &Service, last: u64) -> u32 {
+    if last == 0 {
+        return 0;
+    }
+    let Some(dest) = t.dest((last - 1) as u32) else {
+        return 0;
     };
-    let mut position = if start < service.list_len { start } else { 0 };
+    let next = dest.position.wrapping_add(1);
+    if dest.service == service.id && next < service.list_len {
+        next
+    } else {
+        0
+    }
+}
+
+/// First usable one from `start` on, around the end of the list.
+#[inline(always)]
+pub(super) fn next<T: Tables>(t: &T, service: &Service, start: u32) -> u32 {
+    let mut place = start;
     for step in 0..Service::MAX_DESTS {
         if step >= service.list_len {
             break;
         }
-        let id = listed(t, service, position)?;
-        if usable(t.dest(id)?, t.dest_state(id)?) {
-            return Some(id);
-        }
-        position = if position + 1 < service.list_len {
-            position + 1
-        } else {
-            0
+        let Some((id, dest, state)) = listed(t, service, place) else {
+            break;
         };
+        if usable(dest, state) {
+            return id;
+        }
+        place += 1;
+        if place >= service.list_len {
+            place = 0;
+        }
     }
-    None
+    NO_DEST
 }

@@ -2,26 +2,34 @@
 
 use ipvs_common::Service;
 
-use super::{listed, overhead, usable};
-use crate::tables::Tables;
+use super::{Walk, listed, overhead, usable};
+use crate::{exit::NO_DEST, tables::Tables};
 
 #[inline(always)]
-pub fn choose<T: Tables>(t: &mut T, service: &Service) -> Option<u32> {
-    let mut best: Option<(u32, u64, u64)> = None;
-    for position in 0..Service::MAX_DESTS {
-        if position >= service.list_len {
+pub fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
+    t.walk(service, Walk::Least)
+}
+
+#[inline(always)]
+#[expect(clippy::needless_bitwise_bool, reason = "as in `usable`")]
+pub(super) fn least<T: Tables>(t: &T, service: &Service) -> u32 {
+    let mut best = NO_DEST;
+    // Worse than anyone: some load on no weight.
+    let (mut best_load, mut best_weight) = (1u64, 0u64);
+    for place in 0..Service::MAX_DESTS {
+        if place >= service.list_len {
             break;
         }
-        let id = listed(t, service, position)?;
-        let (dest, state) = (t.dest(id)?, t.dest_state(id)?);
-        if !usable(dest, state) {
-            continue;
-        }
+        let Some((id, dest, state)) = listed(t, service, place) else {
+            break;
+        };
         let (load, weight) = (overhead(state), u64::from(dest.weight));
         // Loads are compared by cross multiplication: load/weight < best_load/best_weight.
-        if best.is_none_or(|(_, best_load, best_weight)| best_load * weight > load * best_weight) {
-            best = Some((id, load, weight));
+        if usable(dest, state) & (best_load * weight > load * best_weight) {
+            best = id;
+            best_load = load;
+            best_weight = weight;
         }
     }
-    best.map(|(id, ..)| id)
+    best
 }

@@ -1,0 +1,98 @@
+//! An established connection whose packet changes nothing but its timer, on a way that is known: one look into the
+//! connection table, no question to the kernel.
+
+use ipvs_common::{DestFlags, DropReason, Hop, Iface};
+
+use super::refuse;
+use crate::{
+    conn::{Hit, Table, advance},
+    egress,
+    exit::{Exit, Verdict},
+    frame::Frame,
+    fwd,
+    parse::{self, Packet, flag},
+    stats,
+    tables::Tables,
+};
+
+/// `None`: this packet needs another stage.
+#[inline(always)]
+pub fn fast<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Option<Verdict> {
+    let p = match parse::packet(f, iface) {
+        Ok(p) => p,
+        Err(exit) => return Some(refuse(t, exit)),
+    };
+    let entry = t.conn(&p.key)?;
+    let hit = Hit {
+        entry,
+        table: Table::Established,
+        conn: t.load(entry),
+    };
+    if p.has(flag::SYN) || !advance::stays(&p, hit.conn.status) {
+        return None;
+    }
+    let outcome = if hit.is_reply() {
+        reply(f, t, iface, &p, &hit)?
+    } else {
+        request(f, t, iface, &p, &hit)?
+    };
+    Some(outcome.unwrap_or_else(|exit| refuse(t, exit)))
+}
+
+#[inline(always)]
+fn request<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet,
+    hit: &Hit<T::ConnRef>,
+) -> Option<Result<Verdict, Exit>> {
+    let id = hit.conn.dest;
+    let dest = t.dest(id)?;
+    if dest.flags & DestFlags::AVAILABLE == 0 {
+        return Some(Err(DropReason::DestGone.into()));
+    }
+    let (src, dst) = (dest.tunnel_src.low4(), dest.addr.low4());
+    let hop = t.dest_state(id)?.hop;
+    if !plain(t, iface, p, &hop) {
+        return None;
+    }
+    stats::inbound(t, id, p);
+    advance::touch(t, hit, hit.conn.status.state);
+    Some(fwd::by_method(
+        f,
+        t,
+        iface,
+        p,
+        &hit.conn,
+        fwd::Tunnel { src, dst },
+        &hop,
+    ))
+}
+
+#[inline(always)]
+fn reply<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet,
+    hit: &Hit<T::ConnRef>,
+) -> Option<Result<Verdict, Exit>> {
+    let hop = hit.conn.hop;
+    if !plain(t, iface, p, &hop) {
+        return None;
+    }
+    stats::outbound(t, hit.conn.dest, p.len);
+    advance::touch(t, hit, hit.conn.status.state);
+    Some(fwd::reply::forward(f, t, iface, p, &hit.conn, &hop))
+}
+
+/// Nothing stands in the way: a fresh hop that takes the frame, time to live, and length to spare for an outer header.
+#[inline(always)]
+fn plain<T: Tables>(t: &T, iface: &Iface, p: &Packet, hop: &Hop) -> bool {
+    egress::fresh(t, hop)
+        && egress::takes(iface, hop)
+        && !egress::is_aggregate(iface, p)
+        && p.ttl > 1
+        && u32::from(p.len) + fwd::tunnel::OVERHEAD <= u32::from(hop.mtu)
+}

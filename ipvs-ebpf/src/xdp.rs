@@ -1,0 +1,315 @@
+//! The frame of an XDP context, and the steps that run out of line. With `maps.rs` all the `unsafe` of the datapath.
+
+use core::{hint::black_box, mem, ptr};
+
+use aya_ebpf::{
+    bindings::{bpf_fib_lookup as FibParams, xdp_md},
+    helpers::generated::{
+        bpf_csum_diff, bpf_fib_lookup, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
+    },
+};
+use bytemuck::Pod;
+use ipvs_common::{
+    DropReason, Hop, HopKind, PuntHeader, Service,
+    punt::{PUNT_FRAME, PUNT_RECORD},
+};
+use ipvs_datapath::{
+    FibQuery, Frame,
+    conn::{Table, leave, promote},
+    expire,
+    rewrite::csum,
+    sched::{self, Walk},
+};
+
+use crate::maps::{EGRESS, Maps, PUNT, SCRATCH, SCRATCH_CHUNK, key_of};
+
+/// Longest packet there is: 64 KB in chunks of the scratch space.
+const CHUNKS: u32 = 65_536 / SCRATCH_CHUNK as u32;
+
+pub(crate) struct XdpFrame(pub(crate) *mut xdp_md);
+
+impl XdpFrame {
+    #[inline(always)]
+    fn data(&self) -> usize {
+        // SAFETY: the kernel hands a valid context to the program, for as long as it runs.
+        unsafe { (*self.0).data as usize }
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        // SAFETY: as above.
+        unsafe { (*self.0).data_end as usize }
+    }
+}
+
+impl Frame for XdpFrame {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.end() - self.data()
+    }
+
+    #[inline(always)]
+    fn at<T: Pod>(&mut self, off: usize) -> Result<&mut T, DropReason> {
+        const { assert!(align_of::<T>() == 1) };
+        let p = self.data() + off;
+        if p + size_of::<T>() > self.end() {
+            return Err(DropReason::Truncated);
+        }
+        // SAFETY: in bounds by the check above, which the verifier checks again; any bytes are a `T` (Pod), alignment is 1,
+        // and the borrow of `self` keeps every other view away.
+        Ok(unsafe { &mut *(p as *mut T) })
+    }
+
+    #[inline(always)]
+    fn grow_head(&mut self, by: usize) -> Result<(), DropReason> {
+        // SAFETY: the context is valid; no view of the frame is alive, because `self` is borrowed mutably.
+        if unsafe { bpf_xdp_adjust_head(self.0, -(by as i32)) } != 0 {
+            return Err(DropReason::NoHeadroom);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, len: usize) -> Result<(), DropReason> {
+        let delta = len as i32 - self.len() as i32;
+        // SAFETY: as in `grow_head`.
+        if delta != 0 && unsafe { bpf_xdp_adjust_tail(self.0, delta) } != 0 {
+            return Err(DropReason::Truncated);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn hand_over(&mut self, header: &PuntHeader) -> bool {
+        hand_over(self, header)
+    }
+
+    #[inline(always)]
+    fn sum(&mut self, off: usize, len: usize) -> Result<u32, DropReason> {
+        match frame_sum(self.0, off as u32, len as u32) {
+            sum if sum < 0 => Err(DropReason::Truncated),
+            sum => Ok(sum as u32),
+        }
+    }
+}
+
+/// Sum of a range of the frame, or -1. A function of its own to the verifier, which would otherwise follow every chunk on
+/// every path that leads here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn frame_sum(ctx: *mut xdp_md, off: u32, len: u32) -> i64 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return -1;
+    };
+    let scratch: *mut u8 = scratch.cast();
+    let (mut sum, mut at, end) = (0, off, off + len);
+    for _ in 0..CHUNKS {
+        if at + SCRATCH_CHUNK as u32 > end {
+            break;
+        }
+        sum = add_chunk(ctx, at, SCRATCH_CHUNK as u32, scratch, sum);
+        at += SCRATCH_CHUNK as u32;
+        if sum < 0 {
+            return -1;
+        }
+    }
+    // The mask changes nothing and tells the verifier the bound.
+    let rest = black_box(end - at) & (SCRATCH_CHUNK as u32 - 1);
+    if rest != 0 {
+        // SAFETY: the scratch space has eight bytes more than a chunk, for the padding of its last word.
+        unsafe { ptr::write_unaligned(scratch.add(rest as usize).cast::<u32>(), 0) };
+        sum = add_chunk(ctx, at, rest, scratch, sum);
+    }
+    if sum < 0 {
+        return -1;
+    }
+    // The helper adds words in the machine's order; the sum turns round as a whole (RFC 1071, 2(B)).
+    i64::from(csum::fold(sum as u32).to_be())
+}
+
+/// Adds `n` bytes of the frame to a sum; a negative sum is an error.
+#[inline(always)]
+fn add_chunk(ctx: *mut xdp_md, at: u32, n: u32, scratch: *mut u8, sum: i64) -> i64 {
+    // SAFETY: `n` is at most a chunk, for which the scratch space has room. Nobody else uses it: it is this CPU's, and XDP
+    // programs are not preempted by each other.
+    unsafe {
+        match bpf_xdp_load_bytes(ctx, at, scratch.cast(), n) {
+            0 => bpf_csum_diff(ptr::null_mut(), 0, scratch.cast(), (n + 3) & !3, sum as u32),
+            _ => -1,
+        }
+    }
+}
+
+// The walks of the schedulers. The two numbers that a walk needs of a service are its list.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn walk_next(list_base: u32, list_len: u32, start: u32) -> u32 {
+    walk(list_base, list_len, Walk::Next(start))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn walk_least(list_base: u32, list_len: u32) -> u32 {
+    walk(list_base, list_len, Walk::Least)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn walk_half_idle(list_base: u32, list_len: u32) -> u32 {
+    walk(list_base, list_len, Walk::HalfIdle)
+}
+
+#[inline(always)]
+fn walk(list_base: u32, list_len: u32, walk: Walk) -> u32 {
+    let service = Service {
+        list_base,
+        list_len,
+        ..Service::default()
+    };
+    sched::walk(&Maps(ptr::null_mut()), &service, walk)
+}
+
+/// Ends a connection; 1 if it did.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn end_conn(
+    src: u32,
+    dst: u32,
+    ports: u32,
+    proto: u32,
+    half_open: u32,
+) -> u32 {
+    let table = if half_open == 0 {
+        Table::Established
+    } else {
+        Table::HalfOpen
+    };
+    u32::from(leave::end(
+        &mut Maps(ptr::null_mut()),
+        table,
+        &key_of(src, dst, ports, proto),
+    ))
+}
+
+/// Moves a connection to the established table; 1 if it did.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn promote_conn(src: u32, dst: u32, ports: u32, proto: u32) -> u32 {
+    u32::from(promote::promote(
+        &mut Maps(ptr::null_mut()),
+        &key_of(src, dst, ports, proto),
+    ))
+}
+
+/// Ends one key of an expiry batch; 1 if it did.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn expire_step(ctx: *mut xdp_md, index: u32) -> u32 {
+    if index as usize >= expire::Batch::MAX {
+        return 0;
+    }
+    u32::from(expire::step(
+        &mut XdpFrame(ctx),
+        &mut Maps(ctx),
+        index as usize,
+    ))
+}
+
+/// Asks the kernel's routing table, policy rules included, and its neighbour table.
+#[inline(always)]
+pub(crate) fn route(ctx: *mut xdp_md, query: &FibQuery) -> Hop {
+    const AF_INET: u8 = 2;
+    // SAFETY: integers and unions of integers, for which all zeros are a value.
+    let mut params: FibParams = unsafe { mem::zeroed() };
+    params.family = AF_INET;
+    params.l4_protocol = query.proto;
+    // Any length makes the kernel report the route's MTU; 1 byte fits every route.
+    params.__bindgen_anon_1.tot_len = 1;
+    params.ifindex = query.ifindex;
+    params.__bindgen_anon_2.tos = query.tos;
+    params.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.src);
+    params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.dst);
+    // SAFETY: a valid context, and parameters of the size given.
+    let answer = unsafe {
+        bpf_fib_lookup(
+            ctx.cast(),
+            &raw mut params,
+            size_of::<FibParams>() as i32,
+            0,
+        )
+    };
+    hop(answer, &params)
+}
+
+/// The helper's return codes (`BPF_FIB_LKUP_RET_*`).
+#[inline(always)]
+fn hop(answer: i64, params: &FibParams) -> Hop {
+    const SUCCESS: i64 = 0;
+    const NOT_FORWARDED: i64 = 4;
+    const NO_NEIGHBOUR: i64 = 7;
+    let kind = match answer {
+        SUCCESS => HopKind::Send,
+        NOT_FORWARDED => HopKind::Local,
+        NO_NEIGHBOUR => HopKind::Unresolved,
+        _ => HopKind::Refused,
+    };
+    // SAFETY: EGRESS is not preallocated, and the value is copied at once.
+    let xmit = unsafe { EGRESS.get(params.ifindex) }.map_or(0, |e| e.xdp_xmit as u8);
+    // SAFETY: plain integers in either reading; the helper left the route's MTU, and the next hop's address.
+    let (mtu, [a, b, c, d]) = unsafe {
+        (
+            params.__bindgen_anon_1.mtu_result,
+            params.__bindgen_anon_4.ipv4_dst.to_ne_bytes(),
+        )
+    };
+    let dst_mac = if matches!(kind, HopKind::Unresolved) {
+        [a, b, c, d, 0, 0]
+    } else {
+        params.dmac
+    };
+    Hop {
+        ifindex: params.ifindex,
+        dst_mac,
+        src_mac: params.smac,
+        mtu,
+        kind: kind as u8,
+        xmit,
+        learned: 0,
+        epoch: 0,
+    }
+}
+
+/// Copies the frame to the daemon; false if it takes no more, or the frame is too long.
+#[inline(always)]
+fn hand_over(frame: &XdpFrame, header: &PuntHeader) -> bool {
+    // Two comparisons that the compiler must not make one of: the verifier would not see the bounds in it.
+    let len = black_box(frame.len());
+    if len > PUNT_FRAME {
+        return false;
+    }
+    let len = black_box(len);
+    if len == 0 {
+        return false;
+    }
+    let Some(mut record) = PUNT.reserve::<[u8; PUNT_RECORD]>(0) else {
+        return false;
+    };
+    let start: *mut u8 = record.as_mut_ptr().cast();
+    // SAFETY: the record has room for the header and `PUNT_FRAME` bytes, and `len` is within 1 and that.
+    let copied = unsafe {
+        ptr::write_unaligned(start.cast::<PuntHeader>(), *header);
+        bpf_xdp_load_bytes(
+            frame.0,
+            0,
+            start.add(size_of::<PuntHeader>()).cast(),
+            len as u32,
+        )
+    };
+    if copied != 0 {
+        record.discard(0);
+        return false;
+    }
+    record.submit(0);
+    true
+}
