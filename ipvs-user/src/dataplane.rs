@@ -2,6 +2,7 @@
 //!
 //! Knows the shared map types; knows nothing of aya, of the model, or of how a table is stored.
 
+pub mod bpf;
 pub mod host;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,324 @@
+//! The kernel's maps as a [`Dataplane`], and the programs that work on them. The only user of aya in the daemon.
+//!
+//! Knows how a table is stored and how a program gets into the kernel; knows nothing of services, interfaces' addresses or
+//! configuration files.
+
+mod attach;
+mod batch;
+mod bpffs;
+mod clock;
+mod control;
+mod error;
+mod handover;
+mod loader;
+mod maps;
+mod overload;
+
+use std::collections::{BTreeSet, HashMap as Map};
+
+use aya::{
+    maps::{IterableMap as _, MapError, PerCpuValues, RingBuf},
+    util::nr_cpus,
+};
+use ipvs_common::{
+    Conn, Dest, DestState, FlowKey, Iface, LblcEntry, LblcKey, SchedState, Service, ServiceKey,
+    Settings, Stats, Template, TemplateKey,
+    maps::{self as names, Capacities},
+};
+
+pub use attach::{Attachment, IfaceProgram, ModePolicy, PassProgram};
+pub use error::{AttachError, LoadError};
+pub use handover::{EgressTable, Messages, PuntRing};
+pub use loader::{Clock, Loader};
+
+use super::{Dataplane, Result, TableError};
+use control::{Control, Kind};
+use maps::{Maps, take};
+use overload::OverloadMarks;
+
+/// The tables in the kernel, and the programs that end what is in them.
+pub struct BpfDataplane {
+    loader: Loader,
+    control: Control,
+    maps: Maps,
+    overload: OverloadMarks,
+    egress: Option<EgressTable>,
+    punt: Option<PuntRing>,
+    messages: Option<Messages>,
+    hz: u32,
+    cpus: usize,
+}
+
+impl BpfDataplane {
+    /// Makes the maps, empty and of these sizes, and loads the control programs. Nothing is attached yet.
+    pub fn load(object: &[u8], capacities: Capacities) -> std::result::Result<Self, LoadError> {
+        Self::load_with(object, capacities, Clock::Kernel)
+    }
+
+    /// The same over a clock of choice. In manual time a second has 1000 ticks.
+    pub fn load_with(
+        object: &[u8],
+        capacities: Capacities,
+        clock: Clock,
+    ) -> std::result::Result<Self, LoadError> {
+        let loader = Loader::new(object, capacities, clock)?;
+        let (ebpf, _) = loader.load(Iface::default())?;
+        let mut control = Control::load(ebpf)?;
+        let messages = Messages::take(control.ebpf())?;
+        let maps = Maps::take(control.ebpf())?;
+        let states = maps.dest_states.map();
+        let overload =
+            OverloadMarks::map(states.fd(), capacities.dests).map_err(LoadError::States)?;
+        let egress = EgressTable(take(control.ebpf(), names::EGRESS)?);
+        let punt = PuntRing(take::<RingBuf<_>>(control.ebpf(), names::PUNT)?);
+        let hz = match clock {
+            Clock::Kernel => control.measure_hz()?,
+            Clock::Manual => MANUAL_HZ,
+        };
+        Ok(Self {
+            loader,
+            control,
+            maps,
+            overload,
+            egress: Some(egress),
+            punt: Some(punt),
+            messages,
+            hz,
+            cpus: nr_cpus().map_err(|(_, e)| LoadError::States(e))?,
+        })
+    }
+
+    /// Makes the programs of interfaces over these tables.
+    #[must_use]
+    pub fn loader(&self) -> Loader {
+        self.loader.clone()
+    }
+
+    /// What is known of egress interfaces; there is one owner.
+    pub const fn take_egress(&mut self) -> Option<EgressTable> {
+        self.egress.take()
+    }
+
+    /// The frames that the programs hand over; there is one reader.
+    pub const fn take_punt(&mut self) -> Option<PuntRing> {
+        self.punt.take()
+    }
+
+    /// What the talking build says; `None` of any other.
+    pub const fn take_messages(&mut self) -> Option<Messages> {
+        self.messages.take()
+    }
+
+    /// Bytes of kernel memory of the large tables, by name.
+    #[must_use]
+    pub fn memory(&self) -> Vec<(&'static str, u64)> {
+        self.maps.memory()
+    }
+
+    /// Sets the clock ([`Clock::Manual`]).
+    pub fn set_clock(&mut self, ticks: u64) -> Result<()> {
+        let set = self.maps.clock.set(0, ticks, 0);
+        set.map_err(failed(names::CLOCK, "update", 0))
+    }
+
+    fn remove_lblc(&mut self, stale: impl Fn(&LblcKey, &LblcEntry) -> bool) -> Result<()> {
+        let entries =
+            batch::entries(&self.maps.lblc).map_err(failed(names::LBLC, "read", "all"))?;
+        for (key, _) in entries.iter().filter(|(k, e)| stale(k, e)) {
+            absent_is_fine(self.maps.lblc.remove(key)).map_err(failed(
+                names::LBLC,
+                "delete",
+                key.addr.ip(),
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn sweep<K: bytemuck::Pod>(&self, kind: Kind, map: &'static str, due: &[K]) -> Result<()> {
+        let ended = self.control.expire(kind, due);
+        let ended = ended.map_err(failed(map, "expire", format!("{} entries", due.len())))?;
+        if ended != 0 {
+            tracing::debug!(map, due = due.len(), ended, "sweep");
+        }
+        Ok(())
+    }
+}
+
+/// Ticks in a second of a clock that is set by hand.
+const MANUAL_HZ: u32 = 1000;
+
+impl Dataplane for BpfDataplane {
+    fn capacities(&self) -> Capacities {
+        self.loader.capacities()
+    }
+
+    fn hz(&self) -> u32 {
+        self.hz
+    }
+
+    fn now(&self) -> Result<u64> {
+        self.control.now().map_err(failed(names::CLOCK, "read", 0))
+    }
+
+    fn put_settings(&mut self, settings: &Settings) -> Result<()> {
+        let set = self.maps.settings.set(0, settings, 0);
+        set.map_err(failed(names::SETTINGS, "update", 0))
+    }
+
+    fn put_service(&mut self, key: &ServiceKey, service: &Service) -> Result<()> {
+        let put = self.maps.services.insert(key, service, 0);
+        put.map_err(failed(names::SERVICES, "update", service_text(key)))
+    }
+
+    fn remove_service(&mut self, key: &ServiceKey) -> Result<()> {
+        absent_is_fine(self.maps.services.remove(key)).map_err(failed(
+            names::SERVICES,
+            "delete",
+            service_text(key),
+        ))
+    }
+
+    fn write_list(&mut self, base: u32, dests: &[u32]) -> Result<()> {
+        for (slot, dest) in (base..).zip(dests) {
+            let set = self.maps.dest_lists.set(slot, *dest, 0);
+            set.map_err(failed(names::DEST_LISTS, "update", slot))?;
+        }
+        Ok(())
+    }
+
+    fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<()> {
+        let set = self.maps.dests.set(id, dest, 0);
+        set.map_err(failed(names::DESTS, "update", id))
+    }
+
+    fn clear_dest(&mut self, id: u32) -> Result<()> {
+        let state = self.maps.dest_states.set(id, DestState::default(), 0);
+        state.map_err(failed(names::DEST_STATES, "update", id))?;
+        let zero = PerCpuValues::try_from(vec![Stats::default(); self.cpus]).map_err(failed(
+            names::DEST_STATS,
+            "update",
+            id,
+        ))?;
+        let stats = self.maps.dest_stats.set(id, zero, 0);
+        stats.map_err(failed(names::DEST_STATS, "update", id))
+    }
+
+    fn dest_state(&self, id: u32) -> Result<DestState> {
+        let state = self.maps.dest_states.get(&id, 0);
+        state.map_err(failed(names::DEST_STATES, "lookup", id))
+    }
+
+    fn dest_stats(&self, id: u32) -> Result<Stats> {
+        let each = self.maps.dest_stats.get(&id, 0);
+        let each = each.map_err(failed(names::DEST_STATS, "lookup", id))?;
+        Ok(each.iter().fold(Stats::default(), |sum, s| sum.plus(*s)))
+    }
+
+    fn sched_state(&self, service: u32) -> Result<SchedState> {
+        let state = self.maps.sched_states.get(&service, 0);
+        state.map_err(failed(names::SCHED_STATES, "lookup", service))
+    }
+
+    fn put_sched_state(&mut self, service: u32, state: &SchedState) -> Result<()> {
+        let set = self.maps.sched_states.set(service, state, 0);
+        set.map_err(failed(names::SCHED_STATES, "update", service))
+    }
+
+    fn clear_lblc(&mut self, service: u32) -> Result<()> {
+        self.remove_lblc(|key, _| key.service == service)
+    }
+
+    fn clear_lblc_of(&mut self, dests: &BTreeSet<u32>) -> Result<()> {
+        self.remove_lblc(|_, entry| dests.contains(&entry.dest))
+    }
+
+    fn clear_overload(&mut self, id: u32) -> Result<()> {
+        let cleared = self.overload.clear(id).then_some(());
+        cleared.ok_or_else(|| failed(names::DEST_STATES, "update", id)("no such index"))
+    }
+
+    fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {
+        // In this order, because that is the way an entry moves: met twice it counts once, but none is missed.
+        let half_open = batch::entries(&self.maps.half_open);
+        let half_open = half_open.map_err(failed(names::HALF_OPEN, "read", "all"))?;
+        let mut half_open: Map<FlowKey, Conn> = half_open.into_iter().collect();
+        let conns = batch::entries(&self.maps.conns);
+        let mut conns = conns.map_err(failed(names::CONNS, "read", "all"))?;
+        if !half_open.is_empty() {
+            for (key, _) in &conns {
+                half_open.remove(key);
+            }
+        }
+        conns.extend(half_open);
+        Ok(conns)
+    }
+
+    fn templates(&self) -> Result<Vec<(TemplateKey, Template)>> {
+        let templates = batch::entries(&self.maps.templates);
+        templates.map_err(failed(names::TEMPLATES, "read", "all"))
+    }
+
+    fn reasons(&self) -> Result<Vec<u64>> {
+        let sum = |slot| match self.maps.reasons.get(&slot, 0) {
+            Ok(each) => Ok(each.iter().sum()),
+            Err(e) => Err(failed(names::REASONS, "lookup", slot)(e)),
+        };
+        (0..self.maps.reasons.len()).map(sum).collect()
+    }
+
+    fn expire(&mut self) -> Result<()> {
+        let now = self.now()?;
+        // Connections before templates, which live as long as their children. Reply entries go along: the program ends those
+        // whose other half is gone, and leaves the others to that half.
+        for (map, name) in [
+            (&self.maps.half_open, names::HALF_OPEN),
+            (&self.maps.conns, names::CONNS),
+        ] {
+            let entries = batch::entries(map).map_err(failed(name, "read", "all"))?;
+            let due = entries.iter().filter(|(_, c)| c.expires <= now);
+            let due: Vec<_> = due.map(|(key, _)| *key).collect();
+            self.sweep(Kind::Connections, name, &due)?;
+        }
+        let templates = self.templates()?;
+        let due = templates.iter().filter(|(_, t)| t.expires <= now);
+        let due: Vec<_> = due.map(|(key, _)| *key).collect();
+        self.sweep(Kind::Templates, names::TEMPLATES, &due)
+    }
+}
+
+/// Says which table refused what.
+fn failed<E>(
+    map: &'static str,
+    operation: &'static str,
+    key: impl ToString,
+) -> impl FnOnce(E) -> TableError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    move |source| TableError {
+        map,
+        operation,
+        key: key.to_string(),
+        source: source.into(),
+    }
+}
+
+fn absent_is_fine(removed: std::result::Result<(), MapError>) -> std::result::Result<(), MapError> {
+    match removed {
+        Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        Err(MapError::KeyNotFound) => Ok(()),
+        other => other,
+    }
+}
+
+fn service_text(key: &ServiceKey) -> String {
+    match key.mark {
+        0 => format!(
+            "{} port {} protocol {}",
+            key.addr.ip(),
+            u16::from_be_bytes(key.port),
+            key.proto
+        ),
+        mark => format!("firewall mark {mark}"),
+    }
+}

@@ -1,0 +1,111 @@
+//! Reads a whole hash map in few system calls (`BPF_MAP_LOOKUP_BATCH`), which aya does not offer: ten times faster than entry
+//! by entry.
+//!
+//! Knows bytes and sizes only; what a key means is the caller's business.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use aya::maps::{HashMap, IterableMap as _, MapData, MapError, MapFd};
+use bytemuck::{Pod, Zeroable};
+
+/// Entries asked for at once. Above a few hundred the time per entry no longer falls; a bucket must fit, though.
+const AT_ONCE: usize = 4096;
+/// More than that in one bucket of a hash table means that something else is wrong.
+const AT_ONCE_MAX: usize = 1 << 20;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+
+/// The arguments of the batch commands in the kernel's `union bpf_attr`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Request {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Every entry of the map. Entries that come or go meanwhile may be in it or not.
+pub(super) fn entries<K, V>(map: &HashMap<MapData, K, V>) -> Result<Vec<(K, V)>, MapError>
+where
+    K: Pod + aya::Pod,
+    V: Pod + aya::Pod,
+{
+    match sweep(map.map()) {
+        // A kernel without batches for this type of map.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => map.iter().collect(),
+        swept => swept.map_err(MapError::IoError),
+    }
+}
+
+fn sweep<K: Pod, V: Pod>(map: &MapData) -> io::Result<Vec<(K, V)>> {
+    let mut keys = vec![K::zeroed(); AT_ONCE];
+    let mut values = vec![V::zeroed(); AT_ONCE];
+    let mut found = Vec::new();
+    let mut at = None;
+    loop {
+        let (got, next) = match lookup(map.fd(), at, &mut keys, &mut values) {
+            // The next bucket alone holds more.
+            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && keys.len() < AT_ONCE_MAX => {
+                keys.resize(keys.len() * 2, K::zeroed());
+                values.resize(keys.len(), V::zeroed());
+                continue;
+            }
+            looked_up => looked_up?,
+        };
+        found.extend(keys.iter().copied().zip(values.iter().copied()).take(got));
+        if next.is_none() {
+            return Ok(found);
+        }
+        at = next;
+    }
+}
+
+/// One call: how many entries came, and where the next call goes on, if there are more.
+fn lookup<K: Pod, V: Pod>(
+    fd: &MapFd,
+    at: Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, Option<u32>)> {
+    let mut next = 0_u32;
+    let mut request = Request {
+        in_batch: at.as_ref().map_or(0, address),
+        out_batch: &raw mut next as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: keys.len().min(values.len()) as u32,
+        map_fd: fd.as_fd().as_raw_fd().cast_unsigned(),
+        ..Request::zeroed()
+    };
+    // SAFETY: the kernel reads and writes within the request, which is as long as stated, and writes at most `count` keys
+    // and values of the map's sizes into buffers of as many `K` and `V`: aya checked these sizes when it typed the map.
+    // Both are Pod, so any bytes are a value. For hash maps the position is a u32.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_LOOKUP_BATCH,
+            &raw mut request,
+            size_of::<Request>(),
+        )
+    };
+    let count = request.count as usize;
+    if done == 0 {
+        return Ok((count, Some(next)));
+    }
+    match io::Error::last_os_error() {
+        // The end; `count` entries came before it.
+        e if e.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
+        e => Err(e),
+    }
+}
+
+fn address<T>(of: &T) -> u64 {
+    std::ptr::from_ref(of) as u64
+}

@@ -1,0 +1,150 @@
+//! The programs that hang on no interface: the daemon runs them itself (`BPF_PROG_TEST_RUN`).
+
+use std::time::{Duration, Instant};
+
+use aya::{
+    Ebpf,
+    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
+};
+use bytemuck::Pod;
+use ipvs_datapath::expire::Batch;
+
+use super::{
+    clock,
+    error::LoadError,
+    loader::{load_program, program},
+};
+
+const EXPIRE: &str = "ipvs_expire";
+const CLOCK: &str = "ipvs_clock";
+/// The kernel wants an Ethernet header at least.
+const CLOCK_FRAME: usize = 64;
+/// How long the clock is watched before its rate may be told, and how long at most.
+const WATCH: Duration = Duration::from_millis(80);
+const WATCH_MAX: Duration = Duration::from_secs(2);
+
+pub(super) struct Control(Ebpf);
+
+/// What the keys of a batch are.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Connections,
+    Templates,
+}
+
+impl Control {
+    /// Puts the control programs of a load into the kernel. The maps may be taken out of the load afterwards.
+    pub(super) fn load(mut ebpf: Ebpf) -> Result<Self, LoadError> {
+        load_program(&mut ebpf, EXPIRE)?;
+        load_program(&mut ebpf, CLOCK)?;
+        Ok(Self(ebpf))
+    }
+
+    pub(super) fn ebpf(&mut self) -> &mut Ebpf {
+        &mut self.0
+    }
+
+    /// The clock, in ticks.
+    pub(super) fn now(&self) -> Result<u64, LoadError> {
+        let frame = [0; CLOCK_FRAME];
+        let mut out = frame;
+        let options = TestRunOptions {
+            data_in: Some(&frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::new()
+        };
+        run(program(&self.0, CLOCK)?, options).map_err(|e| named(CLOCK, e))?;
+        Ok(bytemuck::pod_read_unaligned(&out[..size_of::<u64>()]))
+    }
+
+    /// Ticks in a second, found by comparison with the monotonic clock.
+    pub(super) fn measure_hz(&self) -> Result<u32, LoadError> {
+        let (first, start) = (self.now()?, Instant::now());
+        let mut watch = WATCH;
+        loop {
+            std::thread::sleep(watch);
+            let (ticks, elapsed) = (self.now()? - first, start.elapsed());
+            if let Some(hz) = clock::rate(ticks, elapsed) {
+                return Ok(hz);
+            }
+            if elapsed > WATCH_MAX {
+                let micros = elapsed.as_micros();
+                return Err(LoadError::Clock { ticks, micros });
+            }
+            watch *= 2;
+        }
+    }
+
+    /// Has the program look at each key and end what is past its deadline; returns how many ended.
+    pub(super) fn expire<K: Pod>(&self, kind: Kind, keys: &[K]) -> Result<u32, LoadError> {
+        let program = program(&self.0, EXPIRE)?;
+        let mut ended = 0;
+        for keys in keys.chunks(Batch::MAX) {
+            let frame = batch(kind, keys);
+            let options = TestRunOptions {
+                data_in: Some(&frame),
+                ..TestRunOptions::new()
+            };
+            ended += run(program, options).map_err(|e| named(EXPIRE, e))?;
+        }
+        Ok(ended)
+    }
+}
+
+fn run(program: &Xdp, options: TestRunOptions<'_>) -> Result<u32, ProgramError> {
+    Ok(program.test_run(options)?.return_value)
+}
+
+fn named(name: &'static str, source: ProgramError) -> LoadError {
+    LoadError::Run { name, source }
+}
+
+/// The keys as the frame that the program reads.
+fn batch<K: Pod>(kind: Kind, keys: &[K]) -> Vec<u8> {
+    const { assert!(size_of::<K>() <= Batch::STRIDE) };
+    let kind = match kind {
+        Kind::Connections => Batch::CONNECTIONS,
+        Kind::Templates => Batch::TEMPLATES,
+    };
+    let head = Batch {
+        kind: kind.to_ne_bytes(),
+        count: (keys.len() as u32).to_ne_bytes(),
+        pad: [0; 8],
+    };
+    let mut frame = bytemuck::bytes_of(&head).to_vec();
+    for key in keys {
+        let end = frame.len() + Batch::STRIDE;
+        frame.extend_from_slice(bytemuck::bytes_of(key));
+        frame.resize(end, 0);
+    }
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs_common::TemplateKey;
+
+    use super::*;
+
+    #[test]
+    fn short_keys_are_padded_to_the_stride() {
+        let key = TemplateKey {
+            client: [1; 4],
+            vip: [2; 4],
+            vport: [3; 2],
+            proto: 4,
+            pad: 0,
+        };
+        let frame = batch(Kind::Templates, &[key, key]);
+        assert_eq!(frame.len(), size_of::<Batch>() + 2 * Batch::STRIDE);
+        assert_eq!(
+            frame[..8],
+            [1_u32.to_ne_bytes(), 2_u32.to_ne_bytes()].concat()
+        );
+        assert_eq!(
+            frame[16..32],
+            [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 0, 0, 0, 0, 0]
+        );
+        assert_eq!(frame[16..32], frame[32..48]);
+    }
+}

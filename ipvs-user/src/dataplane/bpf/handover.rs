@@ -1,0 +1,87 @@
+//! What the programs and the rest of the daemon hand each other beside the tables: facts of egress interfaces in, frames and
+//! messages out.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, MapError, RingBuf},
+};
+use aya_log::EbpfLogger;
+use ipvs_common::Egress;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{error::LoadError, loader::LOG_MAP};
+
+/// Which interfaces take frames from a native program.
+pub struct EgressTable(pub(super) HashMap<MapData, u32, Egress>);
+
+impl EgressTable {
+    pub fn put(&mut self, ifindex: u32, egress: Egress) -> Result<(), MapError> {
+        self.0.insert(ifindex, egress, 0)
+    }
+
+    pub fn remove(&mut self, ifindex: u32) -> Result<(), MapError> {
+        super::absent_is_fine(self.0.remove(&ifindex))
+    }
+}
+
+/// Frames that the programs could not send themselves.
+pub struct PuntRing(pub(super) RingBuf<MapData>);
+
+impl AsRawFd for PuntRing {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl PuntRing {
+    /// Ready to be waited on; wants a tokio runtime.
+    pub fn reader(self) -> io::Result<PuntReader> {
+        // SAFETY: the ring owns the map's descriptor and keeps it open until it is dropped.
+        let ready = unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) };
+        Ok(PuntReader(ready?))
+    }
+}
+
+pub struct PuntReader(AsyncFd<PuntRing>);
+
+impl PuntReader {
+    /// Waits until there is something, then gives every record that is there to `take`.
+    pub async fn each(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        let mut ready = self.0.readable_mut().await?;
+        while let Some(record) = ready.get_inner_mut().0.next() {
+            take(&record);
+        }
+        ready.clear_ready();
+        Ok(())
+    }
+}
+
+/// What the talking build says of each packet.
+pub struct Messages(EbpfLogger<&'static dyn log::Log>);
+
+impl Messages {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Option<Self>, LoadError> {
+        if ebpf.map(LOG_MAP).is_none() {
+            return Ok(None);
+        }
+        let logger = EbpfLogger::init(ebpf).map_err(LoadError::Messages)?;
+        Ok(Some(Self(logger)))
+    }
+
+    /// Passes messages on to the logger of the process, for ever.
+    pub async fn pass_on(self) -> io::Result<()> {
+        // SAFETY: the logger owns the map's descriptor and keeps it open until it is dropped.
+        let messages = unsafe { AsyncFd::register_with_interest(self.0, Interest::READABLE) };
+        let mut messages = messages?;
+        loop {
+            let mut ready = messages.readable_mut().await?;
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
+    }
+}

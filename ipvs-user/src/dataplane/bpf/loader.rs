@@ -1,0 +1,118 @@
+//! Loads the object: once for the control programs, and once for each interface, always over the same maps.
+//!
+//! aya makes new maps with each load unless they are pinned, so all shared maps are pinned in a private file system. Knows
+//! neither which interfaces there are nor what the maps hold.
+
+use std::sync::Arc;
+
+use aya::{Ebpf, EbpfLoader, programs::Xdp};
+use ipvs_common::{
+    Iface,
+    maps::{self, Capacities},
+};
+
+use super::{bpffs::Bpffs, error::LoadError};
+
+/// Map of aya-log; only the talking build has it.
+pub(super) const LOG_MAP: &str = "AYA_LOGS";
+
+/// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
+const SHARED: [&str; 20] = [
+    maps::SERVICES,
+    maps::DEST_LISTS,
+    maps::DESTS,
+    maps::DEST_STATES,
+    maps::DEST_STATS,
+    maps::SCHED_STATES,
+    maps::LBLC,
+    maps::TEMPLATES,
+    maps::CONNS,
+    maps::HALF_OPEN,
+    maps::HALF_OPEN_RING,
+    maps::HEADS,
+    maps::SETTINGS,
+    maps::EGRESS,
+    maps::REASONS,
+    maps::SCRATCH,
+    maps::PUNT,
+    maps::CLOCK,
+    maps::ICMP_BUDGET,
+    LOG_MAP,
+];
+
+/// Where the datapath takes its time from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// The kernel's ticks.
+    Kernel,
+    /// The value in the `CLOCK` map (tests in virtual time).
+    Manual,
+}
+
+/// Makes further programs over the maps of one datapath.
+#[derive(Clone)]
+pub struct Loader(Arc<Parts>);
+
+struct Parts {
+    object: Vec<u8>,
+    capacities: Capacities,
+    clock: Clock,
+    bpffs: Bpffs,
+}
+
+impl Loader {
+    pub(super) fn new(
+        object: &[u8],
+        capacities: Capacities,
+        clock: Clock,
+    ) -> Result<Self, LoadError> {
+        Ok(Self(Arc::new(Parts {
+            // A copy, because the parser wants it aligned, which a file within a program need not be.
+            object: object.to_vec(),
+            capacities,
+            clock,
+            bpffs: Bpffs::mount().map_err(LoadError::Bpffs)?,
+        })))
+    }
+
+    pub(super) fn capacities(&self) -> Capacities {
+        self.0.capacities
+    }
+
+    /// One more load with these constants; the fields that are the same for all interfaces are filled in here.
+    pub(super) fn load(&self, iface: Iface) -> Result<(Ebpf, Iface), LoadError> {
+        let parts = &*self.0;
+        let iface = Iface {
+            half_open_mask: parts.capacities.half_open.wrapping_sub(1),
+            test_clock: u32::from(parts.clock == Clock::Manual),
+            ..iface
+        };
+        let mut loader = EbpfLoader::new();
+        loader.override_global(maps::IFACE, &iface, true);
+        for name in SHARED {
+            loader.map_pin_path(name, parts.bpffs.path(name));
+            if let Some(entries) = parts.capacities.entries(name) {
+                loader.map_max_entries(name, entries);
+            }
+        }
+        Ok((loader.load(&parts.object)?, iface))
+    }
+}
+
+/// Loads one program of the object into the kernel.
+pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
+    let program = ebpf
+        .program_mut(name)
+        .and_then(|p| <&mut Xdp>::try_from(p).ok())
+        .ok_or(LoadError::NoProgram(name))?;
+    program
+        .load()
+        .map_err(|source| LoadError::Program { name, source })
+}
+
+/// A program of the object; it must have been loaded.
+pub(super) fn program<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<&'a Xdp, LoadError> {
+    ebpf.program(name)
+        .and_then(|p| <&Xdp>::try_from(p).ok())
+        .ok_or(LoadError::NoProgram(name))
+}

@@ -1,0 +1,90 @@
+//! The maps of the datapath with their types, as the daemon uses them.
+
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapFd, PerCpuArray},
+};
+use ipvs_common::{
+    Conn, Dest, DestState, FlowKey, LblcEntry, LblcKey, SchedState, Service, ServiceKey, Settings,
+    Stats, Template, TemplateKey, maps,
+};
+
+use super::error::LoadError;
+
+pub(super) struct Maps {
+    pub(super) services: HashMap<MapData, ServiceKey, Service>,
+    pub(super) dest_lists: Array<MapData, u32>,
+    pub(super) dests: Array<MapData, Dest>,
+    pub(super) dest_states: Array<MapData, DestState>,
+    pub(super) dest_stats: PerCpuArray<MapData, Stats>,
+    pub(super) sched_states: Array<MapData, SchedState>,
+    pub(super) lblc: HashMap<MapData, LblcKey, LblcEntry>,
+    pub(super) templates: HashMap<MapData, TemplateKey, Template>,
+    pub(super) conns: HashMap<MapData, FlowKey, Conn>,
+    pub(super) half_open: HashMap<MapData, FlowKey, Conn>,
+    pub(super) settings: Array<MapData, Settings>,
+    pub(super) reasons: PerCpuArray<MapData, u64>,
+    pub(super) clock: Array<MapData, u64>,
+}
+
+impl Maps {
+    /// Takes the maps out of a load, whose own programs must be in the kernel already.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+        Ok(Self {
+            services: take(ebpf, maps::SERVICES)?,
+            dest_lists: take(ebpf, maps::DEST_LISTS)?,
+            dests: take(ebpf, maps::DESTS)?,
+            dest_states: take(ebpf, maps::DEST_STATES)?,
+            dest_stats: take(ebpf, maps::DEST_STATS)?,
+            sched_states: take(ebpf, maps::SCHED_STATES)?,
+            lblc: take(ebpf, maps::LBLC)?,
+            templates: take(ebpf, maps::TEMPLATES)?,
+            conns: take(ebpf, maps::CONNS)?,
+            half_open: take(ebpf, maps::HALF_OPEN)?,
+            settings: take(ebpf, maps::SETTINGS)?,
+            reasons: take(ebpf, maps::REASONS)?,
+            clock: take(ebpf, maps::CLOCK)?,
+        })
+    }
+
+    /// Bytes of kernel memory of the large tables, by name.
+    pub(super) fn memory(&self) -> Vec<(&'static str, u64)> {
+        let large = [
+            (maps::SERVICES, self.services.map()),
+            (maps::DEST_LISTS, self.dest_lists.map()),
+            (maps::DESTS, self.dests.map()),
+            (maps::DEST_STATES, self.dest_states.map()),
+            (maps::DEST_STATS, self.dest_stats.map()),
+            (maps::LBLC, self.lblc.map()),
+            (maps::TEMPLATES, self.templates.map()),
+            (maps::CONNS, self.conns.map()),
+            (maps::HALF_OPEN, self.half_open.map()),
+        ];
+        large
+            .into_iter()
+            .filter_map(|(name, map)| Some((name, charged(map.fd())?)))
+            .collect()
+    }
+}
+
+/// Takes a map out of a load with its type; the sizes of key and value are compared.
+pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(LoadError::NoMap(name))?;
+    M::try_from(map).map_err(|source| LoadError::Map { name, source })
+}
+
+/// What the kernel accounts for a map.
+fn charged(fd: &MapFd) -> Option<u64> {
+    let about = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+    let about = fs::read_to_string(about).ok()?;
+    let line = about.lines().find_map(|l| l.strip_prefix("memlock:"))?;
+    line.trim().parse().ok()
+}
