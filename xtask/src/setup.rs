@@ -17,19 +17,38 @@ use crate::{
 const BPF_LINKER: &str = "0.13.0";
 
 pub(crate) fn setup() -> Result<()> {
-    toolchain()?;
+    let (toolchain, found) = complete()?;
+    for other in found
+        .compilers
+        .iter()
+        .take_while(|other| **other != toolchain.compiler)
+    {
+        let why = other
+            .flaw
+            .as_deref()
+            .unwrap_or("has no bpf-linker of its LLVM");
+        say(&format!("  passed over: {other} {why}"));
+    }
     packages::ensure_for_tests()
 }
 
 /// A toolchain for the BPF target, installed first if there is none and we may.
 pub(crate) fn toolchain() -> Result<Toolchain> {
+    Ok(complete()?.0)
+}
+
+fn complete() -> Result<(Toolchain, Found)> {
     let mut found = look();
     let apt = Apt::default();
     let mut done = Vec::new();
     loop {
         let step = next_step(&found, |llvm| offers_llvm(&apt, llvm));
         if let Step::Use(toolchain) = step {
-            return chosen(*toolchain, &found);
+            say(&format!(
+                "BPF toolchain, the first complete one: {toolchain}"
+            ));
+            note(&toolchain)?;
+            return Ok((*toolchain, found));
         }
         if !Apt::usable() || done.contains(&step) {
             bail!(
@@ -88,46 +107,37 @@ fn take(step: &Step, apt: &Apt) -> Result<()> {
         Step::InstallLinker(compiler) => {
             apt.install(&packages::missing(&packages::C_TOOLCHAIN))?;
             apt.install(&packages::llvm(&compiler.llvm.to_string()))?;
-            run(&mut install_linker(compiler))
+            install_linker(compiler)
         }
     }
 }
 
-/// Says what was chosen, and notes it where ipvs-user's build script notices.
-fn chosen(toolchain: Toolchain, found: &Found) -> Result<Toolchain> {
-    say(&format!("BPF toolchain: {toolchain}"));
-    for other in found
-        .compilers
-        .iter()
-        .take_while(|other| **other != toolchain.compiler)
-    {
-        let why = other
-            .flaw
-            .as_deref()
-            .unwrap_or("has no bpf-linker of its LLVM");
-        say(&format!("  passed over: {other} {why}"));
-    }
-    let note = target_dir().join("tools/bpf-toolchain");
+/// Leaves word of the toolchain where ipvs-user's build script notices.
+fn note(toolchain: &Toolchain) -> Result<()> {
+    let tools = target_dir().join("tools");
+    let note = tools.join("bpf-toolchain");
     let text = format!("{toolchain}\n");
     if fs::read_to_string(&note).is_ok_and(|old| old == text) {
-        return Ok(toolchain);
+        return Ok(());
     }
-    fs::create_dir_all(target_dir().join("tools"))
+    fs::create_dir_all(tools)
         .and_then(|()| fs::write(&note, text))
-        .with_context(|| format!("writing {}", note.display()))?;
-    Ok(toolchain)
+        .with_context(|| format!("writing {}", note.display()))
 }
 
-fn install_linker(compiler: &Compiler) -> Command {
+fn install_linker(compiler: &Compiler) -> Result<()> {
     let llvm = compiler.llvm.to_string();
+    let scratch = target_dir().join("tools/build");
     let mut command = Command::new(compiler.cargo());
     command
         .args(linker_args(&llvm))
-        .env("CARGO_TARGET_DIR", target_dir().join("tools/build"))
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+        .env("CARGO_TARGET_DIR", &scratch)
         .env("LLVM_PREFIX", packages::llvm_prefix(&llvm))
         .env("RUSTC", compiler.rustc())
         .env_remove("LD_LIBRARY_PATH");
-    command
+    run(&mut command)?;
+    fs::remove_dir_all(&scratch).with_context(|| format!("removing {}", scratch.display()))
 }
 
 fn linker_args(llvm: &str) -> Vec<String> {

@@ -16,6 +16,7 @@ const AYA_USERS: [&str; 3] = [
     "tests/",
 ];
 const DATAPATH: &str = "ipvs-ebpf/src/";
+const RELAXED: &str = "Relaxed";
 const PURE: &str = "#![forbid(unsafe_code)]";
 
 /// One source file, by its path from the workspace's root.
@@ -52,9 +53,10 @@ impl Source {
         let of_file = [self.head(), self.size(), self.forbids_unsafe()]
             .into_iter()
             .flatten();
-        let of_lines = self.code().filter_map(unfinished).chain(self.aya(pure));
         of_file
-            .chain(of_lines)
+            .chain(self.code().filter_map(unfinished))
+            .chain(self.code().filter_map(relaxed))
+            .chain(self.aya(pure))
             .map(|(line, what)| format!("{}:{line}: {what}", self.path))
             .collect()
     }
@@ -132,6 +134,17 @@ fn unfinished((number, line): (usize, &str)) -> Option<Finding> {
         .iter()
         .any(|call| line.contains(call))
         .then_some((number, "finish this, or leave it out"))
+}
+
+/// llvm/llvm-project#210280: for BPF, a relaxed atomic whose result is used returns its operand.
+fn relaxed((number, line): (usize, &str)) -> Option<Finding> {
+    let line = line.trim();
+    let statement = line.starts_with("unsafe {") && line.ends_with(';');
+    let wrong = line.contains("atomic_") && line.contains(RELAXED) && !statement;
+    wrong.then_some((
+        number,
+        "LLVM miscompiles the result of a relaxed atomic: order or drop it",
+    ))
 }
 
 /// Whether the line has a path into `aya` or one of its sister crates.
@@ -230,6 +243,17 @@ mod tests {
         assert_eq!(
             findings("a.rs", &format!("//! A.\n    // {call}\n")),
             [""; 0]
+        );
+    }
+
+    #[test]
+    fn relaxed_atomic_may_only_be_a_statement() {
+        let call = concat!("unsafe { atomic", "_xadd::<u32, u32, { Relaxed }>(a, 1) }");
+        assert_eq!(findings("a.rs", &format!("//! A.\n    {call};\n")), [""; 0]);
+        assert_eq!(findings("a.rs", &format!("//! A.\n    {call}\n")).len(), 1);
+        assert_eq!(
+            findings("a.rs", &format!("//! A.\nlet old = {call};\n")).len(),
+            1
         );
     }
 
