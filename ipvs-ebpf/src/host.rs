@@ -1,97 +1,17 @@
 //! Frame and tables on the host: a byte vector with headroom, and trees. For tests, for replays, and for the daemon's own
 //! tests; the clock and the routing table are set by hand.
 
+mod frame;
+
 use std::collections::BTreeMap;
 
-use bytemuck::Pod;
 use ipvs_common::{
-    Conn, Dest, DestState, DropReason, FlowKey, Hop, HopKind, LblcEntry, LblcKey, Mac, PuntHeader,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
-    maps::Capacities, reason,
+    Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, Mac, RingSlot, SchedState,
+    Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey, maps::Capacities, reason,
 };
 
-use crate::{
-    frame::Frame,
-    rewrite::csum,
-    tables::{DestCounter, FibQuery, Tables},
-};
-
-/// Bytes in front of the frame, as XDP has them.
-const HEADROOM: usize = 256;
-
-/// A frame in memory.
-#[derive(Clone, Debug)]
-pub struct HostFrame {
-    buffer: Vec<u8>,
-    start: usize,
-    /// What was given to the daemon, as it was then.
-    pub handed: Option<(PuntHeader, Vec<u8>)>,
-}
-
-impl HostFrame {
-    #[must_use]
-    pub fn new(bytes: &[u8]) -> Self {
-        let mut buffer = vec![0; HEADROOM];
-        buffer.extend_from_slice(bytes);
-        Self {
-            buffer,
-            start: HEADROOM,
-            handed: None,
-        }
-    }
-
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..]
-    }
-}
-
-impl Frame for HostFrame {
-    fn len(&self) -> usize {
-        self.bytes().len()
-    }
-
-    fn at<T: Pod>(&mut self, off: usize) -> Result<&mut T, DropReason> {
-        const { assert!(align_of::<T>() == 1) };
-        let start = self.start + off;
-        let bytes = self
-            .buffer
-            .get_mut(start..start + size_of::<T>())
-            .ok_or(DropReason::Truncated)?;
-        Ok(bytemuck::from_bytes_mut(bytes))
-    }
-
-    fn grow_head(&mut self, by: usize) -> Result<(), DropReason> {
-        self.start = self.start.checked_sub(by).ok_or(DropReason::NoHeadroom)?;
-        Ok(())
-    }
-
-    fn truncate(&mut self, len: usize) -> Result<(), DropReason> {
-        if len > self.len() {
-            return Err(DropReason::Truncated);
-        }
-        self.buffer.truncate(self.start + len);
-        Ok(())
-    }
-
-    fn sum(&mut self, off: usize, len: usize) -> Result<u32, DropReason> {
-        let bytes = self
-            .bytes()
-            .get(off..off + len)
-            .ok_or(DropReason::Truncated)?;
-        let words = bytes
-            .chunks(2)
-            .map(|w| csum::word([w[0], w.get(1).copied().unwrap_or(0)]));
-        Ok(u32::from(csum::fold(
-            words.fold(0, |s, w| u32::from(csum::fold(s)) + w),
-        )))
-    }
-
-    fn hand_over(&mut self, header: &PuntHeader) -> bool {
-        self.handed = Some((*header, self.bytes().to_vec()));
-        true
-    }
-}
+pub use self::frame::HostFrame;
+use crate::tables::{DestCounter, FibQuery, Tables};
 
 /// A network that some interface leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,6 +12,8 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod kernel_tables;
+#[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod xdp;
@@ -28,7 +30,8 @@ mod programs {
     use ipvs_datapath::{Action, Frame, Tables, Verdict, expire, pipeline};
 
     use crate::{
-        maps::{Maps, STAGES, iface},
+        kernel_tables::Maps,
+        maps::{STAGES, iface},
         xdp::{XdpFrame, expire_step},
     };
 

@@ -1,64 +1,55 @@
-//! The BPF maps, and the tables of the datapath over them. With `xdp.rs` all the `unsafe` of the datapath.
+//! The BPF maps.
 //!
 //! Sizes here are placeholders: the loader sets them (`ipvs_common::maps::Capacities`). The statics have the names that
 //! `ipvs_common::maps` gives them.
-//!
-//! Entries are read and written through the pointers that a lookup returns. Another CPU may do the same: what must not get
-//! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
-use core::{
-    hint::black_box,
-    intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd},
-    mem::offset_of,
-    ptr::{self, NonNull},
-};
+use core::hint::black_box;
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST, xdp_md},
-    helpers::generated::bpf_jiffies64,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey, maps::stage, reason,
+    Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, RingSlot, SchedState,
+    Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage, reason,
 };
-use ipvs_datapath::{DestCounter, FibQuery, Tables, conn::Table, sched::Walk};
 
 /// Bytes that are summed at once: what the checksum helper takes.
 pub(crate) const SCRATCH_CHUNK: usize = 512;
 
 #[map]
-static SERVICES: HashMap<ServiceKey, Service> = HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+pub(crate) static SERVICES: HashMap<ServiceKey, Service> =
+    HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 #[map]
-static DEST_LISTS: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static DEST_LISTS: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
-static DESTS: Array<Dest> = Array::with_max_entries(1, 0);
+pub(crate) static DESTS: Array<Dest> = Array::with_max_entries(1, 0);
 // The daemon takes overload marks off in place (`OverloadMarks`), so it maps this one into memory.
 #[map]
-static DEST_STATES: Array<DestState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub(crate) static DEST_STATES: Array<DestState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-static DEST_STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static DEST_STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(1, 0);
 #[map]
-static SCHED_STATES: Array<SchedState> = Array::with_max_entries(1, 0);
+pub(crate) static SCHED_STATES: Array<SchedState> = Array::with_max_entries(1, 0);
 #[map]
-static LBLC: LruHashMap<LblcKey, LblcEntry> = LruHashMap::with_max_entries(1, 0);
+pub(crate) static LBLC: LruHashMap<LblcKey, LblcEntry> = LruHashMap::with_max_entries(1, 0);
 #[map]
-static TEMPLATES: HashMap<TemplateKey, Template> = HashMap::with_max_entries(1, 0);
+pub(crate) static TEMPLATES: HashMap<TemplateKey, Template> = HashMap::with_max_entries(1, 0);
 #[map]
-static CONNS: HashMap<FlowKey, Conn> = HashMap::with_max_entries(1, 0);
+pub(crate) static CONNS: HashMap<FlowKey, Conn> = HashMap::with_max_entries(1, 0);
 #[map]
-static HALF_OPEN: HashMap<FlowKey, Conn> = HashMap::with_max_entries(1, 0);
+pub(crate) static HALF_OPEN: HashMap<FlowKey, Conn> = HashMap::with_max_entries(1, 0);
 #[map]
-static HALF_OPEN_RING: Array<RingSlot> = Array::with_max_entries(1, 0);
+pub(crate) static HALF_OPEN_RING: Array<RingSlot> = Array::with_max_entries(1, 0);
 #[map]
-static HEADS: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static HEADS: Array<u32> = Array::with_max_entries(1, 0);
 #[map]
-static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static EGRESS: HashMap<u32, Egress> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 #[map]
-static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(reason::SLOTS, 0);
+pub(crate) static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(reason::SLOTS, 0);
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_CHUNK + 8]> =
     PerCpuArray::with_max_entries(1, 0);
@@ -67,15 +58,15 @@ pub(crate) static PUNT: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
 #[map]
-static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
+pub(crate) static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
-static ICMP_BUDGET: PerCpuArray<IcmpBudget> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static ICMP_BUDGET: PerCpuArray<IcmpBudget> = PerCpuArray::with_max_entries(1, 0);
 
 /// ICMP errors of the running second.
 #[repr(C)]
-struct IcmpBudget {
-    second: u64,
-    sent: u64,
+pub(crate) struct IcmpBudget {
+    pub(crate) second: u64,
+    pub(crate) sent: u64,
 }
 
 #[unsafe(no_mangle)]
@@ -96,322 +87,4 @@ static IFACE: Iface = Iface {
 pub(crate) fn iface() -> &'static Iface {
     // SAFETY: a static of this object, which the loader filled and froze before the program ran.
     unsafe { &*black_box(&raw const IFACE) }
-}
-
-/// The tables, with the context that the routing helper wants (null where none is asked).
-pub(crate) struct Maps(pub(crate) *mut xdp_md);
-
-/// Adds to a count that other CPUs add to as well.
-///
-/// # Safety
-/// `field` points into a live map value and is aligned.
-#[inline(always)]
-unsafe fn add(field: *mut u32, delta: u32) {
-    // The result is not used: with a used result and relaxed order LLVM 22 miscompiles this (llvm-project#210280).
-    // SAFETY: the caller's promise.
-    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, delta) };
-}
-
-impl Maps {
-    #[inline(always)]
-    fn state(id: u32) -> Option<*mut DestState> {
-        DEST_STATES.get_ptr_mut(id)
-    }
-}
-
-impl Tables for Maps {
-    type ConnRef = NonNull<Conn>;
-    type TemplateRef = NonNull<Template>;
-
-    #[inline(always)]
-    fn now(&self) -> u64 {
-        if iface().test_clock != 0 {
-            return CLOCK.get(0).copied().unwrap_or(0);
-        }
-        // SAFETY: takes nothing and reads a counter.
-        unsafe { bpf_jiffies64() }
-    }
-    #[inline(always)]
-    fn settings(&self) -> Option<&Settings> {
-        SETTINGS.get(0)
-    }
-    #[inline(always)]
-    fn conn(&mut self, key: &FlowKey) -> Option<NonNull<Conn>> {
-        CONNS.get_ptr_mut(key).and_then(NonNull::new)
-    }
-    #[inline(always)]
-    fn half_open(&mut self, key: &FlowKey) -> Option<NonNull<Conn>> {
-        HALF_OPEN.get_ptr_mut(key).and_then(NonNull::new)
-    }
-    #[inline(always)]
-    fn load(&self, conn: NonNull<Conn>) -> Conn {
-        // SAFETY: a value pointer of a lookup in this run: it stays mapped until the program ends (the entry itself may be
-        // given to another flow within that time; ip_vs accepts a packet gone astray at an expiry, and so do we).
-        unsafe { ptr::read(conn.as_ptr()) }
-    }
-    #[inline(always)]
-    fn set_expires(&mut self, conn: NonNull<Conn>, expires: u64) {
-        // SAFETY: as in `load`.
-        unsafe { (*conn.as_ptr()).expires = expires };
-    }
-    #[inline(always)]
-    fn set_hop(&mut self, conn: NonNull<Conn>, hop: &Hop) {
-        // SAFETY: as in `load`.
-        unsafe { (*conn.as_ptr()).hop = *hop };
-    }
-    #[inline(always)]
-    fn set_status(&mut self, conn: NonNull<Conn>, status: Status) {
-        // SAFETY: as in `load`.
-        unsafe { (*conn.as_ptr()).status = status };
-    }
-    #[inline(always)]
-    fn swap_status(&mut self, conn: NonNull<Conn>, old: Status, new: Status) -> bool {
-        // SAFETY: as in `load`; the field is four bytes at a multiple of four.
-        let (_, swapped) = unsafe {
-            atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                conn.as_ptr()
-                    .cast::<u8>()
-                    .add(offset_of!(Conn, status))
-                    .cast(),
-                bytemuck::cast(old),
-                bytemuck::cast(new),
-            )
-        };
-        swapped
-    }
-    #[inline(always)]
-    fn copy_to_conns(&mut self, key: &FlowKey, entry: NonNull<Conn>) -> bool {
-        // SAFETY: as in `load`; the kernel copies from one map's value to the other's.
-        CONNS.insert(key, unsafe { entry.as_ref() }, 0).is_ok()
-    }
-    #[inline(always)]
-    fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
-        HALF_OPEN
-            .insert(key, conn, if only_new { BPF_NOEXIST.into() } else { 0 })
-            .is_ok()
-    }
-    #[inline(always)]
-    fn remove_conn(&mut self, key: &FlowKey) -> bool {
-        CONNS.remove(key).is_ok()
-    }
-    #[inline(always)]
-    fn remove_half_open(&mut self, key: &FlowKey) -> bool {
-        HALF_OPEN.remove(key).is_ok()
-    }
-    #[inline(always)]
-    fn ring_ticket(&mut self) -> u32 {
-        let Some(head) = HEADS.get_ptr_mut(0) else {
-            return 0;
-        };
-        // SAFETY: a map value, aligned. The order is not relaxed because the result is used (see `add`).
-        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
-    }
-    #[inline(always)]
-    fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot {
-        let Some(place) = HALF_OPEN_RING.get_ptr_mut(slot.seq & iface().half_open_mask) else {
-            return RingSlot::default();
-        };
-        // SAFETY: a map value; two CPUs meet here only if a whole ring of others came in between.
-        unsafe {
-            let old = ptr::read(place);
-            ptr::write(place, *slot);
-            old
-        }
-    }
-    #[inline(always)]
-    fn service(&self, key: &ServiceKey) -> Option<&Service> {
-        // SAFETY: not preallocated: a replaced value stays readable until the program ends.
-        unsafe { SERVICES.get(key) }
-    }
-    #[inline(always)]
-    fn listed(&self, slot: u32) -> Option<&u32> {
-        DEST_LISTS.get(slot)
-    }
-    #[inline(always)]
-    fn dest(&self, id: u32) -> Option<&Dest> {
-        DESTS.get(id)
-    }
-    #[inline(always)]
-    fn dest_state(&self, id: u32) -> Option<&DestState> {
-        DEST_STATES.get(id)
-    }
-    #[inline(always)]
-    fn set_dest_hop(&mut self, id: u32, hop: &Hop) {
-        if let Some(state) = Self::state(id) {
-            // SAFETY: a map value. CPUs that write at the same time write the same route.
-            unsafe { (*state).hop = *hop };
-        }
-    }
-    #[inline(always)]
-    fn add(&mut self, id: u32, counter: DestCounter, delta: i32) {
-        let Some(state) = Self::state(id) else { return };
-        // SAFETY: fields of a map value, aligned.
-        unsafe {
-            let field = match counter {
-                DestCounter::Active => &raw mut (*state).active,
-                DestCounter::Inactive => &raw mut (*state).inactive,
-                DestCounter::Persistent => &raw mut (*state).persistent,
-            };
-            add(field, delta as u32);
-        }
-    }
-    #[inline(always)]
-    fn set_overloaded(&mut self, id: u32, overloaded: bool) {
-        if let Some(state) = Self::state(id) {
-            // SAFETY: a map value.
-            unsafe { (*state).overloaded = overloaded.into() };
-        }
-    }
-    #[inline(always)]
-    fn count(&mut self, id: u32, stats: &Stats) {
-        if let Some(total) = DEST_STATS.get_ptr_mut(id) {
-            // SAFETY: this CPU's value.
-            unsafe { *total = (*total).plus(*stats) };
-        }
-    }
-    #[inline(always)]
-    fn sched_last(&self, service: u32) -> Option<&u64> {
-        SCHED_STATES.get(service).map(|s| &s.last)
-    }
-    #[inline(always)]
-    fn swap_sched_last(&mut self, service: u32, old: u64, new: u64) -> bool {
-        let Some(state) = SCHED_STATES.get_ptr_mut(service) else {
-            return false;
-        };
-        // SAFETY: a map value, aligned.
-        let (_, swapped) = unsafe {
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                &raw mut (*state).last,
-                old,
-                new,
-            )
-        };
-        swapped
-    }
-    #[inline(always)]
-    fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry> {
-        // SAFETY: copied at once; a recycled entry names a real server that `sched::lblc` checks.
-        unsafe { LBLC.get(key) }
-    }
-    #[inline(always)]
-    fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry) {
-        // Without room the address is scheduled anew each time, no more.
-        let _ = LBLC.insert(key, entry, 0);
-    }
-    #[inline(always)]
-    fn template(&mut self, key: &TemplateKey) -> Option<NonNull<Template>> {
-        TEMPLATES.get_ptr_mut(key).and_then(NonNull::new)
-    }
-    #[inline(always)]
-    fn load_template(&self, template: NonNull<Template>) -> Template {
-        // SAFETY: as in `load`.
-        unsafe { ptr::read(template.as_ptr()) }
-    }
-    #[inline(always)]
-    fn set_template_timer(&mut self, template: NonNull<Template>, timeout: u64, expires: u64) {
-        // SAFETY: as in `load`.
-        unsafe {
-            (*template.as_ptr()).timeout = timeout;
-            (*template.as_ptr()).expires = expires;
-        }
-    }
-    #[inline(always)]
-    fn set_template_assured(&mut self, template: NonNull<Template>) {
-        // SAFETY: as in `load`.
-        unsafe { (*template.as_ptr()).assured = 1 };
-    }
-    #[inline(always)]
-    fn add_template_children(&mut self, template: NonNull<Template>, delta: i32) {
-        // SAFETY: as in `load`; the field is aligned.
-        unsafe { add(&raw mut (*template.as_ptr()).children, delta as u32) };
-    }
-    #[inline(always)]
-    fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool {
-        TEMPLATES.insert(key, template, BPF_NOEXIST.into()).is_ok()
-    }
-    #[inline(always)]
-    fn remove_template(&mut self, key: &TemplateKey) -> bool {
-        TEMPLATES.remove(key).is_ok()
-    }
-    #[inline(always)]
-    fn route(&mut self, query: &FibQuery) -> Hop {
-        crate::xdp::route(self.0, query)
-    }
-    #[inline(always)]
-    fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
-        let second = self.now() / u64::from(hz.max(1));
-        let Some(budget) = ICMP_BUDGET.get_ptr_mut(0) else {
-            return false;
-        };
-        // SAFETY: this CPU's value.
-        unsafe {
-            if (*budget).second != second {
-                (*budget).second = second;
-                (*budget).sent = 0;
-            }
-            (*budget).sent += 1;
-            (*budget).sent <= u64::from(per_second)
-        }
-    }
-    #[inline(always)]
-    fn note(&mut self, slot: u32) {
-        if let Some(count) = REASONS.get_ptr_mut(slot) {
-            // SAFETY: this CPU's value.
-            unsafe { *count += 1 };
-        }
-    }
-    #[inline(always)]
-    fn walk(&mut self, service: &Service, walk: Walk) -> u32 {
-        let (base, len) = (service.list_base, service.list_len);
-        match walk {
-            Walk::Next(start) => crate::xdp::walk_next(base, len, start),
-            Walk::Least => crate::xdp::walk_least(base, len),
-            Walk::HalfIdle => crate::xdp::walk_half_idle(base, len),
-        }
-    }
-    #[inline(always)]
-    fn end(&mut self, table: Table, key: &FlowKey) -> bool {
-        let half_open = u32::from(table == Table::HalfOpen);
-        crate::xdp::end_conn(
-            src(key),
-            dst(key),
-            ports(key),
-            u32::from(key.proto),
-            half_open,
-        ) != 0
-    }
-    #[inline(always)]
-    fn promote(&mut self, key: &FlowKey) -> bool {
-        crate::xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
-    }
-}
-
-// A key travels to a function of its own as numbers, because that function may only take numbers.
-
-#[inline(always)]
-fn src(key: &FlowKey) -> u32 {
-    u32::from_ne_bytes(key.src)
-}
-
-#[inline(always)]
-fn dst(key: &FlowKey) -> u32 {
-    u32::from_ne_bytes(key.dst)
-}
-
-#[inline(always)]
-fn ports(key: &FlowKey) -> u32 {
-    bytemuck::cast([key.sport, key.dport])
-}
-
-/// The key that `src`, `dst` and `ports` made numbers of.
-#[inline(always)]
-pub(crate) fn key_of(src: u32, dst: u32, ports: u32, proto: u32) -> FlowKey {
-    let [sport, dport]: [[u8; 2]; 2] = bytemuck::cast(ports);
-    FlowKey::new(
-        proto as u8,
-        src.to_ne_bytes(),
-        sport,
-        dst.to_ne_bytes(),
-        dport,
-    )
 }

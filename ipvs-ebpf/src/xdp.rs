@@ -1,4 +1,5 @@
-//! The frame of an XDP context, and the steps that run out of line. With `maps.rs` all the `unsafe` of the datapath.
+//! The frame of an XDP context, and the steps that run out of line. With `kernel_tables.rs` and `maps.rs` all the `unsafe`
+//! of the datapath.
 
 use core::{hint::black_box, mem, ptr};
 
@@ -21,7 +22,10 @@ use ipvs_datapath::{
     sched::{self, Walk},
 };
 
-use crate::maps::{EGRESS, Maps, PUNT, SCRATCH, SCRATCH_CHUNK, key_of};
+use crate::{
+    kernel_tables::{Maps, key_of},
+    maps::{EGRESS, PUNT, SCRATCH, SCRATCH_CHUNK},
+};
 
 /// Longest packet there is: 64 KB in chunks of the scratch space.
 const CHUNKS: u32 = 65_536 / SCRATCH_CHUNK as u32;
