@@ -23,4 +23,4 @@ pub fn socket_path() -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

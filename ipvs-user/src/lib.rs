@@ -3,6 +3,9 @@
 pub mod api;
 pub mod dataplane;
 pub mod director;
+pub mod ipvsadm;
 pub mod model;
+pub mod net;
 pub mod plan;
 pub mod reconcile;
+pub mod slowpath;

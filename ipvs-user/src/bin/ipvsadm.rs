@@ -1,1 +1,24 @@
-fn main() {}
+//! `ipvsadm`: arguments in, text and exit status out.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use ipvs_user::{
+    api::{client::Client, socket_path},
+    ipvsadm::{self, System},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let mut args = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
+    let program = args.next().unwrap_or_else(|| "ipvsadm".to_owned());
+    let args: Vec<_> = args.collect();
+    let client = Client::new(&socket_path());
+    let outcome = ipvsadm::run(&program, &args, &client, &System).await;
+    // Whoever closed the pipe does not want to hear the rest.
+    let _ = io::stdout().write_all(outcome.stdout.as_bytes());
+    let _ = io::stderr().write_all(outcome.stderr.as_bytes());
+    ExitCode::from(outcome.status)
+}

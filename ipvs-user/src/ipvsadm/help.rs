@@ -1,0 +1,71 @@
+//! What `-h` and `-v` say.
+
+use ipvs_common::Scheduler;
+
+pub(super) fn version(program: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "{program} v{version} (speaks to ipvsd, with the grammar of ipvsadm 1.31 and IPVS 1.2.1)\n"
+    )
+}
+
+pub(super) fn usage(program: &str) -> String {
+    let schedulers = Scheduler::ALL.map(Scheduler::name).join("|");
+    let head = version(program);
+    format!(
+        "{head}Usage:
+  {program} -A|E virtual-service [-s scheduler] [-p [timeout]] [-M netmask]
+  {program} -D virtual-service
+  {program} -C
+  {program} -a|e virtual-service -r server-address [options]
+  {program} -d virtual-service -r server-address
+  {program} -L|l [virtual-service] [options]
+  {program} -S [-n]
+  {program} -h
+
+Commands, in either form:
+  --add-service     -A        add a virtual service
+  --edit-service    -E        edit a virtual service
+  --delete-service  -D        delete a virtual service
+  --clear           -C        delete all virtual services
+  --add-server      -a        add a real server
+  --edit-server     -e        edit a real server
+  --delete-server   -d        delete a real server
+  --list            -L|-l     list the table (also without any command)
+  --save            -S        print the table as commands
+  --help            -h        print this
+  --version         -v        print the version
+
+virtual-service:
+  --tcp-service|-t  service-address   host[:port]
+  --udp-service|-u  service-address   host[:port]
+  --fwmark-service|-f fwmark          integer greater than zero
+
+Options:
+  --scheduler    -s scheduler         {schedulers}; without it {default}
+  --persistent   -p [timeout]         persistent, for 360 seconds if nothing else is said
+  --netmask      -M netmask           persistent by networks of this mask
+  --real-server  -r server-address    host[:port]
+  --gatewaying   -g                   direct routing (without a method: this one)
+  --ipip         -i                   tunnel (IP in IP)
+  --masquerading -m                   network address translation
+  --tun-type     ipip                 the kind of tunnel
+  --weight       -w weight            share of the real server, 0 for no new connections
+  --u-threshold  -x connections       overloaded from so many on, 0 for never
+  --l-threshold  -y connections       overloaded no more below so many
+  --connection   -c                   list the connections
+  --timeout                           list the timeouts (tcp tcpfin udp)
+  --stats                             list the traffic
+  --exact                             ... in full numbers
+  --thresholds                        list the thresholds
+  --persistent-conn                   list the persistent connections
+  --nosort                            list in the order of the table
+  --numeric      -n                   addresses and ports in digits
+
+The socket of the daemon is {socket}, or what {variable} says.
+",
+        default = Scheduler::DEFAULT.name(),
+        socket = crate::api::socket_path().display(),
+        variable = crate::api::SOCKET_VARIABLE,
+    )
+}

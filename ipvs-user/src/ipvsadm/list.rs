@@ -1,0 +1,191 @@
+//! The listings, to the column.
+
+use std::fmt::Write as _;
+
+use super::{
+    lower::{Columns, Format},
+    names::{Names, Transport, address_port},
+    parse::transport,
+    sort,
+};
+use crate::api::wire::{Conn, Dest, Method, Service, ServiceId, Stats, Timeouts, full_netmask};
+
+/// Version of the kernel's interface that the original reports.
+const IPVS_VERSION: &str = "1.2.1";
+/// Columns for the name of a service where numbers follow; longer names are cut.
+const SERVICE_WIDTH: usize = 33;
+/// The same for a real server.
+const DEST_WIDTH: usize = 28;
+
+pub(super) fn version_line(table_size: u32) -> String {
+    format!("IP Virtual Server version {IPVS_VERSION} (size={table_size})\n")
+}
+
+pub(super) fn timeouts(t: &Timeouts) -> String {
+    format!(
+        "Timeout (tcp tcpfin udp): {} {} {}\n",
+        t.tcp, t.tcp_fin, t.udp
+    )
+}
+
+/// Title and all of the services.
+pub(super) fn services(mut list: Vec<Service>, names: &dyn Names, format: Format) -> String {
+    if format.sorted {
+        sort::services(&mut list);
+    }
+    let mut text = title(format.columns);
+    for mut service in list {
+        if format.sorted {
+            sort::dests(&mut service.dests);
+        }
+        text += &service_line(&service, names, format);
+        let transport = transport(service.service);
+        for dest in &service.dests {
+            text += &dest_line(dest, transport, names, format);
+        }
+    }
+    text
+}
+
+fn title(columns: Columns) -> String {
+    let first = "Prot LocalAddress:Port";
+    let second = "  -> RemoteAddress:Port";
+    match columns {
+        Columns::Plain => format!(
+            "{first} Scheduler Flags\n{second}           Forward Weight ActiveConn InActConn\n"
+        ),
+        Columns::Stats => format!(
+            "{first:<33} {:>8} {:>8} {:>8} {:>8} {:>8}\n{second}\n",
+            "Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"
+        ),
+        Columns::Thresholds => format!(
+            "{first:<33} {:<10} {:<10} {:<10} {:<10}\n{second}\n",
+            "Uthreshold", "Lthreshold", "ActiveConn", "InActConn"
+        ),
+        Columns::PersistentConn => format!(
+            "{first:<33} {:<9} {:<11} {:<10} {:<10}\n{second}\n",
+            "Weight", "PersistConn", "ActiveConn", "InActConn"
+        ),
+    }
+}
+
+fn service_line(s: &Service, names: &dyn Names, format: Format) -> String {
+    let address = |a: &std::net::SocketAddrV4| {
+        address_port(
+            names,
+            format.numeric,
+            *a.ip(),
+            a.port(),
+            transport(s.service),
+        )
+    };
+    let name = match &s.service {
+        ServiceId::Tcp(a) => format!("TCP  {}", address(a)),
+        ServiceId::Udp(a) => format!("UDP  {}", address(a)),
+        ServiceId::Fwmark(mark) => format!("FWM  {mark}"),
+    };
+    let name = cut(&name, SERVICE_WIDTH);
+    if format.columns == Columns::Stats {
+        return format!("{name:<SERVICE_WIDTH$}{}\n", stats(&s.stats, format.exact));
+    }
+    let mut line = format!("{name} {}", s.spec.scheduler);
+    if let Some(seconds) = s.spec.persistent {
+        // Writing to a string cannot fail.
+        let _ = write!(line, " persistent {seconds}");
+        if s.spec.netmask != full_netmask() {
+            let _ = write!(line, " mask {}", s.spec.netmask);
+        }
+    }
+    line + "\n"
+}
+
+fn dest_line(d: &Dest, transport: Option<Transport>, names: &dyn Names, format: Format) -> String {
+    let name = address_port(
+        names,
+        format.numeric,
+        *d.address.ip(),
+        d.address.port(),
+        transport,
+    );
+    let name = format!("  -> {:<DEST_WIDTH$}", cut(&name, DEST_WIDTH));
+    let (active, inactive) = (d.active, d.inactive);
+    match format.columns {
+        Columns::Plain => {
+            let method = match d.spec.method {
+                Method::Masq => "Masq",
+                Method::Tunnel => "Tunnel",
+                Method::Droute => "Route",
+            };
+            let weight = d.spec.weight;
+            format!("{name} {method:<7} {weight:<6} {active:<10} {inactive:<10}\n")
+        }
+        Columns::Stats => format!("{name}{}\n", stats(&d.stats, format.exact)),
+        Columns::Thresholds => {
+            let (upper, lower) = (d.spec.upper_threshold, d.spec.lower_threshold);
+            format!("{name} {upper:<10} {lower:<10} {active:<10} {inactive:<10}\n")
+        }
+        Columns::PersistentConn => {
+            let (weight, persistent) = (d.spec.weight, d.persistent);
+            format!("{name} {weight:<9} {persistent:<11} {active:<10} {inactive:<10}\n")
+        }
+    }
+}
+
+fn stats(s: &Stats, exact: bool) -> String {
+    [
+        s.conns,
+        s.in_packets,
+        s.out_packets,
+        s.in_bytes,
+        s.out_bytes,
+    ]
+    .map(|n| large_number(n, exact))
+    .concat()
+}
+
+/// Nine columns with a leading blank; what does not fit is told in thousands and so on, rounded down.
+fn large_number(n: u64, exact: bool) -> String {
+    if exact {
+        return format!(" {n:>8}");
+    }
+    match n {
+        0..100_000_000 => format!("{n:>9}"),
+        100_000_000..1_000_000_000 => format!("{:>8}K", n / 1_000),
+        1_000_000_000..100_000_000_000 => format!("{:>8}M", n / 1_000_000),
+        100_000_000_000..100_000_000_000_000 => format!("{:>8}G", n / 1_000_000_000),
+        100_000_000_000_000.. => format!("{:>8}T", n / 1_000_000_000_000),
+    }
+}
+
+fn cut(name: &str, width: usize) -> &str {
+    name.char_indices()
+        .nth(width)
+        .map_or(name, |(end, _)| &name[..end])
+}
+
+/// Every connection, under a title.
+pub(super) fn connections(list: &[Conn], names: &dyn Names, format: Format) -> String {
+    let mut text = "IPVS connection entries\n".to_owned();
+    text += "pro expire state       source             virtual            destination";
+    if format.columns == Columns::PersistentConn {
+        text += "        pe name          pe_data";
+    }
+    text += "\n";
+    for c in list {
+        text += &connection_line(c, names, format.numeric);
+    }
+    text
+}
+
+fn connection_line(c: &Conn, names: &dyn Names, numeric: bool) -> String {
+    let transport = match c.protocol.as_str() {
+        "TCP" => Some(Transport::Tcp),
+        "UDP" => Some(Transport::Udp),
+        _ => None,
+    };
+    let [client, virt, real] = [c.client, c.r#virtual, c.real]
+        .map(|a| address_port(names, numeric, *a.ip(), a.port(), transport));
+    let expire = format!("{:02}:{:02}", c.expires / 60, c.expires % 60);
+    let (protocol, state) = (&c.protocol, &c.state);
+    format!("{protocol:<3} {expire:<6} {state:<11} {client:<18} {virt:<18} {real}\n")
+}

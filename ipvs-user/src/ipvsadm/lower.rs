@@ -1,0 +1,162 @@
+//! From arguments to what is asked of the daemon: the defaults and the checks between options.
+
+use std::net::SocketAddrV4;
+
+use super::{
+    Usage,
+    grammar::{Command, Opt},
+    parse::Args,
+};
+use crate::api::wire::{self, DestSpec, Method, ServiceId, ServiceSpec};
+
+/// What `-A` and `-E` use without `-s`.
+const DEFAULT_SCHEDULER: &str = "wlc";
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Action {
+    Help,
+    Version,
+    Change(wire::Command),
+    Save { numeric: bool },
+    ListAll(Format),
+    ListOne(ServiceId, Format),
+    ListConnections(Format),
+    ListTimeouts,
+}
+
+/// What a listing shows of each line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Columns {
+    Plain,
+    Stats,
+    Thresholds,
+    PersistentConn,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Format {
+    pub(super) columns: Columns,
+    pub(super) numeric: bool,
+    pub(super) exact: bool,
+    pub(super) sorted: bool,
+}
+
+pub(super) fn lower(args: &Args) -> Result<Action, Usage> {
+    let service = || {
+        let missing = || Usage::mistake("You need to supply the 'service-address' option");
+        args.service.ok_or_else(missing)
+    };
+    let change = match args.command {
+        Command::Help => return Ok(Action::Help),
+        Command::Version => return Ok(Action::Version),
+        Command::List => return list(args),
+        Command::Save => {
+            let numeric = args.has(Opt::Numeric);
+            return Ok(Action::Save { numeric });
+        }
+        Command::Add => wire::Command::AddService {
+            service: service()?,
+            spec: service_spec(args)?,
+        },
+        Command::Edit => wire::Command::EditService {
+            service: service()?,
+            spec: service_spec(args)?,
+        },
+        Command::Delete => wire::Command::DeleteService {
+            service: service()?,
+        },
+        Command::Flush => wire::Command::Flush,
+        Command::AddServer => wire::Command::AddDest {
+            service: service()?,
+            dest: server(args)?,
+            spec: dest_spec(args),
+        },
+        Command::EditServer => wire::Command::EditDest {
+            service: service()?,
+            dest: server(args)?,
+            spec: dest_spec(args),
+        },
+        Command::DeleteServer => wire::Command::DeleteDest {
+            service: service()?,
+            dest: server(args)?,
+        },
+    };
+    Ok(Action::Change(change))
+}
+
+fn service_spec(args: &Args) -> Result<ServiceSpec, Usage> {
+    if port_of(args) == Some(0) && args.persistent.is_none() {
+        return Err(Usage::mistake(
+            "Zero port specified for non-persistent service",
+        ));
+    }
+    let scheduler = args.scheduler.as_deref().filter(|s| !s.is_empty());
+    Ok(ServiceSpec {
+        scheduler: scheduler.unwrap_or(DEFAULT_SCHEDULER).to_owned(),
+        persistent: args.persistent,
+        netmask: args.netmask,
+    })
+}
+
+/// Port of the service; a firewall mark has none.
+fn port_of(args: &Args) -> Option<u16> {
+    match args.service? {
+        ServiceId::Tcp(a) | ServiceId::Udp(a) => Some(a.port()),
+        ServiceId::Fwmark(_) => None,
+    }
+}
+
+/// The real server's port is the service's unless one is given; when it is not translated, it is the service's anyway.
+fn server(args: &Args) -> Result<SocketAddrV4, Usage> {
+    let missing = || Usage::mistake("You need to supply the 'real-server' option");
+    let (address, given) = args.server.ok_or_else(missing)?;
+    let of_service = port_of(args);
+    let changes = matches!(args.command, Command::AddServer | Command::EditServer);
+    let port = match (of_service, given) {
+        (Some(port), _) if changes && args.method != Method::Masq => port,
+        (_, Some(port)) => port,
+        (of_service, None) => of_service.unwrap_or(0),
+    };
+    Ok(SocketAddrV4::new(address, port))
+}
+
+const fn dest_spec(args: &Args) -> DestSpec {
+    DestSpec {
+        method: args.method,
+        weight: args.weight,
+        upper_threshold: args.upper,
+        lower_threshold: args.lower,
+    }
+}
+
+fn list(args: &Args) -> Result<Action, Usage> {
+    let counts = args.has(Opt::Stats) || args.has(Opt::Thresholds);
+    let other = args.has(Opt::Connection) || args.has(Opt::Timeout);
+    if other && counts || args.has(Opt::Timeout) && args.has(Opt::PersistentConn) {
+        return Err(Usage::mistake("options conflicts in the list command"));
+    }
+    let columns = if args.has(Opt::Stats) {
+        Columns::Stats
+    } else if args.has(Opt::Thresholds) {
+        Columns::Thresholds
+    } else if args.has(Opt::PersistentConn) {
+        Columns::PersistentConn
+    } else {
+        Columns::Plain
+    };
+    let format = Format {
+        columns,
+        numeric: args.has(Opt::Numeric),
+        exact: args.has(Opt::Exact),
+        sorted: !args.has(Opt::NoSort),
+    };
+    Ok(if args.has(Opt::Connection) {
+        Action::ListConnections(format)
+    } else if args.has(Opt::Timeout) {
+        Action::ListTimeouts
+    } else if let Some(service) = args.service {
+        Action::ListOne(service, format)
+    } else {
+        Action::ListAll(format)
+    })
+}
