@@ -1,1 +1,605 @@
+//! The command line against a daemon over the host's tables, and its output against what the original printed.
 
+use std::{net::Ipv4Addr, path::Path};
+
+use ipvs_common::{Conn, ConnFlags, FlowKey, State, Stats, Status, Template, TemplateKey};
+use ipvs_datapath::host::HostTables;
+use serde_json::Value;
+
+use super::{
+    Names, Outcome,
+    grammar::{Command, Opt, SPELLINGS, Word},
+    names::Transport,
+    parse::{self, Args},
+    run, sort,
+};
+use crate::api::{
+    tests::TestDaemon,
+    wire::{Method, ServiceId},
+};
+
+/// Three services and one host.
+struct Fixed;
+
+const SERVICES: [(&str, u16); 3] = [("smtp", 25), ("domain", 53), ("http", 80)];
+
+impl Names for Fixed {
+    fn address(&self, host: &str) -> Option<Ipv4Addr> {
+        (host == "www.example.net").then_some(Ipv4Addr::new(203, 0, 113, 10))
+    }
+    fn port(&self, service: &str, _: Transport) -> Option<u16> {
+        SERVICES.iter().find(|s| s.0 == service).map(|s| s.1)
+    }
+    fn host(&self, address: Ipv4Addr) -> Option<String> {
+        (address == Ipv4Addr::new(10, 0, 9, 9))
+            .then(|| "a-real-server-with-a-very-long-name.example.net".to_owned())
+    }
+    fn service(&self, port: u16, _: Transport) -> Option<String> {
+        let found = SERVICES.iter().find(|s| s.1 == port);
+        found.map(|s| s.0.to_owned())
+    }
+}
+
+/// A command line without the program.
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
+}
+
+async fn ipvsadm(daemon: &TestDaemon, line: &str) -> Outcome {
+    let line = line.strip_prefix("ipvsadm").unwrap_or(line);
+    run("ipvsadm", &words(line), &daemon.client, &Fixed).await
+}
+
+async fn printed(daemon: &TestDaemon, line: &str) -> String {
+    let outcome = ipvsadm(daemon, line).await;
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{line}");
+    outcome.stdout
+}
+
+fn golden(name: &str) -> Value {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    let text = std::fs::read_to_string(dir.join(name).with_extension("json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn text(v: &Value) -> &str {
+    v.as_str().unwrap()
+}
+
+/// A daemon after the commands of a trace, with the counts that its listings show put where the datapath keeps them.
+async fn after(trace: &Value) -> TestDaemon {
+    let daemon = TestDaemon::start();
+    for command in trace["config"].as_array().unwrap() {
+        printed(&daemon, text(command)).await;
+    }
+    let after = &trace["after"];
+    let mut tables = daemon.tables.lock().unwrap();
+    for (plain, stats) in dest_rows(text(&after["Ln"])).zip(dest_rows(text(&after["stats"]))) {
+        let number = |row: &[&str], i: usize| row[i].parse().unwrap();
+        let id = dest_called(&tables, plain[1]);
+        tables.dest_states[id].active = number(&plain, 4) as u32;
+        tables.dest_states[id].inactive = number(&plain, 5) as u32;
+        tables.dest_stats[id] = Stats {
+            conns: number(&stats, 2),
+            in_packets: number(&stats, 3),
+            out_packets: number(&stats, 4),
+            in_bytes: number(&stats, 5),
+            out_bytes: number(&stats, 6),
+        };
+    }
+    for row in text(&after["Lnc"]).lines().skip(2) {
+        put_connection(&mut tables, &row.split_whitespace().collect::<Vec<_>>());
+    }
+    drop(tables);
+    daemon
+}
+
+fn dest_rows(listing: &str) -> impl Iterator<Item = Vec<&str>> {
+    let rows = listing.lines().skip(3);
+    rows.filter(|l| l.starts_with("  ->"))
+        .map(|l| l.split_whitespace().collect())
+}
+
+/// Index of the real server with this `address:port`.
+fn dest_called(t: &HostTables, name: &str) -> usize {
+    let name: std::net::SocketAddrV4 = name.parse().unwrap();
+    let is = |d: &ipvs_common::Dest| {
+        d.addr.low4() == name.ip().octets() && d.port == name.port().to_be_bytes() && d.flags != 0
+    };
+    t.dests.iter().position(is).unwrap()
+}
+
+/// A row of `-Lnc`.
+fn put_connection(t: &mut HostTables, row: &[&str]) {
+    let [proto, expire, state, client, virt, real] = row else {
+        panic!("{row:?}")
+    };
+    let [client, virt, real] =
+        [client, virt, real].map(|a| a.parse::<std::net::SocketAddrV4>().unwrap());
+    let (minutes, seconds) = expire.split_once(':').unwrap();
+    let seconds = minutes.parse::<u64>().unwrap() * 60 + seconds.parse::<u64>().unwrap();
+    let expires = t.clock + seconds * 250 + 100;
+    let proto = if *proto == "UDP" { 17 } else { 6 };
+    let (vip, vport) = (virt.ip().octets(), virt.port().to_be_bytes());
+    if *state == "NONE" {
+        let key = TemplateKey {
+            client: client.ip().octets(),
+            vip,
+            vport,
+            proto,
+            pad: 0,
+        };
+        let dest = dest_called(t, &real.to_string()) as u32;
+        let template = Template {
+            expires,
+            dest,
+            ..Template::default()
+        };
+        t.templates.insert(key, template);
+        return;
+    }
+    let (cip, cport) = (client.ip().octets(), client.port().to_be_bytes());
+    let (rip, rport) = (real.ip().octets(), real.port().to_be_bytes());
+    let number = State::ALL.iter().find(|s| s.name() == *state).unwrap();
+    let conn = |to_addr, to_port, flags, expires| Conn {
+        expires,
+        to_addr,
+        to_port,
+        status: Status {
+            state: *number as u8,
+            flags,
+            ..Status::default()
+        },
+        ..Conn::default()
+    };
+    // The client's entry of a masqueraded connection may be the older one.
+    let forth = FlowKey::new(proto, cip, cport, vip, vport);
+    let translated = vport != rport;
+    let behind = if translated { 1000 } else { 0 };
+    t.conns.insert(forth, conn(rip, rport, 0, expires - behind));
+    if translated {
+        let back = FlowKey::new(proto, rip, rport, cip, cport);
+        t.conns
+            .insert(back, conn(vip, vport, ConnFlags::REPLY, expires));
+    }
+}
+
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[tokio::test]
+async fn listings_are_the_originals_to_the_byte() {
+    for name in [
+        "dr_tcp_rr",
+        "nat_tcp_port_25_26",
+        "tun_ipip",
+        "udp_rr",
+        "lblc_basic",
+        "persist_default",
+    ] {
+        let trace = golden(name);
+        let daemon = after(&trace).await;
+        let expected = |key: &str| text(&trace["after"][key]).to_owned();
+        for (line, key) in [("-Ln", "Ln"), ("-Ln --stats", "stats"), ("-S -n", "S")] {
+            assert_eq!(printed(&daemon, line).await, expected(key), "{name} {line}");
+        }
+        // Connections, and services without sorting, come in the order of the kernel's hash.
+        let conns = printed(&daemon, "-Lnc").await;
+        assert_eq!(sorted(&conns), sorted(&expected("Lnc")), "{name}");
+        let unsorted = printed(&daemon, "-L -n --nosort").await;
+        if trace["config"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|c| text(c).contains(" -A "))
+            .count()
+            == 1
+        {
+            assert_eq!(unsorted, expected("Ln_nosort"), "{name}");
+        }
+    }
+}
+
+/// The commands of the mixed trace that are about what this director has.
+fn mixed_commands(trace: &Value) -> Vec<&str> {
+    let commands = trace["config"].as_array().unwrap().iter().map(text);
+    commands
+        .filter(|c| c.contains(" 203.0.113.10:80 ") || c.contains(" -f 100 "))
+        .collect()
+}
+
+/// The lines of the mixed trace's listing that are about those.
+fn mixed_lines(listing: &str) -> String {
+    let mut ours = true;
+    let lines = listing.split_inclusive('\n').filter(|line| {
+        if line.starts_with("  -> ") || line.starts_with("-a") {
+            let address = [" 203.0.113.10:80 ", " 203.0.113.10:http ", " -f 100 "];
+            return ours && (line.starts_with("  -> ") || address.iter().any(|a| line.contains(a)));
+        }
+        let names = [
+            " 203.0.113.10:80 ",
+            " 203.0.113.10:http ",
+            "FWM  100 ",
+            "-f 100 ",
+        ];
+        ours = ["IP", "Prot", "pro", "TCP 05", "TCP 00", "Timeout"]
+            .iter()
+            .any(|head| line.starts_with(head))
+            || names.iter().any(|n| line.contains(n));
+        ours
+    });
+    lines.collect()
+}
+
+#[tokio::test]
+async fn every_kind_of_listing_is_the_originals_to_the_byte() {
+    let trace = golden("ipvsadm_output");
+    let daemon = TestDaemon::start();
+    for command in mixed_commands(&trace) {
+        printed(&daemon, command).await;
+    }
+    {
+        let mut tables = daemon.tables.lock().unwrap();
+        let id = dest_called(&tables, "10.0.2.10:80");
+        tables.dest_states[id].active = 1;
+        tables.dest_states[id].persistent = 1;
+        tables.dest_stats[id] = Stats {
+            conns: 1,
+            in_packets: 1,
+            in_bytes: 40,
+            ..Stats::default()
+        };
+        for row in [
+            "TCP 05:58  NONE        198.51.100.1:0     203.0.113.10:80    10.0.2.10:80",
+            "TCP 00:58  SYN_RECV    198.51.100.1:40000 203.0.113.10:80    10.0.2.10:80",
+        ] {
+            put_connection(&mut tables, &row.split_whitespace().collect::<Vec<_>>());
+        }
+    }
+    let mut compared = 0;
+    for step in trace["steps"].as_array().unwrap() {
+        let Some(line) = step["cmd"].as_str() else {
+            continue;
+        };
+        let foreign = [
+            "--rate",
+            "--tun-info",
+            "--daemon",
+            "--set",
+            "-v",
+            "-h",
+            "/proc",
+        ];
+        let shows = step["dir"] == "show" && !foreign.iter().any(|f| line.contains(f));
+        let changed =
+            text(&step["out"]).contains("900 120 100") || !text(&step["out"]).contains('1');
+        if !shows || changed || step["t_ms"].as_f64() > Some(8000.0) {
+            continue;
+        }
+        let expected = mixed_lines(text(&step["out"]));
+        assert_eq!(printed(&daemon, line).await, expected, "{line}");
+        compared += 1;
+    }
+    assert_eq!(compared, 15, "listings in the trace");
+}
+
+#[tokio::test]
+async fn refusals_are_the_originals() {
+    let trace = golden("ipvsadm_output");
+    let daemon = TestDaemon::start();
+    for line in [
+        "-A -t 203.0.113.10:80 -s wlc -p 360",
+        "-a -t 203.0.113.10:80 -r 10.0.1.10:80",
+        "-A -t 203.0.113.10:25 -s rr",
+    ] {
+        printed(&daemon, line).await;
+    }
+    // What this director does not have yet.
+    let foreign = [
+        " -o", "-b ", "gue", "--set", "daemon", "-Z", "2001:", "-w 65536",
+    ];
+    let mut compared = 0;
+    for case in trace["errors"].as_array().unwrap() {
+        let line = text(&case["cmd"]);
+        if foreign.iter().any(|f| line.contains(f)) {
+            continue;
+        }
+        let outcome = ipvsadm(&daemon, line).await;
+        let status = case["rc"].as_u64().unwrap();
+        assert_eq!(
+            (u64::from(outcome.status), outcome.stderr.as_str()),
+            (status, text(&case["out"])),
+            "{line}"
+        );
+        compared += 1;
+    }
+    assert!(compared >= 20, "only {compared} compared");
+}
+
+#[tokio::test]
+async fn saved_rules_make_the_same_table() {
+    let lines = [
+        "-A -t 203.0.113.10:25 -s lblc -p",
+        "-a -t 203.0.113.10:25 -r 10.0.0.1:26 -m -w 3",
+        "-a -t 203.0.113.10:25 -r 10.0.0.2 -i",
+        "-A -f 7 -s rr -p 60 -M 255.255.255.0",
+        "-a -f 7 -r 10.0.0.3:0 -w 0",
+        "-A -u 203.0.113.10:0 -p 5",
+    ];
+    let daemon = TestDaemon::start();
+    for line in lines {
+        printed(&daemon, line).await;
+    }
+    for numeric in ["-S", "-Sn"] {
+        let saved = printed(&daemon, numeric).await;
+        let again = TestDaemon::start();
+        for line in saved.lines() {
+            printed(&again, line).await;
+        }
+        assert_eq!(printed(&again, numeric).await, saved);
+    }
+}
+
+#[tokio::test]
+async fn names_are_taken_shown_and_cut() {
+    let daemon = TestDaemon::start();
+    printed(&daemon, "-A -t www.example.net:http -s rr").await;
+    printed(&daemon, "-a -t www.example.net:http -r 10.0.9.9:smtp -m").await;
+    let listing = printed(&daemon, "").await;
+    let rows: Vec<_> = listing.lines().skip(3).collect();
+    assert_eq!(
+        rows,
+        [
+            "TCP  203.0.113.10:http rr",
+            "  -> a-real-server-with-a-very-lo Masq    1      0          0         ",
+        ]
+    );
+    let saved = printed(&daemon, "-S").await;
+    assert!(saved.contains("-r a-real-server-with-a-very-long-name.example.net:smtp -m"));
+}
+
+#[tokio::test]
+async fn large_numbers_are_shortened_unless_exact() {
+    let daemon = TestDaemon::start();
+    printed(&daemon, "-A -f 1").await;
+    printed(&daemon, "-a -f 1 -r 10.0.0.1").await;
+    daemon.tables.lock().unwrap().dest_stats[0] = Stats {
+        conns: 99_999_999,
+        in_packets: 100_000_000,
+        out_packets: 1_000_000_000,
+        in_bytes: 100_000_000_000,
+        out_bytes: 100_000_000_000_000,
+    };
+    let row = |listing: String| listing.lines().nth(3).unwrap().to_owned();
+    assert_eq!(
+        row(printed(&daemon, "-Ln --stats").await),
+        "FWM  1                            99999999  100000K    1000M     100G     100T"
+    );
+    assert_eq!(
+        row(printed(&daemon, "-Ln --stats --exact").await),
+        "FWM  1                            99999999 100000000 1000000000 100000000000 100000000000000"
+    );
+}
+
+#[tokio::test]
+async fn without_a_daemon_the_command_says_so() {
+    let client = crate::api::client::Client::new(Path::new("/nonexistent/ipvsd.sock"));
+    let outcome = run("ipvsadm", &words("-Ln"), &client, &Fixed).await;
+    assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""));
+    assert!(outcome.stderr.contains("/nonexistent/ipvsd.sock"));
+    let help = run("ipvsadm", &words("-h"), &client, &Fixed).await;
+    assert_eq!(help.status, 0);
+    assert!(help.stdout.contains("rr|wlc|lblc"));
+}
+
+fn parsed(line: &str) -> Result<Args, (u8, String)> {
+    parse::parse("ipvsadm", &words(line), &Fixed).map_err(|e| (e.status, e.message))
+}
+
+#[test]
+fn values_may_follow_in_every_form() {
+    for line in [
+        "-A -t 203.0.113.10:80 -s rr -p 60",
+        "-At203.0.113.10:80 -srr -p60",
+        "-A -t=203.0.113.10:80 -s=rr -p=60",
+        "--add-service --tcp-service=203.0.113.10:80 --scheduler rr --persistent=60",
+        "--add-service --persistent 60 --tcp-service www.example.net:http --scheduler=rr",
+    ] {
+        let args = parsed(line).unwrap();
+        let service = ServiceId::Tcp("203.0.113.10:80".parse().unwrap());
+        assert_eq!(
+            (args.command, args.service, args.persistent),
+            (Command::Add, Some(service), Some(60)),
+            "{line}"
+        );
+        assert_eq!(args.scheduler.as_deref(), Some("rr"), "{line}");
+    }
+}
+
+#[test]
+fn a_timeout_is_taken_only_from_a_word_that_is_no_option() {
+    for line in [
+        "-A -f 1 -p",
+        "-A -f 1 -p -s rr",
+        "-A -p -f 1",
+        "-A --persistent -f 1",
+    ] {
+        assert_eq!(parsed(line).unwrap().persistent, Some(360), "{line}");
+    }
+}
+
+#[test]
+fn listing_options_bundle() {
+    for line in ["-Lnc", "-lcn", "-L -nc", "--list --numeric --connection"] {
+        let args = parsed(line).unwrap();
+        assert!(
+            args.has(Opt::Numeric) && args.has(Opt::Connection),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn defaults_are_the_originals() {
+    let args = parsed("-e -f 1 -r 10.0.0.1").unwrap();
+    assert_eq!(
+        (args.method, args.weight, args.upper, args.lower),
+        (Method::Droute, 1, 0, 0)
+    );
+    assert_eq!(parsed("").unwrap().command, Command::List);
+}
+
+#[test]
+fn mistakes_are_told_as_the_original_does() {
+    let cases = [
+        (
+            "-n",
+            255,
+            "Try `ipvsadm -h' or 'ipvsadm --help' for more information.",
+        ),
+        ("-A -D -f 1", 2, "invalid option `-D'"),
+        (
+            "-A -f 1 -f 2",
+            2,
+            "multiple 'service-address' options specified",
+        ),
+        (
+            "-A -f 1 -t 1.2.3.4:5",
+            2,
+            "multiple 'service-address' options specified",
+        ),
+        (
+            "-a -f 1 -r 10.0.0.1 -g -m",
+            2,
+            "multiple 'forwarding-method' options specified",
+        ),
+        (
+            "-A -f 1 -w 2",
+            2,
+            "Illegal 'weight' option with the 'add-service' command",
+        ),
+        (
+            "-C -n",
+            2,
+            "Illegal 'numeric' option with the 'flush' command",
+        ),
+        (
+            "-D",
+            2,
+            "You need to supply the 'service-address' option for the 'delete-service' command",
+        ),
+        (
+            "-L -c -f 1",
+            2,
+            "The option 'service-address' conflicts with the 'connection' option in the 'list' command",
+        ),
+        ("-A -f 1 word", 2, "unexpected argument word"),
+        ("-A -f 1 -- -s", 2, "unexpected argument -s"),
+        ("-A -f 1 --schedular rr", 255, "--schedular: unknown option"),
+        ("-A -f 1 -Q", 255, "-Q: unknown option"),
+        ("-A -f", 255, "-f: missing argument"),
+        ("-A -f x", 2, "invalid fwmark value `x' specified"),
+        (
+            "-A -t nowhere.example:80",
+            2,
+            "illegal virtual server address[:port] specified",
+        ),
+        (
+            "-A -t 1.2.3.4:nosuch",
+            2,
+            "illegal virtual server address[:port] specified",
+        ),
+        (
+            "-A -t 1.2.3.4:65536",
+            2,
+            "illegal virtual server address[:port] specified",
+        ),
+        (
+            "-a -f 1 -r 1.2.3.4.5",
+            2,
+            "illegal real server address[:port] specified",
+        ),
+        (
+            "-a -f 1 -r 1.2.3.4 -x -1",
+            2,
+            "illegal u_threshold specified",
+        ),
+        (
+            "-a -f 1 -r 1.2.3.4 -y z",
+            2,
+            "illegal l_threshold specified",
+        ),
+        (
+            "-A -f 1 -M 255.255",
+            2,
+            "illegal virtual server persistent mask specified",
+        ),
+        (
+            "-A -f 1 -p 2678401",
+            2,
+            "invalid timeout value `2678401' specified",
+        ),
+    ];
+    for (line, status, message) in cases {
+        assert_eq!(parsed(line), Err((status, message.to_owned())), "{line}");
+    }
+}
+
+#[test]
+fn stats_and_connections_do_not_go_together() {
+    let args = parsed("-L -c --stats").unwrap();
+    let refused = super::lower::lower(&args).unwrap_err();
+    assert_eq!(refused.message, "options conflicts in the list command");
+}
+
+#[test]
+fn every_option_has_a_spelling() {
+    for opt in Opt::ALL {
+        let spelt = SPELLINGS.iter().any(|s| match s.word {
+            Word::Plain(o) => o == opt,
+            Word::Tcp | Word::Udp | Word::Fwmark => opt == Opt::Service,
+            Word::Gatewaying | Word::Ipip | Word::Masquerading => opt == Opt::Forward,
+            Word::Command(_) | Word::Sort => false,
+        });
+        assert!(spelt, "{opt:?}");
+    }
+}
+
+#[test]
+fn addresses_sort_by_their_signed_difference() {
+    let service = |a: &str| crate::api::wire::Service {
+        service: ServiceId::Tcp(a.parse().unwrap()),
+        spec: crate::api::wire::ServiceSpec {
+            scheduler: String::new(),
+            persistent: None,
+            netmask: Ipv4Addr::BROADCAST,
+        },
+        stats: crate::api::wire::Stats::default(),
+        dests: Vec::new(),
+    };
+    let order = |list: &[&str]| {
+        let mut list: Vec<_> = list.iter().map(|a| service(a)).collect();
+        sort::services(&mut list);
+        let names = list.iter().map(|s| match s.service {
+            ServiceId::Tcp(a) => a.to_string(),
+            ServiceId::Udp(_) | ServiceId::Fwmark(_) => unreachable!(),
+        });
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        order(&["10.0.0.1:1", "192.0.2.1:1"]),
+        ["192.0.2.1:1", "10.0.0.1:1"]
+    );
+    assert_eq!(
+        order(&["10.0.0.2:1", "10.0.0.1:2", "10.0.0.1:1"]),
+        ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1"]
+    );
+    // Around the circle there is no order, but a result.
+    assert_eq!(
+        order(&["10.0.0.1:1", "100.0.0.1:1", "192.0.0.1:1"]).len(),
+        3
+    );
+}
