@@ -115,11 +115,19 @@ pub const fn is_aggregate(iface: &Iface, p: &Packet) -> bool {
     iface.mode == AttachMode::Generic as u8 && p.len as u32 > iface.mtu
 }
 
-/// Whether the frame keeps its checksum metadata on the way out.
+/// Whether the packet keeps its checksum metadata on the way out: generic mode redirects the skb itself. What the daemon
+/// has to send is bytes alone.
 #[inline(always)]
 #[must_use]
-pub const fn keeps_partial(iface: &Iface) -> bool {
-    iface.mode == AttachMode::Generic as u8
+pub const fn keeps_partial(iface: &Iface, hop: &Hop, len: u16) -> bool {
+    iface.mode == AttachMode::Generic as u8 && !by_daemon(hop, len)
+}
+
+/// Whether the daemon has to send an IP packet of `len` bytes: its neighbour is unknown, or it is too long for the way.
+#[inline(always)]
+#[must_use]
+pub const fn by_daemon(hop: &Hop, len: u16) -> bool {
+    hop.kind == HopKind::Unresolved as u8 || (hop.mtu != 0 && len > hop.mtu)
 }
 
 /// Sends the frame, whose addresses are set.

@@ -23,7 +23,7 @@ pub fn forward<F: Frame, T: Tables>(
 ) -> Result<Verdict, Exit> {
     must_leave(iface, p, hop)?;
     age_and_measure(f, iface, p, conn, hop.mtu)?;
-    if !egress::keeps_partial(iface) {
+    if !egress::keeps_partial(iface, hop, p.len) {
         l4::complete(f, t, p)?;
     }
     depart(f, t, iface, hop, p.len)

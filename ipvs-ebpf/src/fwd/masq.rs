@@ -25,7 +25,7 @@ pub fn forward<F: Frame, T: Tables>(
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     let kernel = by_kernel(iface, p, hop);
-    let partial = partial_rule(iface, p, kernel.is_some());
+    let partial = partial_rule(iface, p, hop, kernel.is_some());
     // The kernel takes its own step from the time to live, and measures by itself.
     if kernel.is_none() {
         age_and_measure(f, iface, p, conn, hop.mtu)?;
@@ -59,10 +59,10 @@ pub(super) fn by_kernel(iface: &Iface, p: &Packet, hop: &Hop) -> Option<PassReas
 }
 
 #[inline(always)]
-pub(super) fn partial_rule(iface: &Iface, p: &Packet, to_kernel: bool) -> Partial {
+pub(super) fn partial_rule(iface: &Iface, p: &Packet, hop: &Hop, to_kernel: bool) -> Partial {
     if egress::is_aggregate(iface, p) {
         Partial::KeepAggregate
-    } else if to_kernel || egress::keeps_partial(iface) {
+    } else if to_kernel || egress::keeps_partial(iface, hop, p.len) {
         Partial::Keep
     } else {
         Partial::Complete

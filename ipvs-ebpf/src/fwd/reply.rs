@@ -37,7 +37,7 @@ pub fn forward<F: Frame, T: Tables>(
         l3::decrement_ttl(f)?;
     }
     l3::set_src(f, conn.to_addr)?;
-    let partial = partial_rule(iface, p, kernel.is_some());
+    let partial = partial_rule(iface, p, hop, kernel.is_some());
     l4::translate(
         f,
         t,

@@ -44,7 +44,8 @@ pub fn forward<F: Frame, T: Tables>(
     }
     // Without discovery the outer packet is fragmented instead.
     age_and_measure(f, iface, p, conn, if discovery { limit } else { 0 })?;
-    if !egress::keeps_partial(iface) {
+    let outer_len = p.len.saturating_add(OUTER);
+    if !egress::keeps_partial(iface, hop, outer_len) {
         l4::complete(f, t, p)?;
     }
     let outer = header(p, tunnel, discovery && p.df);
@@ -52,7 +53,7 @@ pub fn forward<F: Frame, T: Tables>(
     f.grow_head(usize::from(OUTER))?;
     *f.at::<Eth>(0)? = eth;
     f.at::<Ipv4>(L3)?.0 = outer;
-    depart(f, t, iface, hop, p.len.saturating_add(OUTER))
+    depart(f, t, iface, hop, outer_len)
 }
 
 #[inline(always)]
