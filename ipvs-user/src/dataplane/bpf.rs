@@ -28,7 +28,7 @@ use ipvs_common::{
 
 pub use attach::{Attachment, IfaceProgram, ModePolicy, PassProgram};
 pub use error::{AttachError, LoadError};
-pub use handover::{EgressTable, Messages, PuntRing};
+pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
 pub use loader::{Clock, Loader};
 
 use super::{Dataplane, Result, TableError};

@@ -1,0 +1,225 @@
+//! Which interfaces take frames from a native XDP program, from the generic netlink family `netdev` (Linux 6.3 or later).
+
+use std::collections::BTreeMap;
+
+use futures_channel::mpsc::UnboundedReceiver;
+use futures_util::StreamExt as _;
+use netlink_packet_core::{
+    DecodeError, Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlasIterator,
+    ParseableParametrized, parse_u32, parse_u64,
+};
+use netlink_packet_generic::{
+    GenlFamily, GenlHeader, GenlMessage,
+    ctrl::{
+        GenlCtrl, GenlCtrlCmd,
+        nlas::{GenlCtrlAttrs, McastGrpAttrs},
+    },
+};
+use netlink_proto::{
+    ConnectionHandle, new_connection,
+    sys::{AsyncSocket as _, SocketAddr, protocols::NETLINK_GENERIC},
+};
+
+use super::{NetError, Result};
+
+const FAMILY: &str = "netdev";
+/// The family's multicast group for devices that come, go and change.
+const GROUP: &str = "mgmt";
+const VERSION: u8 = 1;
+const DEV_GET: u8 = 1;
+const ATTR_IFINDEX: u16 = 1;
+const ATTR_XDP_FEATURES: u16 = 3;
+/// `NETDEV_XDP_ACT_NDO_XMIT`
+const NDO_XMIT: u64 = 4;
+
+/// A device, or in a dump request none in particular.
+#[derive(Clone, Debug, Default)]
+struct Device {
+    ifindex: u32,
+    features: u64,
+}
+
+impl GenlFamily for Device {
+    fn family_name() -> &'static str {
+        FAMILY
+    }
+
+    fn command(&self) -> u8 {
+        DEV_GET
+    }
+
+    fn version(&self) -> u8 {
+        VERSION
+    }
+}
+
+/// A request carries no attribute: it asks for all devices.
+impl Emitable for Device {
+    fn buffer_len(&self) -> usize {
+        0
+    }
+
+    fn emit(&self, _: &mut [u8]) {}
+}
+
+impl ParseableParametrized<[u8], GenlHeader> for Device {
+    fn parse_with_param(
+        attributes: &[u8],
+        _: GenlHeader,
+    ) -> std::result::Result<Self, DecodeError> {
+        let mut device = Self::default();
+        for attribute in NlasIterator::new(attributes) {
+            let attribute = attribute?;
+            match attribute.kind() {
+                ATTR_IFINDEX => device.ifindex = parse_u32(attribute.value())?,
+                ATTR_XDP_FEATURES => device.features = parse_u64(attribute.value())?,
+                _ => {}
+            }
+        }
+        Ok(device)
+    }
+}
+
+type Unasked = UnboundedReceiver<(NetlinkMessage<GenlMessage<Device>>, SocketAddr)>;
+
+/// The family, where the kernel has it.
+pub struct Features {
+    handle: ConnectionHandle<GenlMessage<Device>>,
+    changes: Unasked,
+    family: u16,
+}
+
+impl Features {
+    /// `None` on a kernel without the family.
+    pub async fn connect() -> Result<Option<Self>> {
+        let Some(ids) = resolve().await? else {
+            return Ok(None);
+        };
+        let failed = || NetError::on("generic netlink");
+        let (mut connection, handle, changes) = new_connection(NETLINK_GENERIC).map_err(failed())?;
+        if let Some(group) = ids.group {
+            let socket = connection.socket_mut().socket_mut();
+            socket.add_membership(group).map_err(failed())?;
+        }
+        tokio::spawn(connection);
+        Ok(Some(Self {
+            handle,
+            changes,
+            family: ids.family,
+        }))
+    }
+
+    /// By interface index: whether it takes frames.
+    pub async fn xmit(&self) -> Result<BTreeMap<u32, bool>> {
+        let request = GenlMessage::new(
+            GenlHeader {
+                cmd: DEV_GET,
+                version: VERSION,
+            },
+            Device::default(),
+            self.family,
+        );
+        let devices = ask(&self.handle, request, NLM_F_DUMP).await?;
+        let xmit = |d: Device| (d.ifindex, d.features & NDO_XMIT != 0);
+        Ok(devices.into_iter().map(xmit).collect())
+    }
+
+    /// Waits until something about some device changed.
+    pub async fn changed(&mut self) {
+        if self.changes.next().await.is_none() {
+            // The connection is gone; changes of links still lead to a new look.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+struct Ids {
+    family: u16,
+    group: Option<u32>,
+}
+
+/// Numbers of the family and of its group, which each kernel gives out anew.
+async fn resolve() -> Result<Option<Ids>> {
+    let failed = NetError::on("generic netlink");
+    let (connection, handle, _) = new_connection(NETLINK_GENERIC).map_err(failed)?;
+    let carried = tokio::spawn(connection);
+    let query = GenlMessage::from_payload(GenlCtrl {
+        cmd: GenlCtrlCmd::GetFamily,
+        nlas: vec![GenlCtrlAttrs::FamilyName(FAMILY.to_owned())],
+    });
+    let answers = ask(&handle, query, 0).await;
+    carried.abort();
+    let answers = match answers {
+        Err(e) if e.is_absent() => return Ok(None),
+        answers => answers?,
+    };
+    Ok(answers.iter().find_map(ids))
+}
+
+impl NetError {
+    fn is_absent(&self) -> bool {
+        let io = self.source.downcast_ref::<std::io::Error>();
+        io.and_then(std::io::Error::raw_os_error) == Some(libc::ENOENT)
+    }
+}
+
+fn ids(answer: &GenlCtrl) -> Option<Ids> {
+    let family = answer.nlas.iter().find_map(|a| {
+        if let GenlCtrlAttrs::FamilyId(id) = a {
+            return Some(*id);
+        }
+        None
+    })?;
+    let group = answer.nlas.iter().find_map(|a| {
+        if let GenlCtrlAttrs::McastGroups(groups) = a {
+            return groups.iter().find_map(|g| group_id(g));
+        }
+        None
+    });
+    Some(Ids { family, group })
+}
+
+fn group_id(group: &[McastGrpAttrs]) -> Option<u32> {
+    let ours = |a: &McastGrpAttrs| matches!(a, McastGrpAttrs::Name(name) if name == GROUP);
+    group.iter().any(ours).then_some(())?;
+    group.iter().find_map(|a| {
+        if let McastGrpAttrs::Id(id) = a {
+            return Some(*id);
+        }
+        None
+    })
+}
+
+async fn ask<F>(
+    handle: &ConnectionHandle<GenlMessage<F>>,
+    request: GenlMessage<F>,
+    flags: u16,
+) -> Result<Vec<F>>
+where
+    F: GenlFamily
+        + Emitable
+        + ParseableParametrized<[u8], GenlHeader>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + Unpin
+        + 'static,
+{
+    let what = || format!("generic netlink family {FAMILY}");
+    let mut message = NetlinkMessage::from(request);
+    message.header.flags = NLM_F_REQUEST | flags;
+    let to = SocketAddr::new(0, 0);
+    let sent = handle.request(message, to);
+    let mut answers = sent.map_err(|e| NetError::on(what())(e.to_string()))?;
+    let mut found = Vec::new();
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::InnerMessage(m) = answer.payload {
+            found.push(m.payload);
+        } else if let NetlinkPayload::Error(e) = answer.payload
+            && e.code.is_some()
+        {
+            return Err(NetError::on(what())(e.to_io()));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,60 @@
+//! A network interface, as far as forwarding is concerned.
+
+use ipvs_common::Mac;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    pub ifindex: u32,
+    pub name: String,
+    /// All zero on links without Ethernet addresses.
+    pub mac: Mac,
+    pub mtu: u32,
+    pub up: bool,
+    /// Carrier, by the driver's word.
+    pub running: bool,
+    /// `veth`, `bridge`, …; empty: a device of its own.
+    pub kind: String,
+}
+
+impl Link {
+    /// Whether its driver sends a frame back from a native program as it does any other (`XDP_TX`). veth wants a program on
+    /// its far end for that, though not for a redirect to itself.
+    #[must_use]
+    pub fn sends_back(&self) -> bool {
+        self.kind != InfoKind::Veth.to_string()
+    }
+
+    pub(super) fn parse(message: &LinkMessage) -> Self {
+        let flags = message.header.flags;
+        let mut link = Self {
+            ifindex: message.header.index,
+            name: String::new(),
+            mac: Mac::default(),
+            mtu: 0,
+            up: flags.contains(LinkFlags::Up),
+            running: flags.contains(LinkFlags::Running),
+            kind: String::new(),
+        };
+        for attribute in &message.attributes {
+            link.take(attribute);
+        }
+        link
+    }
+
+    fn take(&mut self, attribute: &LinkAttribute) {
+        if let LinkAttribute::IfName(name) = attribute {
+            self.name.clone_from(name);
+        } else if let LinkAttribute::Address(mac) = attribute {
+            self.mac = mac.as_slice().try_into().unwrap_or_default();
+        } else if let LinkAttribute::Mtu(mtu) = attribute {
+            self.mtu = *mtu;
+        } else if let LinkAttribute::LinkInfo(infos) = attribute {
+            for info in infos {
+                if let LinkInfo::Kind(kind) = info {
+                    self.kind = kind.to_string();
+                }
+            }
+        }
+    }
+}

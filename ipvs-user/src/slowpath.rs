@@ -1,0 +1,160 @@
+//! Sends what the datapath could not send itself: packets to be fragmented, and packets whose neighbour is not resolved yet.
+//!
+//! Frames come in whole, with a note of what is missing. Knows no services and no connections.
+
+mod fragment;
+mod frame;
+mod send;
+mod waiting;
+
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
+
+use ipvs_common::{PuntHeader, PuntReason};
+use tracing::{debug, warn};
+
+pub use fragment::fragment;
+
+use crate::{
+    dataplane::bpf::{PuntReader, PuntRing},
+    net::{Network, NextHop},
+};
+use frame::address;
+use send::PacketSocket;
+use waiting::Waiting;
+
+/// How often the neighbour table is looked at while frames wait.
+const LOOK: Duration = Duration::from_millis(20);
+/// At most one line of complaint in that time.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Works until the ring fails, which it never should.
+pub async fn run<N: Network>(ring: PuntRing, network: N) -> std::io::Result<()> {
+    let mut reader = ring.reader()?;
+    let mut path = SlowPath {
+        network,
+        socket: PacketSocket::open()?,
+        waiting: Waiting::default(),
+        next_id: 1,
+        lost: 0,
+        complained: None,
+    };
+    loop {
+        path.turn(&mut reader).await?;
+    }
+}
+
+struct SlowPath<N> {
+    network: N,
+    socket: PacketSocket,
+    waiting: Waiting,
+    /// For packets without an identification of their own.
+    next_id: u16,
+    lost: u64,
+    complained: Option<Instant>,
+}
+
+impl<N: Network> SlowPath<N> {
+    async fn turn(&mut self, reader: &mut PuntReader) -> std::io::Result<()> {
+        let mut asked = Vec::new();
+        let idle = self.waiting.is_empty();
+        tokio::select! {
+            read = reader.each(|record| asked.extend(self.receive(record))) => read?,
+            () = tokio::time::sleep(LOOK), if !idle => {}
+        }
+        for hop in asked {
+            if let Err(e) = self.network.probe(hop).await {
+                debug!("{e}");
+            }
+        }
+        self.serve_waiting().await;
+        self.complain();
+        Ok(())
+    }
+
+    /// Takes a record; returns a neighbour that is asked for the first time.
+    fn receive(&mut self, record: &[u8]) -> Option<NextHop> {
+        let Some((header, frame)) = split(record) else {
+            self.lost += 1;
+            return None;
+        };
+        match PuntReason::from_number(header.reason) {
+            Some(PuntReason::Fragment) => {
+                self.send(&header, &address(frame, header.dst_mac, header.src_mac));
+                None
+            }
+            Some(PuntReason::Neighbour) => self.wait(header, frame),
+            None => {
+                self.lost += 1;
+                None
+            }
+        }
+    }
+
+    fn wait(&mut self, header: PuntHeader, frame: &[u8]) -> Option<NextHop> {
+        let hop = NextHop {
+            ifindex: header.ifindex,
+            addr: Ipv4Addr::from(header.next_hop),
+        };
+        let is_first = !self.waiting.has(hop);
+        if !self
+            .waiting
+            .push(hop, header, frame.to_vec(), Instant::now())
+        {
+            self.lost += 1;
+            return None;
+        }
+        is_first.then_some(hop)
+    }
+
+    async fn serve_waiting(&mut self) {
+        for hop in self.waiting.hops() {
+            let found = self.network.neighbour(hop).await;
+            let mac = found.ok().flatten().and_then(|n| n.mac);
+            let Some(mac) = mac else { continue };
+            for (header, frame) in self.waiting.take(hop) {
+                self.send(&header, &address(&frame, mac, header.src_mac));
+            }
+        }
+        self.lost += self.waiting.give_up(Instant::now());
+    }
+
+    fn send(&mut self, header: &PuntHeader, frame: &[u8]) {
+        let mtu = match header.mtu {
+            0 => usize::MAX,
+            mtu => mtu as usize,
+        };
+        let pieces = fragment(frame, mtu, self.next_id);
+        self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+        if pieces.is_empty() {
+            self.lost += 1;
+        }
+        for piece in &pieces {
+            if let Err(e) = self.socket.send(header.ifindex, piece) {
+                debug!(ifindex = header.ifindex, "cannot send: {e}");
+                self.lost += 1;
+            }
+        }
+    }
+
+    fn complain(&mut self) {
+        if self.lost == 0 || self.complained.is_some_and(|at| at.elapsed() < QUIET) {
+            return;
+        }
+        warn!(
+            lost = self.lost,
+            "frames lost that had to be fragmented or to wait for their neighbour (RUST_LOG=debug says more)"
+        );
+        self.lost = 0;
+        self.complained = Some(Instant::now());
+    }
+}
+
+/// Header and frame of a record; `None` if the record contradicts itself.
+fn split(record: &[u8]) -> Option<(PuntHeader, &[u8])> {
+    let (header, rest) = record.split_at_checked(size_of::<PuntHeader>())?;
+    let header: PuntHeader = bytemuck::pod_read_unaligned(header);
+    Some((header, rest.get(..header.len as usize)?))
+}

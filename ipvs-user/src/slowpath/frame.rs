@@ -1,0 +1,19 @@
+//! Ethernet frames as bytes.
+
+use ipvs_common::Mac;
+
+/// Bytes before the IP header.
+pub(super) const ETHERNET: usize = 14;
+
+/// The frame with these addresses; those that are all zero stay as they are.
+pub(super) fn address(frame: &[u8], dst: Mac, src: Mac) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    for (at, mac) in [(0, dst), (6, src)] {
+        if mac != Mac::default()
+            && let Some(place) = frame.get_mut(at..at + mac.len())
+        {
+            place.copy_from_slice(&mac);
+        }
+    }
+    frame
+}
