@@ -1,13 +1,13 @@
 //! `cargo xtask ci`: all that must hold before a change goes in, from a clean clone on.
 
-use std::{process::Command, time::Instant};
+use std::{path::PathBuf, process::Command, time::Instant};
 
 use anyhow::{Result, bail, ensure};
 
 use crate::{
     bpf_toolchain::{Compiler, Toolchain},
     ebpf,
-    packages::{Apt, CLIPPY},
+    packages::{self, CLIPPY},
     readme, setup,
     shell::{cargo, run, say, succeeds},
     test, tidy,
@@ -81,10 +81,10 @@ fn clippy_bpf() -> Result<()> {
     run(&mut check)
 }
 
-fn clippy_driver(toolchain: &Toolchain) -> Result<std::path::PathBuf> {
+fn clippy_driver(toolchain: &Toolchain) -> Result<PathBuf> {
     let driver = toolchain.compiler.bin.join("clippy-driver");
-    if !driver.exists() && is_debians(&toolchain.compiler) && Apt::usable() {
-        Apt::default().install(&[CLIPPY])?;
+    if !driver.exists() && is_debians(&toolchain.compiler) && packages::can_install() {
+        packages::install(&[CLIPPY])?;
     }
     ensure!(driver.exists(), "{} does not exist", driver.display());
     Ok(driver)

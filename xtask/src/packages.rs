@@ -1,7 +1,11 @@
 //! Every Debian package that building or testing this project wants: the one list of them, and
 //! the installing of those that are missing.
 
-use std::{cell::Cell, path::Path, process::Command};
+use std::{
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use anyhow::{Result, bail};
 
@@ -68,44 +72,42 @@ pub(crate) fn llvm_prefix(major: &str) -> String {
     format!("/usr/lib/llvm-{major}")
 }
 
-/// The package manager; it asks for fresh lists once, and only when it has something to install.
-#[derive(Default)]
-pub(crate) struct Apt {
-    updated: Cell<bool>,
+/// Whether the lists of packages are fresh: once in a run is enough, and not at all when nothing
+/// is missing.
+static UPDATED: AtomicBool = AtomicBool::new(false);
+
+/// Whether we may and can install packages here.
+pub(crate) fn can_install() -> bool {
+    is_root() && Path::new("/etc/debian_version").exists() && which("apt-get").is_some()
 }
 
-impl Apt {
-    /// Whether we may and can install packages here.
-    pub(crate) fn usable() -> bool {
-        is_root() && Path::new("/etc/debian_version").exists() && which("apt-get").is_some()
-    }
+/// Whether the package manager has `package` to offer.
+pub(crate) fn offers(package: &str) -> Result<bool> {
+    update()?;
+    Ok(succeeds(Command::new("apt-cache").args(["show", package])))
+}
 
-    pub(crate) fn offers(&self, package: &str) -> Result<bool> {
-        self.update()?;
-        Ok(succeeds(Command::new("apt-cache").args(["show", package])))
+/// Installs those of `packages` that are not there yet.
+pub(crate) fn install<S: AsRef<str>>(packages: &[S]) -> Result<()> {
+    let absent: Vec<_> = packages
+        .iter()
+        .map(S::as_ref)
+        .filter(|name| !installed(name))
+        .collect();
+    if absent.is_empty() {
+        return Ok(());
     }
+    update()?;
+    run(apt_get()
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(absent))
+}
 
-    pub(crate) fn install<S: AsRef<str>>(&self, packages: &[S]) -> Result<()> {
-        let absent: Vec<_> = packages
-            .iter()
-            .map(S::as_ref)
-            .filter(|name| !installed(name))
-            .collect();
-        if absent.is_empty() {
-            return Ok(());
-        }
-        self.update()?;
-        run(apt_get()
-            .args(["install", "-y", "--no-install-recommends"])
-            .args(absent))
+fn update() -> Result<()> {
+    if UPDATED.swap(true, Ordering::Relaxed) {
+        return Ok(());
     }
-
-    fn update(&self) -> Result<()> {
-        if self.updated.replace(true) {
-            return Ok(());
-        }
-        run(apt_get().arg("update"))
-    }
+    run(apt_get().arg("update"))
 }
 
 /// Installs what the tests run, or says what to install.
@@ -114,14 +116,14 @@ pub(crate) fn ensure_for_tests() -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    if !Apt::usable() {
+    if !can_install() {
         bail!(
             "the tests need programs of these packages: {}; install them",
             names.join(" ")
         );
     }
     say(&format!("the tests need {}", names.join(" ")));
-    Apt::default().install(&names)
+    install(&names)
 }
 
 fn installed(package: &str) -> bool {

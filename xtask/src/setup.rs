@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     bpf_toolchain::{Compiler, Found, Toolchain},
-    packages::{self, Apt},
+    packages::{self, can_install},
     shell::{run, say, target_dir, workspace},
 };
 
@@ -39,10 +39,9 @@ pub(crate) fn toolchain() -> Result<Toolchain> {
 
 fn complete() -> Result<(Toolchain, Found)> {
     let mut found = look();
-    let apt = Apt::default();
     let mut done = Vec::new();
     loop {
-        let step = next_step(&found, |llvm| offers_llvm(&apt, llvm));
+        let step = next_step(&found, offers_llvm);
         if let Step::Use(toolchain) = step {
             say(&format!(
                 "BPF toolchain, the first complete one: {toolchain}"
@@ -50,7 +49,7 @@ fn complete() -> Result<(Toolchain, Found)> {
             note(&toolchain)?;
             return Ok((*toolchain, found));
         }
-        if !Apt::usable() || done.contains(&step) {
+        if !can_install() || done.contains(&step) {
             bail!(
                 "no toolchain for the BPF target:\n{found}{}",
                 advice(&found)
@@ -59,7 +58,7 @@ fn complete() -> Result<(Toolchain, Found)> {
         say(&format!(
             "no complete toolchain for the BPF target yet:\n{found}"
         ));
-        take(&step, &apt)?;
+        take(&step)?;
         done.push(step);
         found = look();
     }
@@ -96,17 +95,17 @@ fn next_step(found: &Found, can_link: impl Fn(u32) -> bool) -> Step {
     }
 }
 
-fn offers_llvm(apt: &Apt, llvm: u32) -> bool {
-    Apt::usable() && apt.offers(&format!("llvm-{llvm}-dev")).unwrap_or(false)
+fn offers_llvm(llvm: u32) -> bool {
+    can_install() && packages::offers(&format!("llvm-{llvm}-dev")).unwrap_or(false)
 }
 
-fn take(step: &Step, apt: &Apt) -> Result<()> {
+fn take(step: &Step) -> Result<()> {
     match step {
         Step::Use(_) => Ok(()),
-        Step::InstallCompiler => apt.install(&packages::COMPILER),
+        Step::InstallCompiler => packages::install(&packages::COMPILER),
         Step::InstallLinker(compiler) => {
-            apt.install(&packages::missing(&packages::C_TOOLCHAIN))?;
-            apt.install(&packages::llvm(&compiler.llvm.to_string()))?;
+            packages::install(&packages::missing(&packages::C_TOOLCHAIN))?;
+            packages::install(&packages::llvm(&compiler.llvm.to_string()))?;
             install_linker(compiler)
         }
     }

@@ -22,7 +22,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("+ {}", shown(command));
     let status = command.status().with_context(|| cannot_start(command))?;
     if !status.success() {
-        bail!("{status}: {}", shown(command));
+        bail!("{status}: {}", words(command));
     }
     Ok(())
 }
@@ -77,18 +77,25 @@ fn cannot_start(command: &Command) -> String {
     format!("cannot start {}", command.get_program().display())
 }
 
+/// With the environment that was set for it, to be pasted into a shell.
 fn shown(command: &Command) -> String {
     let set = command.get_envs().filter_map(|(name, value)| {
         // Only cargo itself can say flags that contain spaces; a shell has no need to.
         let name = name.to_string_lossy().replace("CARGO_ENCODED_", "");
         let value = value?.to_string_lossy().replace('\x1f', " ");
-        Some(format!("{name}={}", quoted(&value)))
+        Some(format!("{name}={} ", quoted(&value)))
     });
+    set.chain([words(command)]).collect()
+}
+
+fn words(command: &Command) -> String {
     let words = [command.get_program()]
         .into_iter()
         .chain(command.get_args());
-    let words = words.map(|word| quoted(&word.to_string_lossy()));
-    set.chain(words).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| quoted(&word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn quoted(word: &str) -> String {
