@@ -50,5 +50,6 @@ impl Profile {
             .env("IPVSADM", self.program("ipvsadm"))
             .env("IPVS_XDP_OBJECT", object.path("ipvs-xdp"))
             .env("IPVS_FLOORS_OBJECT", object.path("ipvs-floors"))
+            .env("IPVS_PEER_OBJECT", object.path("ipvs-peer"))
     }
 }

@@ -1,0 +1,83 @@
+//! Programs for the far ends of links in tests. They know nothing of services.
+//!
+//! A veth takes redirected frames if its far end has GRO switched on or any native XDP program; `peer_pass` is such a
+//! program. `peer_decap` stands in for the `ipip` device of a real server, on kernels that have none.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
+
+#[cfg(target_arch = "bpf")]
+mod programs {
+    use aya_ebpf::{
+        bindings::xdp_action, helpers::generated::bpf_xdp_adjust_head, macros::xdp,
+        programs::XdpContext,
+    };
+    use ipvs_common::hdr::{Eth, Ipv4};
+
+    const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
+    const IPIP: u8 = 4;
+    /// Version 4, five words: no options.
+    const PLAIN: u8 = 0x45;
+
+    #[xdp]
+    pub(crate) fn peer_pass(_ctx: XdpContext) -> u32 {
+        xdp_action::XDP_PASS
+    }
+
+    /// Takes an outer IPv4 header off (RFC 2003). Everything else stays as it is.
+    #[xdp]
+    pub(crate) fn peer_decap(ctx: XdpContext) -> u32 {
+        match decap(&ctx) {
+            Unpacked::Yes | Unpacked::NotOurs => xdp_action::XDP_PASS,
+            Unpacked::Broken => xdp_action::XDP_DROP,
+        }
+    }
+
+    enum Unpacked {
+        Yes,
+        NotOurs,
+        Broken,
+    }
+
+    fn decap(ctx: &XdpContext) -> Unpacked {
+        let (Some(eth), Some(ip)) = (header::<Eth>(ctx, 0), header::<Ipv4>(ctx, size_of::<Eth>()))
+        else {
+            return Unpacked::NotOurs;
+        };
+        // SAFETY: both are within the frame, any bytes are a value of theirs, and their alignment is 1.
+        let (eth, ip) = unsafe { (eth.read(), ip.read()) };
+        if { eth.0.ether_type } != ETHERTYPE_IPV4 || ip.0.vihl != PLAIN || ip.0.proto != IPIP {
+            return Unpacked::NotOurs;
+        }
+        // SAFETY: the context is the kernel's; no pointer into the frame is used after this.
+        if unsafe { bpf_xdp_adjust_head(ctx.ctx, size_of::<Ipv4>() as i32) } != 0 {
+            return Unpacked::Broken;
+        }
+        let Some(start) = header::<Eth>(ctx, 0) else {
+            return Unpacked::Broken;
+        };
+        // SAFETY: within the frame, with alignment 1.
+        unsafe { start.write(eth) };
+        Unpacked::Yes
+    }
+
+    /// Where a header is, if it is whole.
+    #[inline(always)]
+    fn header<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
+        let start = ctx.data() + offset;
+        (start + size_of::<T>() <= ctx.data_end()).then_some(start as *mut T)
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel lends some helpers only to programs under the GPL or a double licence with it.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
