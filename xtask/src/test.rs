@@ -24,16 +24,12 @@ enum Layer {
 /// Runs every layer that is asked for, even after a failure, and fails if any did. `args` go to
 /// the test programs.
 pub(crate) fn test(host_only: bool, args: &[OsString]) -> Result<()> {
-    if !host_only && !is_root() {
-        bail!("the kernel and netns layers need root; `cargo xtask test --host-only` does not");
-    }
-    packages::ensure_for_tests()?;
-    Profile::Dev.build(&["ipvs-user", "ipvs-tests"])?;
     let layers: &[Layer] = if host_only {
         &[Layer::Host]
     } else {
         &[Layer::Host, Layer::Kernel, Layer::Netns]
     };
+    prepare(host_only)?;
     let failed: Vec<_> = layers
         .iter()
         .filter(|layer| !passes(**layer, args))
@@ -42,6 +38,19 @@ pub(crate) fn test(host_only: bool, args: &[OsString]) -> Result<()> {
         bail!("failed layers of tests: {failed:?}");
     }
     Ok(())
+}
+
+/// The host layer does without root, without packages and without a BPF toolchain.
+fn prepare(host_only: bool) -> Result<()> {
+    let packages = ["ipvs-user", "ipvs-tests"];
+    if host_only {
+        return run(&mut Profile::Dev.cargo_build(&packages));
+    }
+    if !is_root() {
+        bail!("the kernel and netns layers need root; `cargo xtask test --host-only` does not");
+    }
+    packages::ensure_for_tests()?;
+    Profile::Dev.build(&packages)
 }
 
 fn passes(layer: Layer, args: &[OsString]) -> bool {
