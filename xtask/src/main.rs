@@ -81,3 +81,16 @@ fn run_as_told(xtask: Xtask) -> Result<()> {
         Xtask::Ci => ci::ci(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_of_other_programs_are_passed_as_they_are() {
+        let bench = Xtask::try_parse_from(["xtask", "bench", "--json", "miss"]).unwrap();
+        assert!(matches!(bench, Xtask::Bench { args } if args == ["--json", "miss"]));
+        let run = Xtask::try_parse_from(["xtask", "run", "--", "--iface", "a"]).unwrap();
+        assert!(matches!(run, Xtask::Run { args } if args == ["--iface", "a"]));
+    }
+}
