@@ -1,1 +1,5 @@
+//! What the tests, the demo and the benchmark share.
 
+pub mod echo;
+pub mod smtp;
+pub mod topology;

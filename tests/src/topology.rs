@@ -1,0 +1,193 @@
+//! A small network out of network namespaces, with a director in the place of a Xen Dom0.
+//!
+//! ```text
+//!  client               router                 dom0                        guest1
+//!  198.51.100.10,.11    198.51.100.1           10.0.0.5 = VIP     vif1 ─── eth0 10.0.1.5
+//!  eth0 ────────────── client   dom0 ───────── eth0                       guest2
+//!                          10.0.0.1                               vif2 ─── eth0 10.0.1.6
+//! ```
+//!
+//! The guests are routed, each by its own vif. All links are veths with the checksum and segmentation offloads they come
+//! with. Everything is gone when the process is.
+
+mod counters;
+mod director;
+mod far_end;
+mod limit;
+mod netns;
+mod programs;
+mod scratch;
+mod sockets;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use anyhow::{Result, ensure};
+use nix::unistd::Uid;
+
+pub use counters::Refused;
+pub use director::{DOM0_INTERFACES, Director, Start};
+pub use far_end::{FarEnd, OnFarEnd};
+pub use limit::within;
+pub use netns::Netns;
+pub use scratch::{Scratch, on_interrupt};
+
+/// Two clients, as far as a director can tell.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+pub const OTHER_CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 11);
+pub const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+pub const GUESTS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 1, 5), Ipv4Addr::new(10, 0, 1, 6)];
+
+/// The network. Guests are known by their index, 0 and 1.
+#[derive(Debug)]
+pub struct Topology {
+    pub client: Netns,
+    pub router: Netns,
+    pub dom0: Netns,
+    pub guests: [Netns; 2],
+}
+
+impl Topology {
+    /// The network as it comes: nothing is arranged for XDP, and guests do not know the virtual address.
+    pub fn bare() -> Result<Self> {
+        ensure!(
+            Uid::effective().is_root(),
+            "making network namespaces needs root"
+        );
+        let this = Self {
+            client: Netns::new("client")?,
+            router: Netns::new("router")?,
+            dom0: Netns::new("dom0")?,
+            guests: [Netns::new("guest1")?, Netns::new("guest2")?],
+        };
+        this.connect_client()?;
+        this.connect_dom0()?;
+        this.connect_guest(0)?;
+        this.connect_guest(1)?;
+        Ok(this)
+    }
+
+    /// The same with what native XDP wants of the other ends of veths: GRO.
+    pub fn new() -> Result<Self> {
+        let this = Self::bare()?;
+        for (netns, interface) in this.far_ends() {
+            netns.output("ethtool", &["-K", interface, "gro", "on"])?;
+        }
+        Ok(this)
+    }
+
+    /// The other end of each of dom0's links.
+    #[must_use]
+    pub fn far_ends(&self) -> [(&Netns, &'static str); 3] {
+        let [guest1, guest2] = &self.guests;
+        [(&self.router, "dom0"), (guest1, "eth0"), (guest2, "eth0")]
+    }
+
+    #[must_use]
+    pub fn all(&self) -> [&Netns; 5] {
+        let [guest1, guest2] = &self.guests;
+        [&self.client, &self.router, &self.dom0, guest1, guest2]
+    }
+
+    /// Has the guests take packets to the virtual address without answering for it on the link, as direct routing and
+    /// tunnels want.
+    pub fn guests_take_vip(&self) -> Result<()> {
+        for guest in &self.guests {
+            guest.set("ipv4/conf/all/arp_ignore", "1")?;
+            guest.set("ipv4/conf/all/arp_announce", "2")?;
+            guest.ip(&format!("addr add {VIP}/32 dev lo"))?;
+        }
+        Ok(())
+    }
+
+    /// Has the guests unpack IP in IP.
+    pub fn guests_unpack(&self) -> Result<[OnFarEnd; 2]> {
+        let [guest1, guest2] = &self.guests;
+        Ok([
+            far_end::attach(guest1, "eth0", FarEnd::Decap)?,
+            far_end::attach(guest2, "eth0", FarEnd::Decap)?,
+        ])
+    }
+
+    /// A program that only passes on every far end: the other way to ready them.
+    pub fn far_ends_pass(&self) -> Result<Vec<OnFarEnd>> {
+        let ends = self.far_ends().into_iter();
+        ends.map(|(netns, interface)| far_end::attach(netns, interface, FarEnd::Pass))
+            .collect()
+    }
+
+    /// Dom0's interfaces no longer complete checksums: as a card that cannot.
+    pub fn dom0_without_checksum_offload(&self) -> Result<()> {
+        for interface in DOM0_INTERFACES {
+            self.dom0
+                .output("ethtool", &["-K", interface, "tx", "off"])?;
+        }
+        Ok(())
+    }
+
+    /// Fails if any stack of the network counted a packet with a bad checksum or header.
+    pub fn nothing_refused(&self) -> Result<()> {
+        for netns in self.all() {
+            let refused = Refused::by(netns)?;
+            let name = netns.name();
+            ensure!(refused == Refused::default(), "{name} refused {refused:?}");
+        }
+        Ok(())
+    }
+
+    fn connect_client(&self) -> Result<()> {
+        self.router.set("ipv4/ip_forward", "1")?;
+        let client = self.client.path();
+        self.router.ip(&format!(
+            "link add client type veth peer name eth0 netns {client}\n\
+             addr add {ROUTER}/24 dev client\n\
+             link set client up\n"
+        ))?;
+        self.client.ip(&format!(
+            "addr add {CLIENT}/24 dev eth0\n\
+             addr add {OTHER_CLIENT}/24 dev eth0\n\
+             link set eth0 up\n\
+             route add default via {ROUTER}\n"
+        ))
+    }
+
+    fn connect_dom0(&self) -> Result<()> {
+        self.dom0.set("ipv4/ip_forward", "1")?;
+        let dom0 = self.dom0.path();
+        self.router.ip(&format!(
+            "link add dom0 type veth peer name eth0 netns {dom0}\n\
+             addr add 10.0.0.1/24 dev dom0\n\
+             link set dom0 up\n\
+             route add 10.0.1.0/24 via {VIP}\n"
+        ))?;
+        self.dom0.ip(&format!(
+            "addr add {VIP}/24 dev eth0\n\
+             link set eth0 up\n\
+             route add default via 10.0.0.1\n"
+        ))
+    }
+
+    /// As Xen's `vif-route` does: the same address on every vif, and a route to each guest.
+    fn connect_guest(&self, index: usize) -> Result<()> {
+        let (guest, addr) = (&self.guests[index], GUESTS[index]);
+        let vif = DOM0_INTERFACES[index + 1];
+        let path = guest.path();
+        self.dom0.ip(&format!(
+            "link add {vif} type veth peer name eth0 netns {path}\n\
+             addr add 10.0.1.1/32 dev {vif}\n\
+             link set {vif} up\n\
+             route add {addr}/32 dev {vif} src 10.0.1.1\n"
+        ))?;
+        guest.ip(&format!(
+            "addr add {addr}/24 dev eth0\n\
+             link set eth0 up\n\
+             route add default via 10.0.1.1\n"
+        ))
+    }
+}
+
+/// The virtual address with a port.
+#[must_use]
+pub const fn vip(port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(VIP, port)
+}

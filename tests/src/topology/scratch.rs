@@ -1,0 +1,96 @@
+//! A directory for sockets and logs that is removed at the end, also when the process is interrupted.
+
+use std::{
+    env, fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Mutex, Once, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The directories there are, for the case of an interruption.
+static ALIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        clean_up_on_interrupt();
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let path = env::temp_dir().join(format!("ipvs-tests-{}-{count}", process::id()));
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        made.with_context(|| format!("making {}", path.display()))?;
+        alive(|all| all.push(path.clone()));
+        Ok(Self(path))
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+        alive(|all| all.retain(|path| *path != self.0));
+    }
+}
+
+fn alive(change: impl FnOnce(&mut Vec<PathBuf>)) {
+    change(&mut ALIVE.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// Processes and namespaces go with this process by themselves.
+fn clean_up_on_interrupt() {
+    static HANDLER: Once = Once::new();
+    HANDLER.call_once(|| on_interrupt(|| {}));
+}
+
+/// On SIGINT, SIGTERM or SIGHUP calls `f`, removes what is there and ends the process as the signal would have.
+pub fn on_interrupt(f: impl FnOnce() + Send + 'static) {
+    thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let Ok(number) = runtime.map(|r| r.block_on(interrupted())) else {
+            return;
+        };
+        f();
+        alive(|all| {
+            for path in all.iter() {
+                let _ = fs::remove_dir_all(path);
+            }
+            process::exit(128 + number);
+        });
+    });
+}
+
+async fn interrupted() -> i32 {
+    let [interrupt, terminate, hangup] = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    tokio::select! {
+        () = once(interrupt) => interrupt.as_raw_value(),
+        () = once(terminate) => terminate.as_raw_value(),
+        () = once(hangup) => hangup.as_raw_value(),
+    }
+}
+
+async fn once(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signals) => _ = signals.recv().await,
+        Err(_) => std::future::pending().await,
+    }
+}
