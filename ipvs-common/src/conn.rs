@@ -40,7 +40,7 @@ impl FlowKey {
     }
 }
 
-/// Bits of [`Conn::flags`].
+/// Bits of [`Status::flags`].
 pub struct ConnFlags;
 
 impl ConnFlags {

@@ -3,12 +3,19 @@
 //! `ipvs` hangs on interfaces and calls `ipvs_slow` and `ipvs_open` where they are needed. `ipvs_expire` and `ipvs_clock` are run by the daemon alone (`BPF_PROG_TEST_RUN`), `ipvs_pass`
 //! makes the far end of a veth ready to receive redirected frames. On any other target than BPF this is an empty program,
 //! so that the workspace builds as a whole.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
-    no_std,
-    no_main,
-    feature(core_intrinsics),
-    allow(internal_features)
+    expect(internal_features, reason = "the target has no stable atomics"),
+    expect(
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        reason = "kernel helpers take and return numbers of another sign than what they mean"
+    ),
+    expect(
+        clippy::needless_pass_by_value,
+        reason = "the signature of a program is given"
+    )
 )]
 
 #[cfg(target_arch = "bpf")]
@@ -59,15 +66,12 @@ mod programs {
     /// Carries a verdict out, or goes on with the next stage.
     #[inline(always)]
     fn finish(ctx: &XdpContext, verdict: Option<Verdict>, next: u32) -> u32 {
-        let verdict = match verdict {
-            Some(verdict) => verdict,
-            None => {
-                // Comes back only if the stage is missing, or after more stages than the kernel lets follow each other.
-                // SAFETY: the context is this program's own.
-                let _ = unsafe { STAGES.tail_call(ctx, next) };
-                pipeline::astray(&mut Maps(ctx.ctx))
-            }
-        };
+        let verdict = verdict.unwrap_or_else(|| {
+            // Comes back only if the stage is missing, or after more stages than the kernel lets follow each other.
+            // SAFETY: the context is this program's own.
+            unsafe { STAGES.tail_call(ctx, next) };
+            pipeline::astray(&mut Maps(ctx.ctx))
+        });
         #[cfg(feature = "trace")]
         aya_log_ebpf::info!(ctx, "{} bytes: {}", XdpFrame(ctx.ctx).len(), label(verdict));
         act(verdict)

@@ -3,6 +3,17 @@
 //! A veth takes redirected frames if its far end has GRO switched on or any native XDP program; `peer_pass` is such a
 //! program. `peer_decap` stands in for the `ipip` device of a real server, on kernels that have none.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::cast_possible_wrap,
+        reason = "the helper takes a signed difference"
+    ),
+    expect(
+        clippy::needless_pass_by_value,
+        reason = "the signature of a program is given"
+    )
+)]
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
