@@ -276,7 +276,8 @@ fn hop(answer: i64, params: &FibParams) -> Hop {
         ifindex: params.ifindex,
         dst_mac,
         src_mac: params.smac,
-        mtu,
+        // Without a neighbour the helper leaves the length there that it was asked with.
+        mtu: if matches!(kind, HopKind::Send) { mtu } else { 0 },
         kind: kind as u8,
         xmit,
         learned: 0,

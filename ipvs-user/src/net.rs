@@ -15,13 +15,13 @@ use std::{future::Future, net::Ipv4Addr};
 
 use ipvs_common::Mac;
 
-pub use features::Features;
+pub use features::{FeatureChanges, Features};
 pub use link::Link;
 pub use managed::ManagedNeighbours;
 pub use netlink::Netlink;
 pub use source::source_towards;
 pub use sysctl::Sysctls;
-pub use watch::Watch;
+pub use watch::{Changes, Watch};
 
 /// A question to the kernel, or a request, failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,8 @@ pub struct NextHop {
 pub struct Neighbour {
     /// The link-layer address, while it is believed.
     pub mac: Option<Mac>,
+    /// The kernel is asking for the address right now.
+    pub resolving: bool,
     /// Set by an administrator, or not in need of resolution: not to be touched.
     pub fixed: bool,
     /// The kernel keeps it resolved.
@@ -75,7 +77,7 @@ pub trait Network: Sync {
 
     fn neighbour(&self, at: NextHop) -> impl Future<Output = Result<Option<Neighbour>>> + Send;
 
-    /// Has the kernel resolve a neighbour once, now.
+    /// Has the kernel resolve a neighbour once, now; one that is fixed stays as it is.
     fn probe(&self, at: NextHop) -> impl Future<Output = Result<()>> + Send;
 
     /// Has the kernel keep a neighbour resolved. False: this kernel cannot.

@@ -59,15 +59,13 @@ struct SlowPath<N> {
 impl<N: Network> SlowPath<N> {
     async fn turn(&mut self, reader: &mut PuntReader) -> std::io::Result<()> {
         let mut asked = Vec::new();
-        let idle = self.waiting.is_empty();
+        let idle = self.waiting.is_empty() && self.lost == 0;
         tokio::select! {
             read = reader.each(|record| asked.extend(self.receive(record))) => read?,
             () = tokio::time::sleep(LOOK), if !idle => {}
         }
         for hop in asked {
-            if let Err(e) = self.network.probe(hop).await {
-                debug!("{e}");
-            }
+            self.ask_for(hop).await;
         }
         self.serve_waiting().await;
         self.complain();
@@ -109,12 +107,31 @@ impl<N: Network> SlowPath<N> {
         is_first.then_some(hop)
     }
 
+    async fn ask_for(&self, hop: NextHop) {
+        if let Err(e) = self.network.probe(hop).await {
+            debug!("{e}");
+        }
+    }
+
     async fn serve_waiting(&mut self) {
         for hop in self.waiting.hops() {
             let found = self.network.neighbour(hop).await;
-            let mac = found.ok().flatten().and_then(|n| n.mac);
-            let Some(mac) = mac else { continue };
-            for (header, frame) in self.waiting.take(hop) {
+            let found = found.ok().flatten().unwrap_or_default();
+            let Some(mac) = found.mac else {
+                // The kernel gave up before we did.
+                if !found.resolving {
+                    self.ask_for(hop).await;
+                }
+                continue;
+            };
+            // Without a neighbour the datapath learns neither the address to send from nor the MTU.
+            let links = self.network.links().await.unwrap_or_default();
+            let link = links.iter().find(|l| l.ifindex == hop.ifindex);
+            for (mut header, frame) in self.waiting.take(hop) {
+                if let Some(link) = link {
+                    header.src_mac = link.mac;
+                    header.mtu = link.mtu;
+                }
                 self.send(&header, &address(&frame, mac, header.src_mac));
             }
         }

@@ -1,1 +1,122 @@
-fn main() {}
+//! `ipvsd`: the daemon's command line.
+
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use ipvs_common::maps::Capacities;
+use ipvs_user::{
+    api::{client::Client, socket_path},
+    daemon::{self, ModePolicy, Options, Wanted},
+};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Parser)]
+#[command(
+    version,
+    about = "Layer 4 load balancer with the command line of ipvsadm"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Balance load on these interfaces until told to stop
+    Run {
+        /// Interface that clients or real servers are behind; may be given several times
+        #[arg(long = "iface", value_name = "IF", num_args = 1..)]
+        interfaces: Vec<String>,
+        /// How to attach to the interfaces
+        #[arg(long, value_enum, default_value_t)]
+        mode: Mode,
+        /// Where ipvsadm finds the daemon
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
+    /// List why packets were passed on to the kernel or dropped
+    Reasons {
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Mode {
+    /// In the driver, or with a warning in the network stack
+    #[default]
+    Auto,
+    /// In the driver, or not at all
+    Native,
+    /// In the network stack
+    Generic,
+}
+
+impl From<Mode> for ModePolicy {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Auto => Self::Auto,
+            Mode::Native => Self::Native,
+            Mode::Generic => Self::Generic,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log_to_stderr();
+    match work(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("ipvsd: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is said is set by `RUST_LOG`, as usual.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}
+
+#[tokio::main]
+async fn work(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run {
+            interfaces,
+            mode,
+            socket,
+        } => {
+            let options = Options {
+                interfaces: interfaces
+                    .into_iter()
+                    .map(|name| Wanted { name, mark: 0 })
+                    .collect(),
+                mode: mode.into(),
+                socket: socket.unwrap_or_else(socket_path),
+                capacities: Capacities::DEFAULT,
+                commands: Vec::new(),
+                adjust: Box::new(|_| {}),
+            };
+            daemon::run(options).await
+        }
+        Command::Reasons { socket } => reasons(&socket.unwrap_or_else(socket_path)).await,
+    }
+}
+
+async fn reasons(socket: &std::path::Path) -> anyhow::Result<()> {
+    let reasons = Client::new(socket).reasons().await?;
+    for reason in reasons.iter().filter(|r| r.count != 0) {
+        println!(
+            "{:>12}  {} {}: {}",
+            reason.count, reason.kind, reason.name, reason.help
+        );
+    }
+    Ok(())
+}

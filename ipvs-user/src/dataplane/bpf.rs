@@ -10,8 +10,10 @@ mod clock;
 mod control;
 mod error;
 mod handover;
+mod inspect;
 mod loader;
 mod maps;
+mod object;
 mod overload;
 
 use std::collections::{BTreeSet, HashMap as Map};
@@ -30,6 +32,7 @@ pub use attach::{Attachment, IfaceProgram, ModePolicy, PassProgram};
 pub use error::{AttachError, LoadError};
 pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
 pub use loader::{Clock, Loader};
+pub use object::OBJECT;
 
 use super::{Dataplane, Result, TableError};
 use control::{Control, Kind};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::StreamExt as _;
 use netlink_packet_core::{
-    DecodeError, Emitable, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlasIterator,
-    ParseableParametrized, parse_u32, parse_u64,
+    DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    NlasIterator, ParseableParametrized, parse_u32, parse_u64,
 };
 use netlink_packet_generic::{
     GenlFamily, GenlHeader, GenlMessage,
@@ -20,7 +20,7 @@ use netlink_proto::{
     sys::{AsyncSocket as _, SocketAddr, protocols::NETLINK_GENERIC},
 };
 
-use super::{NetError, Result};
+use super::{Link, NetError, Result};
 
 const FAMILY: &str = "netdev";
 /// The family's multicast group for devices that come, go and change.
@@ -32,7 +32,7 @@ const ATTR_XDP_FEATURES: u16 = 3;
 /// `NETDEV_XDP_ACT_NDO_XMIT`
 const NDO_XMIT: u64 = 4;
 
-/// A device, or in a dump request none in particular.
+/// A device; in a request its index alone counts.
 #[derive(Clone, Debug, Default)]
 struct Device {
     ifindex: u32,
@@ -53,13 +53,20 @@ impl GenlFamily for Device {
     }
 }
 
-/// A request carries no attribute: it asks for all devices.
 impl Emitable for Device {
     fn buffer_len(&self) -> usize {
-        0
+        [self.index()].as_slice().buffer_len()
     }
 
-    fn emit(&self, _: &mut [u8]) {}
+    fn emit(&self, buffer: &mut [u8]) {
+        [self.index()].as_slice().emit(buffer);
+    }
+}
+
+impl Device {
+    fn index(&self) -> DefaultNla {
+        DefaultNla::new(ATTR_IFINDEX, self.ifindex.to_ne_bytes().to_vec())
+    }
 }
 
 impl ParseableParametrized<[u8], GenlHeader> for Device {
@@ -85,13 +92,15 @@ type Unasked = UnboundedReceiver<(NetlinkMessage<GenlMessage<Device>>, SocketAdd
 /// The family, where the kernel has it.
 pub struct Features {
     handle: ConnectionHandle<GenlMessage<Device>>,
-    changes: Unasked,
     family: u16,
 }
 
+/// Word of devices whose abilities changed: a veth takes frames only once somebody readies its far end.
+pub struct FeatureChanges(Unasked);
+
 impl Features {
     /// `None` on a kernel without the family.
-    pub async fn connect() -> Result<Option<Self>> {
+    pub async fn connect() -> Result<Option<(Self, FeatureChanges)>> {
         let Some(ids) = resolve().await? else {
             return Ok(None);
         };
@@ -102,31 +111,49 @@ impl Features {
             socket.add_membership(group).map_err(failed())?;
         }
         tokio::spawn(connection);
-        Ok(Some(Self {
+        let features = Self {
             handle,
-            changes,
             family: ids.family,
-        }))
+        };
+        Ok(Some((features, FeatureChanges(changes))))
     }
 
-    /// By interface index: whether it takes frames.
-    pub async fn xmit(&self) -> Result<BTreeMap<u32, bool>> {
-        let request = GenlMessage::new(
-            GenlHeader {
+    /// By interface index: whether it takes frames. Interfaces that the kernel says nothing about are left out.
+    ///
+    /// Each is asked for by itself: the messages of this family's dump do not say that more follow, so the reader would take
+    /// the first for the last.
+    pub async fn xmit(&self, links: &[Link]) -> Result<BTreeMap<u32, bool>> {
+        let mut found = BTreeMap::new();
+        for link in links {
+            let header = GenlHeader {
                 cmd: DEV_GET,
                 version: VERSION,
-            },
-            Device::default(),
-            self.family,
-        );
-        let devices = ask(&self.handle, request, NLM_F_DUMP).await?;
-        let xmit = |d: Device| (d.ifindex, d.features & NDO_XMIT != 0);
-        Ok(devices.into_iter().map(xmit).collect())
+            };
+            let device = Device {
+                ifindex: link.ifindex,
+                features: 0,
+            };
+            let request = GenlMessage::new(header, device, self.family);
+            match ask(&self.handle, request).await {
+                Ok(devices) => {
+                    found.extend(
+                        devices
+                            .iter()
+                            .map(|d| (d.ifindex, d.features & NDO_XMIT != 0)),
+                    );
+                }
+                Err(e) if e.is(libc::ENODEV) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(found)
     }
+}
 
+impl FeatureChanges {
     /// Waits until something about some device changed.
     pub async fn changed(&mut self) {
-        if self.changes.next().await.is_none() {
+        if self.0.next().await.is_none() {
             // The connection is gone; changes of links still lead to a new look.
             std::future::pending::<()>().await;
         }
@@ -147,19 +174,19 @@ async fn resolve() -> Result<Option<Ids>> {
         cmd: GenlCtrlCmd::GetFamily,
         nlas: vec![GenlCtrlAttrs::FamilyName(FAMILY.to_owned())],
     });
-    let answers = ask(&handle, query, 0).await;
+    let answers = ask(&handle, query).await;
     carried.abort();
     let answers = match answers {
-        Err(e) if e.is_absent() => return Ok(None),
+        Err(e) if e.is(libc::ENOENT) => return Ok(None),
         answers => answers?,
     };
     Ok(answers.iter().find_map(ids))
 }
 
 impl NetError {
-    fn is_absent(&self) -> bool {
+    fn is(&self, code: i32) -> bool {
         let io = self.source.downcast_ref::<std::io::Error>();
-        io.and_then(std::io::Error::raw_os_error) == Some(libc::ENOENT)
+        io.and_then(std::io::Error::raw_os_error) == Some(code)
     }
 }
 
@@ -193,7 +220,6 @@ fn group_id(group: &[McastGrpAttrs]) -> Option<u32> {
 async fn ask<F>(
     handle: &ConnectionHandle<GenlMessage<F>>,
     request: GenlMessage<F>,
-    flags: u16,
 ) -> Result<Vec<F>>
 where
     F: GenlFamily
@@ -207,7 +233,7 @@ where
 {
     let what = || format!("generic netlink family {FAMILY}");
     let mut message = NetlinkMessage::from(request);
-    message.header.flags = NLM_F_REQUEST | flags;
+    message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
     let to = SocketAddr::new(0, 0);
     let sent = handle.request(message, to);
     let mut answers = sent.map_err(|e| NetError::on(what())(e.to_string()))?;

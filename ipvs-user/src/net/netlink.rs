@@ -93,7 +93,13 @@ impl Network for Netlink {
     }
 
     async fn probe(&self, at: NextHop) -> Result<()> {
-        let asked = self.request(at, NeighbourFlags::Use, None).await;
+        let known = self.neighbour(at).await?.unwrap_or_default();
+        if known.fixed {
+            return Ok(());
+        }
+        // What is not said again would be taken back.
+        let ext = known.managed.then_some(NeighbourExtFlags::Managed);
+        let asked = self.request(at, NeighbourFlags::Use, ext).await;
         asked.map_err(NetError::on(format!("resolution of {}", at.addr)))
     }
 
@@ -175,6 +181,7 @@ pub(super) fn parse(message: &NeighbourMessage) -> Neighbour {
     );
     let mut neighbour = Neighbour {
         mac: None,
+        resolving: matches!(state, NeighbourState::Incomplete | NeighbourState::Probe),
         fixed: matches!(state, NeighbourState::Noarp | NeighbourState::Permanent),
         managed: false,
     };

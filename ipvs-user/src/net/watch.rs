@@ -115,7 +115,9 @@ impl Seen {
             return before.unwrap_or_default().mac != now.mac;
         }
         if let RouteNetlinkMessage::DelNeighbour(m) = message {
-            return place(m).is_some_and(|at| self.neighbours.remove(&at).is_some());
+            let Some(at) = place(m) else { return false };
+            // One that was there before the watch began may have been in use.
+            return self.neighbours.remove(&at).is_none_or(|n| n.mac.is_some());
         }
         true
     }

@@ -8,6 +8,10 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error(
+        "this program was built without its datapath: run `cargo xtask setup`, then build again"
+    )]
+    NoObject,
+    #[error(
         "cannot make a BPF file system: {0}; loading needs root (CAP_SYS_ADMIN, CAP_BPF, CAP_NET_ADMIN) and Linux 5.2 or later"
     )]
     Bpffs(#[source] io::Error),

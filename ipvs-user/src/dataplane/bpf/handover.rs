@@ -39,6 +39,13 @@ impl AsRawFd for PuntRing {
 }
 
 impl PuntRing {
+    /// Gives every record that is there to `take`, without waiting.
+    pub fn drain(&mut self, mut take: impl FnMut(&[u8])) {
+        while let Some(record) = self.0.next() {
+            take(&record);
+        }
+    }
+
     /// Ready to be waited on; wants a tokio runtime.
     pub fn reader(self) -> io::Result<PuntReader> {
         // SAFETY: the ring owns the map's descriptor and keeps it open until it is dropped.
@@ -53,9 +60,7 @@ impl PuntReader {
     /// Waits until there is something, then gives every record that is there to `take`.
     pub async fn each(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut ready = self.0.readable_mut().await?;
-        while let Some(record) = ready.get_inner_mut().0.next() {
-            take(&record);
-        }
+        ready.get_inner_mut().drain(&mut take);
         ready.clear_ready();
         Ok(())
     }

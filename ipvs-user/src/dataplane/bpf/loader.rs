@@ -66,6 +66,9 @@ impl Loader {
         capacities: Capacities,
         clock: Clock,
     ) -> Result<Self, LoadError> {
+        if object.is_empty() {
+            return Err(LoadError::NoObject);
+        }
         Ok(Self(Arc::new(Parts {
             // A copy, because the parser wants it aligned, which a file within a program need not be.
             object: object.to_vec(),

@@ -74,6 +74,7 @@ fn dests(hosts: &[u8]) -> BTreeSet<Ipv4Addr> {
 
 const STATIC: Neighbour = Neighbour {
     mac: Some([2, 0, 0, 0, 0, 9]),
+    resolving: false,
     fixed: true,
     managed: false,
 };

@@ -1,0 +1,309 @@
+//! `ipvsd run`: ties datapath, director, network and API together. The only place that spawns tasks.
+//!
+//! Decides nothing about services or packets: it passes on what the parts tell each other.
+
+mod egress;
+mod interfaces;
+mod privileges;
+mod socket;
+
+use std::{
+    collections::BTreeSet,
+    net::Ipv4Addr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use ipvs_common::{Settings, maps::Capacities};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    task::{JoinSet, block_in_place},
+    time::sleep,
+};
+use tracing::{error, info, warn};
+
+pub use crate::dataplane::bpf::ModePolicy;
+pub use interfaces::Wanted;
+
+use crate::{
+    api::server::{self, Handle},
+    dataplane::bpf::{BpfDataplane, OBJECT},
+    director::Director,
+    model::Command,
+    net::{
+        Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
+        source_towards,
+    },
+    slowpath,
+};
+use egress::EgressSync;
+use interfaces::Interfaces;
+use socket::SocketFile;
+
+/// What the daemon is started with.
+pub struct Options {
+    pub interfaces: Vec<Wanted>,
+    pub mode: ModePolicy,
+    pub socket: PathBuf,
+    pub capacities: Capacities,
+    /// Carried out before the first packet.
+    pub commands: Vec<Command>,
+    /// Settings that differ from the defaults.
+    pub adjust: Box<dyn FnOnce(&mut Settings) + Send>,
+}
+
+/// Housekeeping once in this time, if it takes much less than that.
+const TICK: Duration = Duration::from_secs(1);
+/// Housekeeping takes no more than one part in so many of the time.
+const SHARE: u32 = 5;
+/// Neighbours that somebody flushed are held again after this time at the latest.
+const REFRESH: Duration = Duration::from_secs(10);
+/// Open requests get this long to end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Runs until it is told to stop. Whatever was attached or set is undone, also on an error.
+pub async fn run(options: Options) -> Result<()> {
+    privileges::check()?;
+    let socket = SocketFile::bind(&options.socket)?;
+    let mut daemon = Daemon::start(options).await?;
+    let mut tasks = daemon.tasks.take().unwrap_or_default();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = server::serve(socket.listener, daemon.handle.clone(), async {
+        let _ = stopped.await;
+    });
+    let server = tokio::spawn(served);
+    daemon.announce(socket.file.path());
+    let ended = daemon.work(&mut tasks).await;
+    let _ = stop.send(());
+    let _ = tokio::time::timeout(FAREWELL, server).await;
+    daemon.finish().await;
+    ended
+}
+
+/// A task that should never end; it ends with a reason.
+type Tasks = JoinSet<Result<()>>;
+
+struct Daemon {
+    handle: Handle,
+    interfaces: Interfaces,
+    egress: EgressSync,
+    neighbours: ManagedNeighbours<Netlink>,
+    network: Netlink,
+    changes: mpsc::Receiver<Changes>,
+    feature_changes: Option<FeatureChanges>,
+    /// Addresses of the real servers when their neighbours were last looked at, and when that was.
+    held: (BTreeSet<Ipv4Addr>, Instant),
+    tasks: Option<Tasks>,
+    signals: [Signal; 2],
+}
+
+/// What there is to do.
+enum Wake {
+    Housekeeping,
+    Changed(Changes),
+    Features,
+    Stop,
+    Broken(anyhow::Error),
+}
+
+impl Daemon {
+    async fn start(options: Options) -> Result<Self> {
+        let signals = [
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        ];
+        let mut dataplane = block_in_place(|| BpfDataplane::load(OBJECT, options.capacities))?;
+        report_memory(&dataplane);
+        let loader = dataplane.loader();
+        let egress = dataplane.take_egress().ok_or_else(taken)?;
+        let punt = dataplane.take_punt().ok_or_else(taken)?;
+        let messages = dataplane.take_messages();
+        let mut director = Director::new(Box::new(dataplane), Box::new(source_towards))?;
+        director.adjust_settings(options.adjust)?;
+        director
+            .execute_all(&options.commands)
+            .context("cannot carry out the configuration; nothing was attached")?;
+
+        let network = Netlink::connect()?;
+        let (changed, changes) = mpsc::channel(1);
+        let mut tasks = Tasks::new();
+        tasks.spawn(watch(Watch::start()?, changed));
+        let slow = slowpath::run(punt, network.clone());
+        tasks.spawn(async { slow.await.context("hand-over of frames failed") });
+        if let Some(messages) = messages {
+            tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
+        }
+        let (features, feature_changes) = Features::connect().await?.unzip();
+        let mut daemon = Self {
+            handle: Handle::new(director),
+            interfaces: Interfaces::new(loader, options.mode, options.interfaces),
+            egress: EgressSync::new(egress, features),
+            neighbours: ManagedNeighbours::new(network.clone()),
+            network,
+            changes,
+            feature_changes,
+            held: (BTreeSet::new(), Instant::now()),
+            tasks: Some(tasks),
+            signals,
+        };
+        let links = daemon.network.links().await?;
+        block_in_place(|| daemon.interfaces.attach_all(&links))?;
+        daemon.list_interfaces();
+        daemon.refresh_egress().await;
+        daemon.hold_neighbours().await?;
+        Ok(daemon)
+    }
+
+    /// One line when everything is in place: whoever started the daemon may wait for it.
+    fn announce(&self, socket: &std::path::Path) {
+        let attached = self.interfaces.to_string();
+        info!(socket = %socket.display(), interfaces = attached, "ready");
+        println!("ready: {attached}; socket {}", socket.display());
+    }
+
+    async fn work(&mut self, tasks: &mut Tasks) -> Result<()> {
+        let mut pause = TICK;
+        let mut due = Instant::now() + pause;
+        loop {
+            match self.next(due, tasks).await {
+                Wake::Housekeeping => {
+                    let start = Instant::now();
+                    self.tick().await?;
+                    pause = TICK.max(start.elapsed() * SHARE);
+                    due = start + pause;
+                }
+                Wake::Changed(changes) => self.follow(changes).await?,
+                Wake::Features => {
+                    if self.refresh_egress().await {
+                        self.ways_changed()?;
+                    }
+                }
+                Wake::Stop => return Ok(()),
+                Wake::Broken(e) => return Err(e),
+            }
+        }
+    }
+
+    async fn next(&mut self, due: Instant, tasks: &mut Tasks) -> Wake {
+        let features = async {
+            match &mut self.feature_changes {
+                Some(changes) => changes.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let [interrupt, terminate] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => Wake::Stop,
+            _ = terminate.recv() => Wake::Stop,
+            Some(ended) = tasks.join_next() => Wake::Broken(match ended {
+                Ok(Err(e)) => e,
+                Ok(Ok(())) => anyhow!("a task of the daemon ended"),
+                Err(e) => anyhow!("a task of the daemon ended: {e}"),
+            }),
+            Some(changes) = self.changes.recv() => Wake::Changed(changes),
+            () = features => Wake::Features,
+            () = sleep(due.saturating_duration_since(Instant::now())) => Wake::Housekeeping,
+        }
+    }
+
+    async fn tick(&mut self) -> Result<()> {
+        self.with_director(|d| d.tick().context("housekeeping"))?;
+        let dests = self.dests();
+        if dests != self.held.0 || self.held.1.elapsed() >= REFRESH {
+            self.hold_neighbours().await?;
+        }
+        Ok(())
+    }
+
+    async fn follow(&mut self, changes: Changes) -> Result<()> {
+        if changes.links {
+            match self.network.links().await {
+                Ok(links) => {
+                    block_in_place(|| self.interfaces.follow(&links));
+                    self.list_interfaces();
+                }
+                Err(e) => warn!("{e}"),
+            }
+            self.refresh_egress().await;
+        }
+        self.ways_changed()?;
+        self.hold_neighbours().await
+    }
+
+    /// Every cached way is asked anew.
+    fn ways_changed(&self) -> Result<()> {
+        self.with_director(|d| d.routes_changed().context("new ways"))
+    }
+
+    async fn hold_neighbours(&mut self) -> Result<()> {
+        let dests = self.dests();
+        self.neighbours.hold(&dests).await;
+        self.held = (dests, Instant::now());
+        Ok(())
+    }
+
+    async fn refresh_egress(&mut self) -> bool {
+        match self.network.links().await {
+            Ok(links) => self.egress.refresh(&links).await,
+            Err(e) => {
+                warn!("{e}");
+                false
+            }
+        }
+    }
+
+    fn dests(&self) -> BTreeSet<Ipv4Addr> {
+        self.with_director(|d| {
+            let dests = d.model().services().flat_map(|s| &s.dests);
+            dests.map(|real| *real.key.v4().ip()).collect()
+        })
+    }
+
+    fn with_director<T>(&self, job: impl FnOnce(&mut Director) -> T) -> T {
+        block_in_place(|| job(&mut lock(&self.handle.director)))
+    }
+
+    fn list_interfaces(&self) {
+        *lock(&self.handle.interfaces) = self.interfaces.listing();
+    }
+
+    async fn finish(mut self) {
+        info!("stopping: detaching, and restoring settings");
+        self.interfaces.detach_all();
+        self.neighbours.release_all().await;
+    }
+}
+
+async fn watch(mut watch: Watch, changed: mpsc::Sender<Changes>) -> Result<()> {
+    loop {
+        let changes = watch.changed().await;
+        changed.send(changes).await?;
+    }
+}
+
+/// The director changes as the last step of a command, so a panic elsewhere left nothing half done.
+fn lock<T>(mutex: &Arc<Mutex<T>>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn taken() -> anyhow::Error {
+    error!("a part of the datapath was taken twice");
+    anyhow!("a part of the datapath was taken twice")
+}
+
+fn report_memory(dataplane: &BpfDataplane) {
+    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    let tables = dataplane.memory();
+    let total = megabytes(tables.iter().map(|(_, bytes)| bytes).sum());
+    let each: Vec<_> = tables
+        .iter()
+        .map(|(name, bytes)| format!("{name} {} MB", megabytes(*bytes)))
+        .collect();
+    info!(
+        "tables take {total} MB of kernel memory: {}",
+        each.join(", ")
+    );
+}

@@ -1,0 +1,80 @@
+//! Keeps the datapath's table of interfaces that take frames from a native program.
+
+use std::collections::BTreeMap;
+
+use ipvs_common::Egress;
+use tracing::{debug, warn};
+
+use crate::{
+    dataplane::bpf::EgressTable,
+    net::{Features, Link},
+};
+
+pub(super) struct EgressSync {
+    table: EgressTable,
+    /// `None` on kernels that do not tell (before 6.3).
+    features: Option<Features>,
+    /// What is in the table.
+    known: BTreeMap<u32, bool>,
+}
+
+impl EgressSync {
+    pub(super) fn new(table: EgressTable, features: Option<Features>) -> Self {
+        if features.is_none() {
+            warn!(
+                "this kernel does not tell which interfaces take XDP frames (Linux 6.3 does): assuming that devices and veths \
+                 do, and that no others do"
+            );
+        }
+        Self {
+            table,
+            features,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// Looks again; tells whether anything changed.
+    pub(super) async fn refresh(&mut self, links: &[Link]) -> bool {
+        let now = match &self.features {
+            None => links.iter().map(guess).collect(),
+            Some(features) => match features.xmit(links).await {
+                Ok(now) => now,
+                Err(e) => {
+                    warn!("{e}");
+                    return false;
+                }
+            },
+        };
+        if now == self.known {
+            return false;
+        }
+        self.write(&now);
+        self.known = now;
+        true
+    }
+
+    fn write(&mut self, now: &BTreeMap<u32, bool>) {
+        for (ifindex, xmit) in now {
+            if self.known.get(ifindex) != Some(xmit) {
+                debug!(ifindex, xmit, "egress");
+                let egress = Egress {
+                    xdp_xmit: u32::from(*xmit),
+                };
+                complain(*ifindex, self.table.put(*ifindex, egress));
+            }
+        }
+        for ifindex in self.known.keys().filter(|i| !now.contains_key(i)) {
+            complain(*ifindex, self.table.remove(*ifindex));
+        }
+    }
+}
+
+fn guess(link: &Link) -> (u32, bool) {
+    (link.ifindex, matches!(link.kind.as_str(), "" | "veth"))
+}
+
+fn complain<E: std::fmt::Display>(ifindex: u32, written: Result<(), E>) {
+    if let Err(e) = written {
+        warn!("map EGRESS, interface {ifindex}: {e}");
+    }
+}
