@@ -4,6 +4,7 @@
 use crate::{
     Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, PuntHeader, SchedState,
     Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    bench::{FloorCount, FloorFlow, FloorReal, Walk},
     conn::RingSlot,
     hdr::{Eth, Icmp, Ipv4, Ports, Tcp, Udp},
     punt::{PUNT_FRAME, PUNT_RECORD},
@@ -18,6 +19,7 @@ sizes! {
     ServiceKey = 24, Service = 32, Dest = 64, DestState = 64, SchedState = 8, LblcKey = 20, LblcEntry = 16,
     Stats = 40, Iface = 28, Egress = 4, Settings = 80, PuntHeader = 32,
     Eth = 14, Ipv4 = 20, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
+    Walk = 96, FloorFlow = 8, FloorReal = 16, FloorCount = 16,
 }
 
 const _: () = assert!(PUNT_FRAME + size_of::<PuntHeader>() == PUNT_RECORD);
@@ -31,8 +33,8 @@ mod user {
         )* };
     }
     use super::{
-        Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, RingSlot, SchedState,
-        Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+        Conn, Dest, DestState, Egress, FloorFlow, FloorReal, FlowKey, Iface, LblcEntry, LblcKey,
+        RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, Walk,
     };
     aya_pod!(
         FlowKey,
@@ -50,6 +52,9 @@ mod user {
         Stats,
         Iface,
         Egress,
-        Settings
+        Settings,
+        Walk,
+        FloorFlow,
+        FloorReal
     );
 }

@@ -4,6 +4,7 @@
 //! layout, or a table that gives a number its name.
 #![no_std]
 
+pub mod bench;
 pub mod conn;
 pub mod counters;
 pub mod forwarding;

@@ -16,8 +16,6 @@ impl SettingsFlags {
     pub const PMTU_DISC: u32 = 4;
     /// There are services at all.
     pub const HAS_SERVICES: u32 = 8;
-    /// The program runs in `BPF_PROG_TEST_RUN` without a routing table: hops do not age (benchmarks).
-    pub const HOPS_STAY: u32 = 16;
 }
 
 /// The one value of the `SETTINGS` map.

@@ -1,5 +1,24 @@
-//! Baselines for the benchmark: what a packet costs before a balancer does anything for it.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+//! Baselines for the benchmark: what a packet costs before a balancer does anything for it, and the harness that gives them
+//! and the director the same packets.
+//!
+//! `floor_*` do a part of a balancer's work, `lean_*` the least that could be called one. None of them knows the director.
+#![cfg_attr(
+    target_arch = "bpf",
+    no_std,
+    no_main,
+    feature(core_intrinsics),
+    allow(internal_features)
+)]
+
+#[cfg(target_arch = "bpf")]
+#[path = "floors/baselines.rs"]
+mod baselines;
+#[cfg(target_arch = "bpf")]
+#[path = "floors/frame.rs"]
+mod frame;
+#[cfg(target_arch = "bpf")]
+#[path = "floors/harness.rs"]
+mod harness;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
@@ -9,3 +28,9 @@ fn main() {}
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// The kernel lends some helpers only to programs under the GPL or a double licence with it.
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

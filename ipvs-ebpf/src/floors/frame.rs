@@ -1,0 +1,24 @@
+//! The few ways in which these programs touch a frame.
+
+use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
+
+/// The `T` at a byte offset, if the frame reaches that far.
+#[inline(always)]
+pub(crate) fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
+    let start = ctx.data() + offset;
+    (start + size_of::<T>() <= ctx.data_end()).then_some(start as *mut T)
+}
+
+/// Moves the start of the frame; pointers into it are void after this.
+#[inline(always)]
+pub(crate) fn move_head(ctx: *mut xdp_md, by: i32) -> bool {
+    // SAFETY: the context is the kernel's.
+    unsafe { bpf_xdp_adjust_head(ctx, by) == 0 }
+}
+
+/// Folds a sum of 16-bit words. Their byte order does not matter to it (RFC 1071, 2(B)).
+#[inline(always)]
+pub(crate) const fn fold(sum: u32) -> u16 {
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
+}
