@@ -1,6 +1,10 @@
 //! What the tests, the demo and the benchmark share.
 
+pub mod backend;
 pub mod echo;
+pub mod packet;
+pub mod replay;
 pub mod scene;
 pub mod smtp;
 pub mod topology;
+pub mod trace;

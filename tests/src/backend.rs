@@ -1,0 +1,91 @@
+//! Two ways to run the same datapath: on the host, and in the kernel under `BPF_PROG_TEST_RUN`. Both stand in the network of
+//! the traces, have a clock that is set by hand, and tables that can be looked at as a whole.
+
+mod host;
+mod kernel;
+mod snapshot;
+
+use anyhow::Result;
+use ipvs_common::{AttachMode, Iface, PuntHeader, maps::Capacities};
+use ipvs_user::dataplane::Dataplane;
+
+pub use host::Host;
+pub use kernel::{Kernel, in_network};
+pub use snapshot::Snapshot;
+
+use crate::trace::Network;
+
+/// Ticks in a second.
+pub const HZ: u64 = 1000;
+/// The time at which everything starts.
+pub const START: u64 = 1_000_000;
+
+/// What a backend is made for.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub network: Network,
+    pub capacities: Capacities,
+    pub mode: AttachMode,
+    /// Firewall mark of every packet from the clients; 0: none.
+    pub mark: u32,
+}
+
+impl Setup {
+    #[must_use]
+    pub const fn new(network: Network) -> Self {
+        Self {
+            network,
+            capacities: Capacities::SMALL,
+            mode: AttachMode::Native,
+            mark: 0,
+        }
+    }
+
+    /// Constants of the program on a link.
+    #[must_use]
+    pub fn iface(&self, link: usize) -> Iface {
+        let of = &self.network.links[link];
+        Iface {
+            mac: of.mac,
+            mode: self.mode as u8,
+            tx: u8::from(self.mode == AttachMode::Generic),
+            ifindex: of.ifindex,
+            mark: if link == 0 { self.mark } else { 0 },
+            mtu: of.mtu.into(),
+            half_open_mask: self.capacities.half_open - 1,
+            test_clock: 1,
+        }
+    }
+}
+
+/// What became of a frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    /// The frame as the program left it.
+    pub frame: Vec<u8>,
+    /// What the daemon got, and is to send on.
+    pub handed: Option<(PuntHeader, Vec<u8>)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    Pass,
+    /// Dropped, or handed to the daemon.
+    Drop,
+    /// Back out of the link it came from.
+    Tx,
+    /// Out of another link, by index; `None`: there is no such link.
+    Redirect(Option<usize>),
+}
+
+pub trait Backend {
+    fn setup(&self) -> &Setup;
+    /// The tables, for a director.
+    fn dataplane(&self) -> Box<dyn Dataplane>;
+    fn set_clock(&mut self, ticks: u64) -> Result<()>;
+    /// Runs the program of a link on a frame.
+    fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome>;
+    /// All that the datapath keeps, of the first `dests` real servers.
+    fn snapshot(&self, dests: u32) -> Result<Snapshot>;
+}

@@ -1,0 +1,134 @@
+//! The datapath as a library over trees.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::Result;
+use ipvs_datapath::{
+    Action,
+    host::{HostFrame, HostLink, HostRoute, HostTables},
+};
+use ipvs_user::dataplane::{Dataplane, host::HostDataplane};
+
+use super::{Backend, HZ, Outcome, START, Setup, Snapshot, Verdict, snapshot};
+use crate::trace::{Network, Way};
+
+pub struct Host {
+    setup: Setup,
+    tables: Arc<Mutex<HostTables>>,
+}
+
+impl Host {
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let mut tables = HostTables::new(setup.capacities, HZ as u32);
+        tables.clock = START;
+        tables.routes = routes(&setup.network);
+        let neighbours = setup.network.neighbours();
+        tables.neighbours = neighbours
+            .iter()
+            .map(|(_, addr, mac)| (addr.octets(), *mac))
+            .collect();
+        Self {
+            setup,
+            tables: Arc::new(Mutex::new(tables)),
+        }
+    }
+
+    /// The tables themselves, to look at and to arrange.
+    pub fn tables(&self) -> MutexGuard<'_, HostTables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The kernel's routes for the same network, most of which `ip addr add` makes.
+fn routes(network: &Network) -> Vec<HostRoute> {
+    let local = |net: Ipv4Addr, prefix| HostRoute {
+        net: net.octets(),
+        prefix,
+        via: None,
+    };
+    let mut routes = vec![
+        local(Ipv4Addr::new(127, 0, 0, 0), 8),
+        local(crate::trace::VIRTUAL.0, crate::trace::VIRTUAL.1),
+    ];
+    for link in &network.links {
+        let [a, b, c, _] = link.addr.octets();
+        let via = HostLink {
+            ifindex: link.ifindex,
+            mac: link.mac,
+            mtu: link.mtu,
+            gateway: None,
+        };
+        routes.push(HostRoute {
+            net: [a, b, c, 0],
+            prefix: 24,
+            via: Some(via),
+        });
+        routes.push(local(link.addr, 32));
+        routes.push(local(Ipv4Addr::new(a, b, c, 255), 32));
+        if let Way::Link(0, gateway) = network.way(Ipv4Addr::UNSPECIFIED)
+            && link.name == network.links[0].name
+        {
+            routes.push(HostRoute {
+                net: [0; 4],
+                prefix: 0,
+                via: Some(HostLink {
+                    gateway: Some(gateway.octets()),
+                    ..via
+                }),
+            });
+        }
+    }
+    routes
+}
+
+impl Backend for Host {
+    fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    fn dataplane(&self) -> Box<dyn Dataplane> {
+        Box::new(HostDataplane::new(Arc::clone(&self.tables)))
+    }
+
+    fn set_clock(&mut self, ticks: u64) -> Result<()> {
+        self.tables().clock = ticks;
+        Ok(())
+    }
+
+    fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {
+        let mut frame = HostFrame::new(frame);
+        let iface = self.setup.iface(link);
+        let verdict = ipvs_datapath::run(&mut frame, &mut *self.tables(), &iface);
+        let verdict = match verdict.action() {
+            Action::Pass => Verdict::Pass,
+            Action::Drop | Action::Handed => Verdict::Drop,
+            Action::Tx => Verdict::Tx,
+            Action::Redirect(ifindex) => {
+                Verdict::Redirect(self.setup.network.index_of_ifindex(ifindex))
+            }
+        };
+        Ok(Outcome {
+            verdict,
+            frame: frame.bytes().to_vec(),
+            handed: frame.handed.take(),
+        })
+    }
+
+    fn snapshot(&self, dests: u32) -> Result<Snapshot> {
+        let t = self.tables();
+        let ids = || 0..dests;
+        Ok(Snapshot {
+            conns: t.conns.clone(),
+            half_open: t.half_open.clone(),
+            templates: t.templates.clone(),
+            lblc: t.lblc.clone(),
+            dest_states: ids().zip(t.dest_states.iter().copied()).collect(),
+            dest_stats: ids().zip(t.dest_stats.iter().copied()).collect(),
+            reasons: snapshot::by_name(&t.reasons),
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! The real programs in the kernel, run on one frame at a time, in a network namespace with the interfaces, routes and
+//! neighbours of the traces.
+//!
+//! A redirect tells no interface under `BPF_PROG_TEST_RUN`; it is known by the source address of the frame, of which each
+//! link has its own.
+
+mod namespace;
+mod shared;
+
+use anyhow::{Context as _, Result};
+use ipvs_common::{Egress, Hop, HopKind, PuntHeader};
+use ipvs_user::dataplane::{
+    Dataplane,
+    bpf::{BpfDataplane, Clock, IfaceProgram, OBJECT, PuntRing},
+};
+
+pub use namespace::in_network;
+
+use super::{Backend, Outcome, START, Setup, Snapshot, Verdict, snapshot};
+use shared::Shared;
+
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
+
+pub struct Kernel {
+    setup: Setup,
+    dataplane: Shared,
+    /// By link.
+    programs: Vec<IfaceProgram>,
+    punt: PuntRing,
+}
+
+impl Kernel {
+    /// Wants to be called, and used, inside [`in_network`].
+    pub fn load(setup: Setup) -> Result<Self> {
+        let mut dataplane = BpfDataplane::load_with(OBJECT, setup.capacities, Clock::Manual)?;
+        dataplane.set_clock(START)?;
+        let mut egress = dataplane.take_egress().context("egress table")?;
+        let punt = dataplane.take_punt().context("punt ring")?;
+        for link in &setup.network.links {
+            egress.put(link.ifindex, Egress { xdp_xmit: 1 })?;
+        }
+        let loader = dataplane.loader();
+        let links = 0..setup.network.links.len();
+        let programs = links.map(|link| IfaceProgram::load(&loader, setup.iface(link)));
+        Ok(Self {
+            programs: programs.collect::<Result<_, _>>()?,
+            dataplane: Shared::new(dataplane),
+            setup,
+            punt,
+        })
+    }
+
+    fn verdict(&self, code: u32, frame: &[u8]) -> Result<Verdict> {
+        Ok(match code {
+            XDP_DROP => Verdict::Drop,
+            XDP_PASS => Verdict::Pass,
+            XDP_TX => Verdict::Tx,
+            XDP_REDIRECT => {
+                let mut links = self.setup.network.links.iter();
+                Verdict::Redirect(links.position(|l| frame.get(6..12) == Some(&l.mac[..])))
+            }
+            _ => anyhow::bail!("the program aborted ({code})"),
+        })
+    }
+
+    fn handed(&mut self) -> Result<Option<(PuntHeader, Vec<u8>)>> {
+        let mut records = Vec::new();
+        self.punt.drain(|record| records.push(record.to_vec()));
+        anyhow::ensure!(records.len() <= 1, "one frame handed over twice");
+        let record = records.pop().map(|record| {
+            let (header, rest) = record.split_at_checked(size_of::<PuntHeader>())?;
+            let header: PuntHeader = bytemuck::pod_read_unaligned(header);
+            Some((header, rest.get(..header.len as usize)?.to_vec()))
+        });
+        record.map(|r| r.context("a broken record")).transpose()
+    }
+}
+
+impl Backend for Kernel {
+    fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    fn dataplane(&self) -> Box<dyn Dataplane> {
+        Box::new(self.dataplane.clone())
+    }
+
+    fn set_clock(&mut self, ticks: u64) -> Result<()> {
+        Ok(self.dataplane.lock().set_clock(ticks)?)
+    }
+
+    fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {
+        let (code, frame) = self.programs[link].run(frame)?;
+        let verdict = self.verdict(code, &frame)?;
+        let handed = match verdict {
+            Verdict::Drop => self.handed()?,
+            Verdict::Pass | Verdict::Tx | Verdict::Redirect(_) => None,
+        };
+        Ok(Outcome {
+            verdict,
+            frame,
+            handed,
+        })
+    }
+
+    fn snapshot(&self, dests: u32) -> Result<Snapshot> {
+        let dataplane = self.dataplane.lock();
+        let mut snapshot = Snapshot {
+            conns: dataplane.established()?.into_iter().collect(),
+            half_open: dataplane.half_open()?.into_iter().collect(),
+            templates: dataplane.templates()?.into_iter().collect(),
+            lblc: dataplane.lblc()?.into_iter().collect(),
+            reasons: snapshot::by_name(&dataplane.reasons()?),
+            ..Snapshot::default()
+        };
+        for id in 0..dests {
+            snapshot.dest_states.insert(id, dataplane.dest_state(id)?);
+            snapshot.dest_stats.insert(id, dataplane.dest_stats(id)?);
+        }
+        let (conns, half_open) = (&mut snapshot.conns, &mut snapshot.half_open);
+        let hops = conns.values_mut().chain(half_open.values_mut());
+        let hops = hops.map(|c| &mut c.hop);
+        let states = snapshot.dest_states.values_mut().map(|s| &mut s.hop);
+        hops.chain(states).for_each(keep_what_counts);
+        Ok(snapshot)
+    }
+}
+
+/// Without a way out, the kernel leaves the question in the place of the answer.
+fn keep_what_counts(hop: &mut Hop) {
+    if hop.kind == HopKind::Local as u8 || hop.kind == HopKind::Refused as u8 {
+        *hop = Hop {
+            kind: hop.kind,
+            learned: hop.learned,
+            epoch: hop.epoch,
+            ..Hop::default()
+        };
+    }
+}

@@ -1,0 +1,64 @@
+//! The kernel's tables for two owners: the director, and the test that moves the clock and looks at them.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ipvs_common::{
+    Conn, Dest, DestState, FlowKey, SchedState, Service, ServiceKey, Settings, Stats, Template,
+    TemplateKey, maps::Capacities,
+};
+use ipvs_user::dataplane::{Dataplane, Result, bpf::BpfDataplane};
+
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<BpfDataplane>>);
+
+impl Shared {
+    pub(super) fn new(dataplane: BpfDataplane) -> Self {
+        Self(Arc::new(Mutex::new(dataplane)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, BpfDataplane> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+macro_rules! forward {
+    ($(fn $name:ident(&self $(, $arg:ident: $t:ty)*) -> $r:ty;)*) => {
+        $(fn $name(&self $(, $arg: $t)*) -> $r { self.lock().$name($($arg),*) })*
+    };
+}
+
+macro_rules! forward_mut {
+    ($(fn $name:ident(&mut self $(, $arg:ident: $t:ty)*) -> $r:ty;)*) => {
+        $(fn $name(&mut self $(, $arg: $t)*) -> $r { self.lock().$name($($arg),*) })*
+    };
+}
+
+impl Dataplane for Shared {
+    forward! {
+        fn capacities(&self) -> Capacities;
+        fn hz(&self) -> u32;
+        fn now(&self) -> Result<u64>;
+        fn dest_state(&self, id: u32) -> Result<DestState>;
+        fn dest_stats(&self, id: u32) -> Result<Stats>;
+        fn sched_state(&self, service: u32) -> Result<SchedState>;
+        fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
+        fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
+        fn reasons(&self) -> Result<Vec<u64>>;
+    }
+    forward_mut! {
+        fn put_settings(&mut self, settings: &Settings) -> Result<()>;
+        fn put_service(&mut self, key: &ServiceKey, service: &Service) -> Result<()>;
+        fn remove_service(&mut self, key: &ServiceKey) -> Result<()>;
+        fn write_list(&mut self, base: u32, dests: &[u32]) -> Result<()>;
+        fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<()>;
+        fn clear_dest(&mut self, id: u32) -> Result<()>;
+        fn put_sched_state(&mut self, service: u32, state: &SchedState) -> Result<()>;
+        fn clear_lblc(&mut self, service: u32) -> Result<()>;
+        fn clear_lblc_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
+        fn clear_overload(&mut self, id: u32) -> Result<()>;
+        fn expire(&mut self) -> Result<()>;
+    }
+}

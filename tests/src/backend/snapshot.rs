@@ -1,0 +1,107 @@
+//! The tables at one moment, and how two of them differ.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{Debug, Write as _},
+};
+
+use ipvs_common::{
+    Conn, DestState, FlowKey, LblcEntry, LblcKey, Stats, Template, TemplateKey,
+    reason::{DropReason, Event, PassReason},
+};
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Snapshot {
+    pub conns: BTreeMap<FlowKey, Conn>,
+    pub half_open: BTreeMap<FlowKey, Conn>,
+    pub templates: BTreeMap<TemplateKey, Template>,
+    pub lblc: BTreeMap<LblcKey, LblcEntry>,
+    /// By index of the real server.
+    pub dest_states: BTreeMap<u32, DestState>,
+    pub dest_stats: BTreeMap<u32, Stats>,
+    /// By name of the counter.
+    pub reasons: BTreeMap<&'static str, u64>,
+}
+
+impl Snapshot {
+    /// Every difference, at most a few of each table; empty if there is none.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> String {
+        let mut text = String::new();
+        compare(&mut text, "CONNS", &self.conns, &other.conns);
+        compare(&mut text, "HALF_OPEN", &self.half_open, &other.half_open);
+        compare(&mut text, "TEMPLATES", &self.templates, &other.templates);
+        compare(&mut text, "LBLC", &self.lblc, &other.lblc);
+        compare(
+            &mut text,
+            "DEST_STATES",
+            &self.dest_states,
+            &other.dest_states,
+        );
+        compare(&mut text, "DEST_STATS", &self.dest_stats, &other.dest_stats);
+        compare(&mut text, "REASONS", &self.reasons, &other.reasons);
+        text
+    }
+
+    /// Active and inactive connections of each real server, counted in the tables.
+    #[must_use]
+    pub fn counted(&self) -> BTreeMap<u32, (u32, u32)> {
+        use ipvs_common::ConnFlags;
+        let mut counts: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
+        for conn in self.conns.values().chain(self.half_open.values()) {
+            if conn.status.flags & ConnFlags::REPLY != 0 {
+                continue;
+            }
+            let count = counts.entry(conn.dest).or_default();
+            if conn.status.flags & ConnFlags::ACTIVE != 0 {
+                count.0 += 1;
+            } else {
+                count.1 += 1;
+            }
+        }
+        counts
+    }
+
+    /// The counters of the real servers that are not zero, in the form of [`Self::counted`].
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<u32, (u32, u32)> {
+        self.dest_states
+            .iter()
+            .map(|(id, s)| (*id, (s.active, s.inactive)))
+            .filter(|(_, n)| *n != (0, 0))
+            .collect()
+    }
+}
+
+/// Counters by name from the slots of the counter map.
+pub(super) fn by_name(slots: &[u64]) -> BTreeMap<&'static str, u64> {
+    let pass = PassReason::ALL.iter().map(|r| (r.name(), r.slot()));
+    let drop = DropReason::ALL.iter().map(|r| (r.name(), r.slot()));
+    let event = Event::ALL.iter().map(|r| (r.name(), r.slot()));
+    pass.chain(drop)
+        .chain(event)
+        .filter_map(|(name, slot)| Some((name, *slots.get(slot as usize)?)))
+        .collect()
+}
+
+fn compare<K, V>(text: &mut String, name: &str, a: &BTreeMap<K, V>, b: &BTreeMap<K, V>)
+where
+    K: Ord + Debug,
+    V: PartialEq + Debug,
+{
+    const SHOWN: usize = 4;
+    let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();
+    let differ: Vec<_> = keys.into_iter().filter(|k| a.get(k) != b.get(k)).collect();
+    for key in differ.iter().take(SHOWN) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{name} {key:?}\n  {:?}\n  {:?}",
+            a.get(key),
+            b.get(key)
+        );
+    }
+    if differ.len() > SHOWN {
+        let _ = writeln!(text, "{name}: {} entries differ", differ.len());
+    }
+}

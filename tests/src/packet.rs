@@ -1,0 +1,202 @@
+//! Test packets: built with right lengths and checksums by somebody else's code, and told in one line.
+
+mod check;
+mod describe;
+
+use std::net::SocketAddrV4;
+
+use etherparse::{Ethernet2Header, IpNumber, Ipv4Header, Ipv4Options, TcpHeader, UdpHeader};
+use ipvs_common::{Mac, Proto};
+
+pub use check::{checksum, checksums_are_right};
+pub use describe::{contrast, describe, hex};
+
+/// TCP flag bits at their place in the header.
+pub mod flag {
+    pub const FIN: u8 = 1;
+    pub const SYN: u8 = 2;
+    pub const RST: u8 = 4;
+    pub const PSH: u8 = 8;
+    pub const ACK: u8 = 16;
+    pub const URG: u8 = 32;
+}
+
+/// Bytes before the IP header.
+pub const ETHERNET: usize = 14;
+/// IP length at which a packet without options has none of its payload left.
+const IP_HEADER: usize = 20;
+
+/// A TCP segment or UDP datagram in an Ethernet frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packet {
+    pub to: Mac,
+    pub from: Mac,
+    pub proto: Proto,
+    pub src: SocketAddrV4,
+    pub dst: SocketAddrV4,
+    /// TCP only.
+    pub flags: u8,
+    pub ttl: u8,
+    pub tos: u8,
+    pub id: u16,
+    pub df: bool,
+    /// IP options, a multiple of four bytes.
+    pub options: Vec<u8>,
+    pub payload: Vec<u8>,
+}
+
+impl Packet {
+    #[must_use]
+    pub const fn tcp(src: SocketAddrV4, dst: SocketAddrV4, flags: u8) -> Self {
+        Self::new(Proto::Tcp, src, dst, flags)
+    }
+
+    #[must_use]
+    pub const fn udp(src: SocketAddrV4, dst: SocketAddrV4) -> Self {
+        Self::new(Proto::Udp, src, dst, 0)
+    }
+
+    const fn new(proto: Proto, src: SocketAddrV4, dst: SocketAddrV4, flags: u8) -> Self {
+        Self {
+            to: [0; 6],
+            from: [0; 6],
+            proto,
+            src,
+            dst,
+            flags,
+            ttl: 64,
+            tos: 0,
+            id: 1,
+            df: true,
+            options: Vec::new(),
+            payload: Vec::new(),
+        }
+    }
+
+    /// With so many bytes of data.
+    #[must_use]
+    pub fn data(self, len: usize) -> Self {
+        Self {
+            payload: (0..len).map(|i| i as u8).collect(),
+            ..self
+        }
+    }
+
+    #[must_use]
+    pub fn between(self, from: Mac, to: Mac) -> Self {
+        Self { to, from, ..self }
+    }
+
+    /// The frame, with all checksums right.
+    #[must_use]
+    pub fn frame(&self) -> Vec<u8> {
+        let transport = self.transport();
+        let ip = self.ip(transport.len());
+        let mut frame = ethernet(self.from, self.to, 0x0800);
+        frame.extend(ip.to_bytes());
+        frame.extend(transport);
+        frame
+    }
+
+    fn ip(&self, len: usize) -> Ipv4Header {
+        let mut ip = Ipv4Header {
+            identification: self.id,
+            dont_fragment: self.df,
+            time_to_live: self.ttl,
+            protocol: IpNumber(self.proto as u8),
+            source: self.src.ip().octets(),
+            destination: self.dst.ip().octets(),
+            options: Ipv4Options::try_from(&self.options[..]).expect("whole words, at most ten"),
+            ..Ipv4Header::default()
+        };
+        ip.total_len = (ip.header_len() + len) as u16;
+        let mut bytes = ip.to_bytes();
+        bytes[1] = self.tos;
+        bytes[10..12].fill(0);
+        let check = checksum(&bytes);
+        let (mut ip, _) = Ipv4Header::from_slice(&bytes).expect("just made");
+        ip.header_checksum = check;
+        ip
+    }
+
+    fn transport(&self) -> Vec<u8> {
+        let (src, dst) = (self.src.ip().octets(), self.dst.ip().octets());
+        let (sport, dport) = (self.src.port(), self.dst.port());
+        let payload = &self.payload[..];
+        let mut bytes = match self.proto {
+            Proto::Tcp => {
+                let header = TcpHeader::new(sport, dport, 1000, 0xffff);
+                let mut bytes = header.to_bytes().to_vec();
+                bytes[13] = self.flags;
+                if self.flags & flag::ACK != 0 {
+                    bytes[8..12].copy_from_slice(&5000_u32.to_be_bytes());
+                }
+                let (mut header, _) = TcpHeader::from_slice(&bytes).expect("just made");
+                let sum = header.calc_checksum_ipv4_raw(src, dst, payload);
+                header.checksum = sum.expect("short enough");
+                header.to_bytes().to_vec()
+            }
+            Proto::Udp => {
+                let mut header = UdpHeader {
+                    source_port: sport,
+                    destination_port: dport,
+                    length: (8 + payload.len()) as u16,
+                    checksum: 0,
+                };
+                let sum = header.calc_checksum_ipv4_raw(src, dst, payload);
+                header.checksum = sum.expect("short enough");
+                header.to_bytes().to_vec()
+            }
+        };
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    /// Where the transport checksum is in the frame.
+    #[must_use]
+    pub fn checksum_at(&self) -> usize {
+        ETHERNET + IP_HEADER + self.options.len() + checksum_offset(self.proto)
+    }
+
+    /// The frame as a sender leaves it that has its card complete the checksum.
+    #[must_use]
+    pub fn frame_with_partial_checksum(&self) -> Vec<u8> {
+        let mut frame = self.frame();
+        let at = self.checksum_at();
+        frame[at..at + 2].copy_from_slice(&self.partial_checksum().to_be_bytes());
+        frame
+    }
+
+    /// Sum of the pseudo header, not inverted.
+    #[must_use]
+    pub fn partial_checksum(&self) -> u16 {
+        let mut pseudo = [self.src.ip().octets(), self.dst.ip().octets()].concat();
+        pseudo.extend([0, self.proto as u8]);
+        let len = match self.proto {
+            Proto::Tcp => 20,
+            Proto::Udp => 8,
+        } + self.payload.len();
+        pseudo.extend((len as u16).to_be_bytes());
+        !checksum(&pseudo)
+    }
+}
+
+/// Offset of the checksum in the transport header.
+#[must_use]
+pub const fn checksum_offset(proto: Proto) -> usize {
+    match proto {
+        Proto::Tcp => 16,
+        Proto::Udp => 6,
+    }
+}
+
+/// An Ethernet header.
+#[must_use]
+pub fn ethernet(from: Mac, to: Mac, ether_type: u16) -> Vec<u8> {
+    let header = Ethernet2Header {
+        source: from,
+        destination: to,
+        ether_type: ether_type.into(),
+    };
+    header.to_bytes().to_vec()
+}

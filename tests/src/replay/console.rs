@@ -1,0 +1,80 @@
+//! A director with its API on a socket, and the command line that talks to it: commands take the same way as in production.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use anyhow::{Context as _, Result};
+use ipvs_common::Addr;
+use ipvs_user::{
+    api::{
+        client::Client,
+        server::{self, Handle},
+    },
+    dataplane::Dataplane,
+    director::Director,
+    ipvsadm::{self, Outcome},
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::trace::Network;
+
+pub struct Console {
+    runtime: Runtime,
+    director: Arc<Mutex<Director>>,
+    socket: PathBuf,
+}
+
+impl Console {
+    pub fn new(dataplane: Box<dyn Dataplane>, network: &Network) -> Result<Self> {
+        let network = network.clone();
+        let source = move |to: Addr| Some(network.source(to.low4().into())?.into());
+        let director = Director::new(dataplane, Box::new(source))?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let socket = fresh_socket();
+        let handle = Handle::new(director);
+        let director = Arc::clone(&handle.director);
+        let listener = runtime.block_on(async { server::bind(&socket) });
+        let listener = listener.with_context(|| socket.display().to_string())?;
+        runtime.spawn(server::serve(listener, handle, std::future::pending()));
+        Ok(Self {
+            runtime,
+            director,
+            socket,
+        })
+    }
+
+    /// Runs a line that starts with `ipvsadm`.
+    pub fn run(&self, line: &str) -> Result<Outcome> {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let program = words.next().filter(|w| w == "ipvsadm");
+        let program = program.with_context(|| format!("not a line of ipvsadm: {line}"))?;
+        let args: Vec<_> = words.collect();
+        let client = Client::new(&self.socket);
+        let run = ipvsadm::run(&program, &args, &client, &ipvsadm::System);
+        Ok(self.runtime.block_on(run))
+    }
+
+    pub fn director(&self) -> MutexGuard<'_, Director> {
+        self.director.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        // It may be gone already; then so much the better.
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+fn fresh_socket() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    env::temp_dir().join(format!("ipvs-tests-{}-{n}.sock", process::id()))
+}

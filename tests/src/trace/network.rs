@@ -1,0 +1,160 @@
+//! The network around the director of the traces: links, addresses, routes, and neighbours that are always known.
+
+use std::{collections::BTreeMap, fs, net::Ipv4Addr};
+
+use anyhow::{Context as _, Result};
+use ipvs_common::Mac;
+use serde::Deserialize;
+
+use super::golden_dir;
+
+const FILE: &str = "topology.json";
+const LINKS: [&str; 4] = ["c0", "r1", "r2", "r3"];
+const MTU: u16 = 1500;
+/// First interface index; any that no new namespace gives out by itself.
+const FIRST_INDEX: u32 = 10;
+/// Every address of this network is the director's own.
+pub const VIRTUAL: (Ipv4Addr, u8) = (Ipv4Addr::new(203, 0, 113, 0), 24);
+/// Last bytes of the real servers' addresses on each of their links.
+const REAL_SERVERS: std::ops::RangeInclusive<u8> = 10..=19;
+
+/// An interface of the director. All networks are /24.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    pub name: &'static str,
+    pub ifindex: u32,
+    pub mac: Mac,
+    pub addr: Ipv4Addr,
+    pub mtu: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Network {
+    /// The clients' first.
+    pub links: Vec<Link>,
+    /// Router of the clients' link, behind which all clients are.
+    pub gateway: Ipv4Addr,
+    pub gateway_mac: Mac,
+}
+
+/// Where an address is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// The director's own, or nobody's on the way: a broadcast address.
+    Local,
+    /// Behind this link (by index), next hop included.
+    Link(usize, Ipv4Addr),
+}
+
+#[derive(Deserialize)]
+struct File {
+    director_namespace: BTreeMap<String, Interface>,
+    default_route: DefaultRoute,
+}
+
+#[derive(Deserialize)]
+struct Interface {
+    mac: Option<String>,
+    addr: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct DefaultRoute {
+    v4: String,
+    next_hop_mac: String,
+}
+
+impl Network {
+    pub fn load() -> Result<Self> {
+        let path = golden_dir().join(FILE);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let file: File = serde_json::from_str(&text).context(FILE)?;
+        let links = LINKS.iter().zip((FIRST_INDEX..).step_by(2));
+        let links = links.map(|(name, ifindex)| link(&file, name, ifindex));
+        let gateway = file.default_route.v4.split(' ').next();
+        Ok(Self {
+            links: links.collect::<Option<_>>().context(FILE)?,
+            gateway: gateway.and_then(|a| a.parse().ok()).context(FILE)?,
+            gateway_mac: mac(&file.default_route.next_hop_mac).context(FILE)?,
+        })
+    }
+
+    /// The same with other MTUs.
+    pub fn set_mtus(&mut self, mtus: &BTreeMap<String, u16>) {
+        for link in &mut self.links {
+            if let Some(mtu) = mtus.get(link.name) {
+                link.mtu = *mtu;
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.links.iter().position(|l| l.name == name)
+    }
+
+    #[must_use]
+    pub fn index_of_ifindex(&self, ifindex: u32) -> Option<usize> {
+        self.links.iter().position(|l| l.ifindex == ifindex)
+    }
+
+    /// Neighbours by link: the router of the clients, and the real servers.
+    #[must_use]
+    pub fn neighbours(&self) -> Vec<(usize, Ipv4Addr, Mac)> {
+        let real_servers = self.links.iter().enumerate().skip(1).flat_map(|(n, link)| {
+            let [a, b, c, _] = link.addr.octets();
+            REAL_SERVERS.map(move |d| (n, Ipv4Addr::new(a, b, c, d), [2, 0, 0, 1, n as u8, d]))
+        });
+        let router = (0, self.gateway, self.gateway_mac);
+        std::iter::once(router).chain(real_servers).collect()
+    }
+
+    #[must_use]
+    pub fn mac_of(&self, neighbour: Ipv4Addr) -> Option<Mac> {
+        let all = self.neighbours();
+        all.iter().find(|n| n.1 == neighbour).map(|n| n.2)
+    }
+
+    #[must_use]
+    pub fn way(&self, to: Ipv4Addr) -> Way {
+        let net = |a: Ipv4Addr| a.to_bits() >> 8;
+        if to.is_loopback() || net(to) == net(VIRTUAL.0) || self.links.iter().any(|l| l.addr == to)
+        {
+            return Way::Local;
+        }
+        match self.links.iter().position(|l| net(l.addr) == net(to)) {
+            Some(_) if to.octets()[3] == 255 => Way::Local,
+            Some(link) => Way::Link(link, to),
+            None => Way::Link(0, self.gateway),
+        }
+    }
+
+    /// The director's address on the way to another.
+    #[must_use]
+    pub fn source(&self, to: Ipv4Addr) -> Option<Ipv4Addr> {
+        match self.way(to) {
+            Way::Local => None,
+            Way::Link(link, _) => Some(self.links[link].addr),
+        }
+    }
+}
+
+fn link(file: &File, name: &'static str, ifindex: u32) -> Option<Link> {
+    let interface = file.director_namespace.get(name)?;
+    let (addr, _) = interface.addr.first()?.split_once('/')?;
+    Some(Link {
+        name,
+        ifindex,
+        mac: mac(interface.mac.as_deref()?)?,
+        addr: addr.parse().ok()?,
+        mtu: MTU,
+    })
+}
+
+fn mac(text: &str) -> Option<Mac> {
+    let bytes: Option<Vec<u8>> = text
+        .split(':')
+        .map(|b| u8::from_str_radix(b, 16).ok())
+        .collect();
+    bytes?.try_into().ok()
+}
