@@ -103,7 +103,7 @@ fn add(dest: &str) -> Command {
 fn code(e: ClientError) -> ErrorCode {
     match e {
         ClientError::Refused(e) => e.code,
-        other => panic!("{other}"),
+        other @ (ClientError::NoDaemon { .. } | ClientError::Protocol { .. }) => panic!("{other}"),
     }
 }
 

@@ -47,8 +47,8 @@ impl Bench {
         b
     }
 
-    fn run(&mut self, command: Command) {
-        self.director.execute(&command).unwrap();
+    fn run(&mut self, command: impl Into<Command>) {
+        self.director.execute(&command.into()).unwrap();
     }
 
     fn tables(&self) -> MutexGuard<'_, HostTables> {

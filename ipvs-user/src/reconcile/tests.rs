@@ -33,7 +33,7 @@ struct Watched {
     inner: HostDataplane,
     tables: Arc<Mutex<HostTables>>,
     /// Writes until one fails.
-    fuse: Arc<Mutex<Option<u32>>>,
+    fuse: Fuse,
 }
 
 impl Watched {
@@ -142,9 +142,11 @@ fn visible(t: &HostTables) -> impl PartialEq + std::fmt::Debug + use<> {
     (services, retired, t.settings)
 }
 
-fn watched_director() -> (Director, Arc<Mutex<HostTables>>, Arc<Mutex<Option<u32>>>) {
+type Fuse = Arc<Mutex<Option<u32>>>;
+
+fn watched_director() -> (Director, Arc<Mutex<HostTables>>, Fuse) {
     let tables = Arc::new(Mutex::new(HostTables::new(CAPACITIES, 100)));
-    let fuse = Arc::default();
+    let fuse = Fuse::default();
     let watched = Watched {
         inner: HostDataplane::new(Arc::clone(&tables)),
         tables: Arc::clone(&tables),

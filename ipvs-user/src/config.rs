@@ -1,0 +1,168 @@
+//! The configuration file: TOML in, commands and settings out, and every mistake in it with place and advice.
+//!
+//! Knows the model's commands, because that is what a file comes down to. Must not know the daemon, maps or sockets.
+
+mod diagnostic;
+mod director;
+mod interface;
+mod problems;
+mod section;
+mod service;
+
+pub use diagnostic::{Diagnostic, Position};
+pub use interface::{Interface, Mode};
+
+use std::{collections::BTreeMap, path::Path};
+
+use ipvs_common::{Service, Settings, State, maps::Capacities};
+use toml::de::DeTable;
+
+use crate::model::{Command, DestKey, DestSpec, Limits, Model, ServiceSpec};
+use ipvs_common::ServiceKey;
+use problems::Problems;
+use section::Section;
+
+/// A file without mistakes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// `[director]`
+    pub capacities: Capacities,
+    /// `[director.timeouts]`
+    pub timeouts: Timeouts,
+    /// ICMP errors that each CPU may send in a second; 0: no limit.
+    pub icmp_rate: Option<u32>,
+    /// `[interface.NAME]`, by name.
+    pub interfaces: BTreeMap<String, Interface>,
+    /// `[[service]]`, in the order of the file.
+    pub services: Vec<ServiceConfig>,
+}
+
+/// Seconds after which idle connections end; `None`: as the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timeouts {
+    pub tcp: Option<u32>,
+    pub tcp_fin: Option<u32>,
+    pub udp: Option<u32>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceConfig {
+    pub key: ServiceKey,
+    pub spec: ServiceSpec,
+    /// `[[service.real]]`, in the order of the file.
+    pub reals: Vec<(DestKey, DestSpec)>,
+}
+
+impl Config {
+    /// The commands that make an empty director the configured one. As with `ipvsadm`, what comes later in the file is newer.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Command> {
+        self.services
+            .iter()
+            .flat_map(ServiceConfig::commands)
+            .collect()
+    }
+
+    /// Puts the configured settings in the place of the defaults.
+    pub fn adjust(&self, settings: &mut Settings) {
+        let of_states = [
+            (State::Established, self.timeouts.tcp),
+            (State::FinWait, self.timeouts.tcp_fin),
+            (State::Udp, self.timeouts.udp),
+        ];
+        for (state, seconds) in of_states {
+            if let Some(seconds) = seconds {
+                settings.timeouts[state as usize] = seconds.saturating_mul(settings.hz);
+            }
+        }
+        settings.icmp_rate = self.icmp_rate.unwrap_or(settings.icmp_rate);
+    }
+}
+
+impl ServiceConfig {
+    fn commands(&self) -> impl Iterator<Item = Command> + '_ {
+        let (service, spec) = (self.key, self.spec);
+        let reals = self
+            .reals
+            .iter()
+            .map(move |&(dest, spec)| Command::AddDest {
+                service,
+                dest,
+                spec,
+            });
+        std::iter::once(Command::AddService { service, spec }).chain(reals)
+    }
+}
+
+/// Reads a file. All of its mistakes come back, in the order of the file.
+pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&file, &text),
+        Err(e) => Err(vec![Diagnostic {
+            file,
+            position: None,
+            message: format!("cannot read it: {e}"),
+            hint: "name a readable TOML file".to_owned(),
+        }]),
+    }
+}
+
+/// Reads a text that is said to be from `file`.
+pub fn parse(file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
+    let mut problems = Problems::new(file, text);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for e in errors {
+        let hint = "this is no TOML; see https://toml.io";
+        problems.report(e.span().unwrap_or(0..0), e.message(), hint);
+    }
+    // What follows a broken line would be misunderstood, so other mistakes are looked for once it is TOML.
+    problems.stop_if_any()?;
+    let root = Section::new(table.get_ref(), "the file", table.span());
+    let config = read(&root, &mut problems);
+    problems.stop_if_any()?;
+    Ok(config)
+}
+
+fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Config {
+    root.only_known(&["director", "interface", "service"], problems);
+    let director = director::read(root, problems);
+    let interfaces = interface::read(root, problems);
+    let services = service::read(root, problems);
+    check_together(&services, director.capacities, problems);
+    Config {
+        capacities: director.capacities,
+        timeouts: director.timeouts,
+        icmp_rate: director.icmp_rate,
+        interfaces,
+        services: services.into_iter().map(|s| s.config).collect(),
+    }
+}
+
+/// What only the whole can break: the model is asked. It knows the rules that single keys do not show.
+fn check_together(
+    services: &[service::Located],
+    capacities: Capacities,
+    problems: &mut Problems<'_>,
+) {
+    if problems.any() {
+        return;
+    }
+    let mut model = Model::new(Limits {
+        services: capacities.services,
+        dests: capacities.dests,
+        dests_per_service: Service::MAX_DESTS,
+    });
+    for located in services {
+        for command in located.config.commands() {
+            if let Err(e) = model.apply(&command) {
+                let hint = "leave some out, or raise the table's size in [director]";
+                problems.report(located.span.clone(), e.to_string(), hint);
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

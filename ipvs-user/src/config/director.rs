@@ -1,0 +1,89 @@
+//! `[director]`: table sizes, timeouts, the rate of ICMP errors.
+
+use ipvs_common::maps::Capacities;
+
+use super::{Timeouts, problems::Problems, section::Section};
+
+/// Timeouts go up to 31 days.
+const MAX_SECONDS: u32 = 31 * 24 * 3600;
+/// Largest table of anything.
+const MAX_ENTRIES: u32 = 1 << 26;
+
+pub(super) struct Director {
+    pub(super) capacities: Capacities,
+    pub(super) timeouts: Timeouts,
+    pub(super) icmp_rate: Option<u32>,
+}
+
+pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Director {
+    let Some(section) = root.section("director", "[director]", problems) else {
+        return Director {
+            capacities: Capacities::DEFAULT,
+            timeouts: Timeouts::default(),
+            icmp_rate: None,
+        };
+    };
+    section.only_known(
+        &[
+            "services",
+            "real_servers",
+            "list_slots",
+            "connections",
+            "half_open",
+            "templates",
+            "lblc",
+            "icmp_rate",
+            "timeouts",
+        ],
+        problems,
+    );
+    Director {
+        capacities: capacities(&section, problems),
+        timeouts: timeouts(&section, problems),
+        icmp_rate: section
+            .integer("icmp_rate", 0..=u32::MAX, problems)
+            .map(|f| f.value),
+    }
+}
+
+fn capacities(section: &Section<'_>, problems: &mut Problems<'_>) -> Capacities {
+    let mut size = |key: &str, default: u32| {
+        let found = section.integer(key, 1..=MAX_ENTRIES, problems);
+        found.map_or(default, |f| f.value)
+    };
+    let default = Capacities::DEFAULT;
+    let capacities = Capacities {
+        services: size("services", default.services),
+        dests: size("real_servers", default.dests),
+        list_slots: size("list_slots", default.list_slots),
+        conns: size("connections", default.conns),
+        half_open: size("half_open", default.half_open),
+        templates: size("templates", default.templates),
+        lblc: size("lblc", default.lblc),
+    };
+    if let (false, Some(value)) = (
+        capacities.half_open.is_power_of_two(),
+        section.get("half_open"),
+    ) {
+        let near = capacities.half_open.next_power_of_two();
+        let message = format!("half_open = {} is no power of two", capacities.half_open);
+        problems.report(value.span(), message, format!("write half_open = {near}"));
+    }
+    capacities
+}
+
+fn timeouts(section: &Section<'_>, problems: &mut Problems<'_>) -> Timeouts {
+    let Some(section) = section.section("timeouts", "[director.timeouts]", problems) else {
+        return Timeouts::default();
+    };
+    section.only_known(&["tcp", "tcp_fin", "udp"], problems);
+    let mut seconds = |key| {
+        let found = section.integer(key, 1..=MAX_SECONDS, problems);
+        found.map(|f| f.value)
+    };
+    Timeouts {
+        tcp: seconds("tcp"),
+        tcp_fin: seconds("tcp_fin"),
+        udp: seconds("udp"),
+    }
+}
