@@ -4,19 +4,18 @@
 
 mod egress;
 mod interfaces;
+mod options;
 mod privileges;
 mod socket;
 
 use std::{
     collections::BTreeSet,
     net::Ipv4Addr,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use ipvs_common::{Settings, maps::Capacities};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -27,12 +26,12 @@ use tracing::{error, info, warn};
 
 pub use crate::dataplane::bpf::ModePolicy;
 pub use interfaces::Wanted;
+pub use options::Options;
 
 use crate::{
     api::server::{self, Handle},
     dataplane::bpf::{BpfDataplane, OBJECT},
     director::Director,
-    model::Command,
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
         source_towards,
@@ -42,18 +41,6 @@ use crate::{
 use egress::EgressSync;
 use interfaces::Interfaces;
 use socket::SocketFile;
-
-/// What the daemon is started with.
-pub struct Options {
-    pub interfaces: Vec<Wanted>,
-    pub mode: ModePolicy,
-    pub socket: PathBuf,
-    pub capacities: Capacities,
-    /// Carried out before the first packet.
-    pub commands: Vec<Command>,
-    /// Settings that differ from the defaults.
-    pub adjust: Box<dyn FnOnce(&mut Settings) + Send>,
-}
 
 /// Housekeeping once in this time, if it takes much less than that.
 const TICK: Duration = Duration::from_secs(1);
@@ -115,16 +102,19 @@ impl Daemon {
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
         ];
-        let mut dataplane = block_in_place(|| BpfDataplane::load(OBJECT, options.capacities))?;
+        let Options {
+            interfaces, config, ..
+        } = options;
+        let mut dataplane = block_in_place(|| BpfDataplane::load(OBJECT, config.capacities))?;
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
         let punt = dataplane.take_punt().ok_or_else(taken)?;
         let messages = dataplane.take_messages();
         let mut director = Director::new(Box::new(dataplane), Box::new(source_towards))?;
-        director.adjust_settings(options.adjust)?;
+        director.adjust_settings(|settings| config.adjust(settings))?;
         director
-            .execute_all(&options.commands)
+            .execute_all(&config.commands())
             .context("cannot carry out the configuration; nothing was attached")?;
 
         let network = Netlink::connect()?;
@@ -139,7 +129,7 @@ impl Daemon {
         let (features, feature_changes) = Features::connect().await?.unzip();
         let mut daemon = Self {
             handle: Handle::new(director),
-            interfaces: Interfaces::new(loader, options.mode, options.interfaces),
+            interfaces: Interfaces::new(loader, interfaces),
             egress: EgressSync::new(egress, features),
             neighbours: ManagedNeighbours::new(network.clone()),
             network,

@@ -1,12 +1,17 @@
 //! `ipvsd`: the daemon's command line.
 
-use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
+use anyhow::anyhow;
 use clap::{Parser, Subcommand, ValueEnum};
-use ipvs_common::maps::Capacities;
 use ipvs_user::{
     api::{client::Client, socket_path},
-    daemon::{self, ModePolicy, Options, Wanted},
+    config::{self, Config},
+    daemon::{self, ModePolicy, Options},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -27,13 +32,18 @@ enum Command {
         /// Interface that clients or real servers are behind; may be given several times
         #[arg(long = "iface", value_name = "IF", num_args = 1..)]
         interfaces: Vec<String>,
-        /// How to attach to the interfaces
+        /// Services and settings to start with
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// How to attach to interfaces that the configuration says nothing about
         #[arg(long, value_enum, default_value_t)]
         mode: Mode,
         /// Where ipvsadm finds the daemon
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
+    /// Say what is wrong with a configuration file, if anything
+    Check { file: PathBuf },
     /// List why packets were passed on to the kernel or dropped
     Reasons {
         #[arg(long, value_name = "PATH")]
@@ -90,27 +100,54 @@ async fn work(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run {
             interfaces,
+            config,
             mode,
             socket,
         } => {
-            let options = Options {
-                interfaces: interfaces
-                    .into_iter()
-                    .map(|name| Wanted { name, mark: 0 })
-                    .collect(),
-                mode: mode.into(),
-                socket: socket.unwrap_or_else(socket_path),
-                capacities: Capacities::DEFAULT,
-                commands: Vec::new(),
-                adjust: Box::new(|_| {}),
-            };
-            daemon::run(options).await
+            let socket = socket.unwrap_or_else(socket_path);
+            let config = read(config.as_deref())?;
+            daemon::run(Options::new(&interfaces, mode.into(), socket, config)?).await
         }
+        Command::Check { file } => check(&file),
         Command::Reasons { socket } => reasons(&socket.unwrap_or_else(socket_path)).await,
     }
 }
 
-async fn reasons(socket: &std::path::Path) -> anyhow::Result<()> {
+/// The configuration; without a file everything is as it comes.
+fn read(file: Option<&Path>) -> anyhow::Result<Config> {
+    let config = match file {
+        Some(file) => config::load(file),
+        None => config::parse("", ""),
+    };
+    config.map_err(|mistakes| {
+        let each: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        anyhow!(
+            "the configuration has {}\n{}",
+            counted(each.len()),
+            each.join("\n")
+        )
+    })
+}
+
+fn check(file: &Path) -> anyhow::Result<()> {
+    let config = read(Some(file))?;
+    let reals: usize = config.services.iter().map(|s| s.reals.len()).sum();
+    println!(
+        "{}: no mistakes; {} services, {reals} real servers",
+        file.display(),
+        config.services.len()
+    );
+    Ok(())
+}
+
+fn counted(mistakes: usize) -> String {
+    match mistakes {
+        1 => "a mistake:".to_owned(),
+        n => format!("{n} mistakes:"),
+    }
+}
+
+async fn reasons(socket: &Path) -> anyhow::Result<()> {
     let reasons = Client::new(socket).reasons().await?;
     for reason in reasons.iter().filter(|r| r.count != 0) {
         println!(

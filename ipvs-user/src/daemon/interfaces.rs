@@ -16,6 +16,8 @@ use crate::{
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
     pub name: String,
+    /// How it may be attached to.
+    pub policy: ModePolicy,
     /// Firewall mark of every packet that enters here; 0: none.
     pub mark: u32,
 }
@@ -28,16 +30,14 @@ struct Attached {
 
 pub(super) struct Interfaces {
     loader: Loader,
-    policy: ModePolicy,
     wanted: Vec<Wanted>,
     attached: BTreeMap<String, Attached>,
 }
 
 impl Interfaces {
-    pub(super) const fn new(loader: Loader, policy: ModePolicy, wanted: Vec<Wanted>) -> Self {
+    pub(super) const fn new(loader: Loader, wanted: Vec<Wanted>) -> Self {
         Self {
             loader,
-            policy,
             wanted,
             attached: BTreeMap::new(),
         }
@@ -94,7 +94,7 @@ impl Interfaces {
 
     fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
         let iface = constants(wanted, link);
-        let attachment = Attachment::new(&self.loader, &wanted.name, iface, self.policy)?;
+        let attachment = Attachment::new(&self.loader, &wanted.name, iface, wanted.policy)?;
         report(&attachment, link);
         let attached = Attached {
             attachment,
