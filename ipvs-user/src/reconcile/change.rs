@@ -29,14 +29,15 @@ impl Change<'_> {
         self.wipe_fresh_dests(journal)?;
         self.reset_new_services(journal)?;
         let touched = self.touched();
+        // Those that go make room for those that come.
+        for key in touched.iter().filter_map(|id| self.gone(*id)) {
+            journal.remove_service(&key)?;
+        }
         for service in touched
             .iter()
             .filter_map(|id| self.after.service_by_id(*id))
         {
             self.write_service(journal, service, source, now)?;
-        }
-        for key in touched.iter().filter_map(|id| self.gone(*id)) {
-            journal.remove_service(&key)?;
         }
         self.fix_pointers(journal)?;
         self.retire_dests(journal)?;

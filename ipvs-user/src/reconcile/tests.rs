@@ -241,3 +241,19 @@ fn a_list_that_fits_nowhere_changes_nothing() {
     tables.lock().unwrap().clock += 101;
     director.execute_all(&round).unwrap();
 }
+
+#[test]
+fn a_full_table_takes_a_service_in_the_place_of_another() {
+    let (mut director, tables, _) = watched_director();
+    let spec = ServiceSpec::new(Scheduler::Rr);
+    let add = |mark| Command::AddService {
+        service: ServiceKey::fwmark(mark),
+        spec,
+    };
+    let full: Vec<_> = (1..=CAPACITIES.services).map(add).collect();
+    director.execute_all(&full).unwrap();
+    let service = ServiceKey::fwmark(2);
+    let exchange = [Command::DeleteService { service }, add(9)];
+    director.execute_all(&exchange).unwrap();
+    check_against_model(&director, &tables.lock().unwrap());
+}
