@@ -18,7 +18,17 @@ use crate::{
     tables::Tables,
 };
 
-/// Translates a reply. It is sent even when the real server was deleted or quiesced meanwhile.
+/// Whether a reply may go on at all. If not, the kernel's own forwarding tells the real server, which wants the packet
+/// untranslated; like ip_vs, which does not get to see it then, leave the connection and the counters alone.
+#[inline(always)]
+pub fn admit(iface: &Iface, p: &Packet, hop: &Hop) -> Result<(), Exit> {
+    if p.ttl <= 1 || (p.df && too_long(iface, p, hop.mtu) && hop.kind == HopKind::Send as u8) {
+        return Err(PassReason::ReplyForKernel.into());
+    }
+    Ok(())
+}
+
+/// Translates a reply that was admitted. It is sent even when the real server was deleted or quiesced meanwhile.
 #[inline(always)]
 pub fn forward<F: Frame, T: Tables>(
     f: &mut F,
@@ -29,10 +39,6 @@ pub fn forward<F: Frame, T: Tables>(
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     let kernel = by_kernel(iface, p, hop);
-    // The kernel's own forwarding tells the real server about a packet that cannot go on, if it gets it untranslated.
-    if p.ttl <= 1 || (p.df && too_long(iface, p, hop.mtu) && hop.kind == HopKind::Send as u8) {
-        return Err(PassReason::ReplyForKernel.into());
-    }
     if kernel.is_none() {
         l3::decrement_ttl(f)?;
     }
