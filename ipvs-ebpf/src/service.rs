@@ -1,6 +1,6 @@
 //! Which virtual service a packet belongs to (only asked when no connection matches).
 
-use ipvs_common::{Iface, PassReason, Service, ServiceKey, SettingsFlags};
+use ipvs_common::{DropReason, Iface, PassReason, Service, ServiceKey, SettingsFlags};
 
 use crate::{
     egress,
@@ -19,6 +19,17 @@ pub fn find<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Result<Service, 
         return Err(PassReason::NotLocal.into());
     }
     Ok(service)
+}
+
+/// What becomes of a packet whose connection's real server was deleted: dropped in silence. Without any service there is no
+/// balancer either, as ip_vs then unhooks itself, and the stack answers.
+#[inline(always)]
+pub fn dest_gone<T: Tables>(t: &T) -> Exit {
+    let flags = t.settings().map_or(0, |s| s.flags);
+    if flags & SettingsFlags::HAS_SERVICES == 0 {
+        return PassReason::NoService.into();
+    }
+    DropReason::DestGone.into()
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! An established connection whose packet changes nothing but its timer, on a way that is known: one look into the
 //! connection table, no question to the kernel.
 
-use ipvs_common::{DestFlags, DropReason, Hop, Iface};
+use ipvs_common::{DestFlags, Hop, Iface};
 
 use super::refuse;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     frame::Frame,
     fwd,
     parse::{self, Packet, flag},
-    stats,
+    service, stats,
     tables::Tables,
 };
 
@@ -50,7 +50,7 @@ fn request<F: Frame, T: Tables>(
     let id = hit.conn.dest;
     let dest = t.dest(id)?;
     if dest.flags & DestFlags::AVAILABLE == 0 {
-        return Some(Err(DropReason::DestGone.into()));
+        return Some(Err(service::dest_gone(t)));
     }
     let (src, dst) = (dest.tunnel_src.low4(), dest.addr.low4());
     let hop = t.dest_state(id)?.hop;

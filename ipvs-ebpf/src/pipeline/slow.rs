@@ -10,7 +10,7 @@ use crate::{
     frame::Frame,
     fwd,
     parse::{self, Packet, flag},
-    stats,
+    service, stats,
     tables::Tables,
 };
 
@@ -64,7 +64,7 @@ fn request<F: Frame, T: Tables>(
     let id = hit.conn.dest;
     let dest = t.dest(id).ok_or(DropReason::Internal)?;
     if dest.flags & DestFlags::AVAILABLE == 0 {
-        return Err(DropReason::DestGone.into());
+        return Err(service::dest_gone(t));
     }
     let tunnel = fwd::Tunnel {
         src: dest.tunnel_src.low4(),
@@ -84,8 +84,9 @@ fn reply<F: Frame, T: Tables>(
     p: &Packet,
     hit: &Hit<T::ConnRef>,
 ) -> Result<Verdict, Exit> {
+    let hop = egress::to_client(t, p, iface, hit.entry, &hit.conn.hop, hit.conn.to_addr);
+    fwd::reply::admit(iface, p, &hop)?;
     advance::packet(t, p, hit);
     stats::outbound(t, hit.conn.dest, p.len);
-    let hop = egress::to_client(t, p, iface, hit.entry, &hit.conn.hop, hit.conn.to_addr);
     fwd::reply::forward(f, t, iface, p, &hit.conn, &hop)
 }
