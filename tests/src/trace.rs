@@ -39,7 +39,8 @@ pub struct After {
     pub unsorted: String,
     #[serde(rename = "Lnc")]
     pub connections: String,
-    pub stats: String,
+    /// Absent where they were read before they were complete.
+    pub stats: Option<String>,
     #[serde(rename = "S")]
     pub rules: String,
 }
@@ -111,7 +112,10 @@ pub fn golden_dir() -> std::path::PathBuf {
 
 fn from_hex<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
     let text = String::deserialize(from)?;
-    let byte = |at| text.get(at..at + 2).and_then(|d| u8::from_str_radix(d, 16).ok());
+    let byte = |at| {
+        text.get(at..at + 2)
+            .and_then(|d| u8::from_str_radix(d, 16).ok())
+    };
     (0..text.len())
         .step_by(2)
         .map(byte)

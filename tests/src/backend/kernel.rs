@@ -7,11 +7,13 @@
 mod namespace;
 mod shared;
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use anyhow::{Context as _, Result};
 use ipvs_common::{Egress, Hop, HopKind, PuntHeader};
 use ipvs_user::dataplane::{
     Dataplane,
-    bpf::{BpfDataplane, Clock, IfaceProgram, OBJECT, PuntRing},
+    bpf::{BpfDataplane, Clock, IfaceProgram, Loader, OBJECT, PuntRing},
 };
 
 pub use namespace::in_network;
@@ -27,8 +29,9 @@ const XDP_REDIRECT: u32 = 4;
 pub struct Kernel {
     setup: Setup,
     dataplane: Shared,
-    /// By link.
-    programs: Vec<IfaceProgram>,
+    loader: Loader,
+    /// By link; loaded when the first frame comes, because the verifier takes its time.
+    programs: BTreeMap<usize, IfaceProgram>,
     punt: PuntRing,
 }
 
@@ -42,14 +45,21 @@ impl Kernel {
         for link in &setup.network.links {
             egress.put(link.ifindex, Egress { xdp_xmit: 1 })?;
         }
-        let loader = dataplane.loader();
-        let links = 0..setup.network.links.len();
-        let programs = links.map(|link| IfaceProgram::load(&loader, setup.iface(link)));
         Ok(Self {
-            programs: programs.collect::<Result<_, _>>()?,
+            loader: dataplane.loader(),
+            programs: BTreeMap::new(),
             dataplane: Shared::new(dataplane),
             setup,
             punt,
+        })
+    }
+
+    fn program(&mut self, link: usize) -> Result<&IfaceProgram> {
+        Ok(match self.programs.entry(link) {
+            Entry::Occupied(loaded) => loaded.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(IfaceProgram::load(&self.loader, self.setup.iface(link))?)
+            }
         })
     }
 
@@ -93,7 +103,7 @@ impl Backend for Kernel {
     }
 
     fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {
-        let (code, frame) = self.programs[link].run(frame)?;
+        let (code, frame) = self.program(link)?.run(frame)?;
         let verdict = self.verdict(code, &frame)?;
         let handed = match verdict {
             Verdict::Drop => self.handed()?,

@@ -92,7 +92,8 @@ fn describe_inside(packet: &[u8], ip: &Ipv4HeaderSlice<'_>) -> String {
             u.checksum(),
             u.payload().len(),
         ),
-        Some(TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_)) | None => {
+        Some(TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_))
+        | None => {
             format!(" proto {}, {} bytes", ip.protocol().0, data.len())
         }
     }

@@ -157,9 +157,7 @@ fn same_connections(expected: &str, printed: &str) -> bool {
     };
     titles == own_titles
         && a.len() == b.len()
-        && a.iter()
-            .zip(&b)
-            .all(|(a, b)| a.0 == b.0 && close(a.1, b.1))
+        && a.iter().zip(&b).all(|(a, b)| a.0 == b.0 && close(a.1, b.1))
 }
 
 fn close(a: &[u64], b: &[u64]) -> bool {

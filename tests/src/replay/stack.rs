@@ -88,6 +88,10 @@ impl Stack {
 
     /// The answer to a packet that nobody waits for.
     fn refuse(&mut self, r: &Received<'_>) -> Option<(usize, Vec<u8>)> {
+        if r.header.is_fragmenting_payload() {
+            // Waits for the other pieces.
+            return None;
+        }
         match r.header.protocol().0 {
             TCP => self.reset(r),
             UDP => self.error(0, r, PORT_UNREACHABLE, 0),
@@ -97,7 +101,14 @@ impl Stack {
                 let check = checksum(&reply);
                 reply[2..4].copy_from_slice(&check.to_be_bytes());
                 let id = self.next_id();
-                self.send(r, ICMP, r.packet[1], id, r.header.destination_addr(), &reply)
+                self.send(
+                    r,
+                    ICMP,
+                    r.packet[1],
+                    id,
+                    r.header.destination_addr(),
+                    &reply,
+                )
             }
             // SCTP packets of the traces have no valid checksum, so the stack says nothing.
             ICMP | SCTP => None,

@@ -15,10 +15,7 @@ use crate::{
 };
 
 /// Runs `f` in such a namespace, on one CPU, so that what each CPU counts for itself has one count.
-pub fn in_network<T: Send>(
-    network: &Network,
-    f: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
+pub fn in_network<T: Send>(network: &Network, f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let netns = Netns::new("director")?;
     netns.ip(&lines(network))?;
     netns.set("ipv4/ip_forward", "1")?;
@@ -56,7 +53,10 @@ fn lines(network: &Network) -> String {
     }
     for (link, addr, mac) in network.neighbours() {
         let (name, mac) = (network.links[link].name, hex(&mac));
-        let _ = writeln!(text, "neigh add {addr} lladdr {mac} dev {name} nud permanent");
+        let _ = writeln!(
+            text,
+            "neigh add {addr} lladdr {mac} dev {name} nud permanent"
+        );
     }
     let (virt, prefix) = VIRTUAL;
     let (gateway, name) = (network.gateway, network.links[0].name);
