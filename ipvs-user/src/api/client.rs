@@ -21,7 +21,7 @@ use super::{
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error(
-        "no daemon answers at {}: {source}\nStart it (as root) with `ipvsd`, or set {SOCKET_VARIABLE} to its socket.",
+        "no daemon answers at {}: {source}\nStart it (as root) with `ipvsd run --iface INTERFACE`, or set {SOCKET_VARIABLE} to its socket.",
         socket.display()
     )]
     NoDaemon { socket: PathBuf, source: io::Error },

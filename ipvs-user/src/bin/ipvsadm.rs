@@ -17,8 +17,14 @@ async fn main() -> ExitCode {
     let args: Vec<_> = args.collect();
     let client = Client::new(&socket_path());
     let outcome = ipvsadm::run(&program, &args, &client, &System).await;
-    // Whoever closed the pipe does not want to hear the rest.
-    let _ = io::stdout().write_all(outcome.stdout.as_bytes());
+    // Nowhere is left to say that even this failed.
     let _ = io::stderr().write_all(outcome.stderr.as_bytes());
-    ExitCode::from(outcome.status)
+    match io::stdout().write_all(outcome.stdout.as_bytes()) {
+        // Whoever closed the pipe does not want to hear the rest.
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "{program}: cannot write the output: {e}");
+            ExitCode::FAILURE
+        }
+        Ok(()) | Err(_) => ExitCode::from(outcome.status),
+    }
 }
