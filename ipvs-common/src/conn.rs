@@ -58,6 +58,8 @@ impl ConnFlags {
     pub const TEMPLATE_FWMARK: u8 = 32;
     /// The entry is on its way out (expired) or to the other table (promoted): forward by it, but change nothing.
     pub const LEAVING: u8 = 64;
+    /// Entered by the packet that is still on its way; its next one may prove the connection.
+    pub const FRESH: u8 = 128;
 }
 
 /// What [`Hop::kind`] says of the way to the next hop.

@@ -277,7 +277,11 @@ fn hop(answer: i64, params: &FibParams) -> Hop {
         dst_mac,
         src_mac: params.smac,
         // Without a neighbour the helper leaves the length there that it was asked with.
-        mtu: if matches!(kind, HopKind::Send) { mtu } else { 0 },
+        mtu: if matches!(kind, HopKind::Send) {
+            mtu
+        } else {
+            0
+        },
         kind: kind as u8,
         xmit,
         learned: 0,

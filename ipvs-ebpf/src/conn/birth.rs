@@ -82,7 +82,9 @@ fn entry<T: Tables>(t: &T, p: &Packet, service: &Service, choice: Choice, method
     };
     let born = Status {
         state: State::None as u8,
-        flags: choice.parent.flags | if one_way { ConnFlags::NO_OUTPUT } else { 0 },
+        flags: choice.parent.flags
+            | ConnFlags::FRESH
+            | if one_way { ConnFlags::NO_OUTPUT } else { 0 },
         method,
         template_prefix: choice.parent.prefix,
     };
@@ -116,7 +118,7 @@ fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Result<(), Exi
         to_addr: p.key.dst,
         to_port: p.key.dport,
         status: Status {
-            flags: conn.status.flags | ConnFlags::REPLY,
+            flags: (conn.status.flags & !ConnFlags::FRESH) | ConnFlags::REPLY,
             ..conn.status
         },
         ..*conn

@@ -1,6 +1,6 @@
 //! A half-open connection that proved itself moves to the established table, where a flood cannot push it out.
 
-use ipvs_common::{Conn, Event, FlowKey};
+use ipvs_common::{Conn, ConnFlags, Event, FlowKey, Status};
 
 use super::{Hit, Table, belongs, is_masq, leave, opposite};
 use crate::{
@@ -11,8 +11,14 @@ use crate::{
 /// Promotes on the client's ACK (TCP) or its second datagram (UDP). Returns the entry that now holds.
 #[inline(always)]
 pub fn on_packet<T: Tables>(t: &mut T, p: &Packet, hit: Hit<T::ConnRef>) -> Hit<T::ConnRef> {
+    if hit.table == Table::Established || hit.is_reply() {
+        return hit;
+    }
+    if hit.conn.status.flags & ConnFlags::FRESH != 0 {
+        return settle(t, hit);
+    }
     let proven = !p.is_tcp() || (p.has(flag::ACK) && !p.has(flag::SYN) && !p.has(flag::RST));
-    if hit.table == Table::Established || hit.is_reply() || !proven {
+    if !proven {
         return hit;
     }
     if !t.promote(&p.key) {
@@ -26,6 +32,23 @@ pub fn on_packet<T: Tables>(t: &mut T, p: &Packet, hit: Hit<T::ConnRef>) -> Hit<
             ..hit
         },
         None => hit,
+    }
+}
+
+/// The packet that opened the connection proves nothing; the next one may.
+#[inline(always)]
+fn settle<T: Tables>(t: &mut T, hit: Hit<T::ConnRef>) -> Hit<T::ConnRef> {
+    let old = hit.conn.status;
+    let status = Status {
+        flags: old.flags & !ConnFlags::FRESH,
+        ..old
+    };
+    if !t.swap_status(hit.entry, old, status) {
+        return hit;
+    }
+    Hit {
+        conn: Conn { status, ..hit.conn },
+        ..hit
     }
 }
 
