@@ -16,6 +16,11 @@ pub const STORY: [&str; 3] = [
     "ipvsadm -a -t 10.0.0.5:25 -r 10.0.1.6:26 -m",
 ];
 
+/// A session between a client and port 25 of the virtual address.
+pub fn call(net: &Topology, from: Ipv4Addr) -> Result<Session> {
+    Session::over(net.client.connect(from, vip(25))?)
+}
+
 /// One direction of "at least 10 MB each way".
 pub const BULK: usize = 10 << 20;
 
@@ -38,10 +43,16 @@ impl MailServers {
     ///
     /// Fails unless that server has received this very message from this very client.
     pub fn mail(&self, net: &Topology, from: Ipv4Addr, bytes: usize) -> Result<String> {
-        let stream = net.client.connect(from, vip(25))?;
-        let sender = stream.local_addr()?;
+        let mut session = call(net, from)?;
+        let by = self.mail_in(net, &mut session, bytes)?;
+        session.quit()?;
+        Ok(by)
+    }
+
+    /// The same within a session.
+    pub fn mail_in(&self, net: &Topology, session: &mut Session, bytes: usize) -> Result<String> {
+        let sender = session.client()?;
         let message = Message::of(bytes);
-        let mut session = Session::over(stream)?;
         let accepted = session.send(&message)?;
         ensure!(
             accepted.digest == message.digest(),
@@ -54,10 +65,9 @@ impl MailServers {
             "{} sent another message back",
             accepted.by
         );
-        session.quit()?;
         let server = net.guests.iter().position(|g| g.name() == accepted.by);
         let received = self.0[server.context("unknown server")?].received();
-        let ours = received.iter().find(|r| sender == r.from.into());
+        let ours = received.iter().rfind(|r| sender == r.from);
         let ours = ours.with_context(|| format!("no mail from {sender} arrived: {received:?}"))?;
         ensure!(ours.digest == message.digest() && ours.bytes == message.len());
         Ok(accepted.by)

@@ -7,8 +7,12 @@ use ipvs_tests::{
     topology::{CLIENT, Director, OTHER_CLIENT, Start, Topology, within},
 };
 
-/// The story's commands, its table, then 10 MB each way; no stack of the network has anything to complain of.
-fn story(net: &Topology, how: &Start) -> Result<Director> {
+/// Of packets that the kernel's routing carries on, one in 65,536 has a checksum that is right both as a complete and as a
+/// partial one. The program cannot know which it was meant to be, and TCP sends the one that it guessed wrong again.
+const RIGHT_EITHER_WAY: u64 = 3;
+
+/// The story's commands, its table, then 10 MB each way. Nothing but `wrong` TCP segments may arrive with a bad checksum.
+fn story(net: &Topology, how: &Start, wrong: u64) -> Result<Director> {
     let servers = MailServers::start(net, [25, 26])?;
     let director = Director::start(&net.dom0, how)?;
     director.run_all(&STORY)?;
@@ -16,7 +20,7 @@ fn story(net: &Topology, how: &Start) -> Result<Director> {
     let body: Vec<_> = table.lines().skip(1).collect();
     ensure!(body == TABLE, "the table is\n{table}");
     servers.mail(net, CLIENT, BULK)?;
-    net.nothing_refused()?;
+    net.hardly_anything_refused(wrong)?;
     Ok(director)
 }
 
@@ -32,7 +36,7 @@ const TABLE: [&str; 5] = [
 fn mail_of_10_mb_goes_both_ways_with_offloads_as_they_come() {
     within(60, || {
         let net = Topology::new()?;
-        let director = story(&net, &Start::default())?;
+        let director = story(&net, &Start::default(), 0)?;
         let reasons = director.run("ipvsd reasons")?;
         // Else it would not be this that was tested.
         ensure!(reasons.contains("checksum_completed"), "{reasons}");
@@ -47,7 +51,7 @@ fn mail_goes_where_dom0_completes_no_checksums() {
     within(60, || {
         let net = Topology::new()?;
         net.dom0_without_checksum_offload()?;
-        story(&net, &Start::default())?.stop()?;
+        story(&net, &Start::default(), 0)?.stop()?;
         Ok(())
     });
 }
@@ -56,7 +60,7 @@ fn mail_goes_where_dom0_completes_no_checksums() {
 fn guests_need_no_arrangement_at_all() {
     within(60, || {
         let net = Topology::bare()?;
-        let director = story(&net, &Start::default())?;
+        let director = story(&net, &Start::default(), RIGHT_EITHER_WAY)?;
         let reasons = director.run("ipvsd reasons")?;
         ensure!(reasons.contains("kernel_routes"), "{reasons}");
         director.stop()?;
@@ -69,7 +73,7 @@ fn guests_need_no_arrangement_where_dom0_completes_no_checksums() {
     within(60, || {
         let net = Topology::bare()?;
         net.dom0_without_checksum_offload()?;
-        story(&net, &Start::default())?.stop()?;
+        story(&net, &Start::default(), RIGHT_EITHER_WAY)?.stop()?;
         Ok(())
     });
 }
@@ -79,7 +83,7 @@ fn program_on_the_far_end_does_as_well_as_gro() {
     within(60, || {
         let net = Topology::bare()?;
         let _programs = net.far_ends_pass()?;
-        let director = story(&net, &Start::default())?;
+        let director = story(&net, &Start::default(), 0)?;
         let reasons = director.run("ipvsd reasons")?;
         ensure!(!reasons.contains("kernel_routes"), "{reasons}");
         director.stop()?;
@@ -98,7 +102,7 @@ fn generic() -> Start {
 fn generic_mode_moves_aggregates_of_segments() {
     within(60, || {
         let net = Topology::bare()?;
-        let director = story(&net, &generic())?;
+        let director = story(&net, &generic(), RIGHT_EITHER_WAY)?;
         let reasons = director.run("ipvsd reasons")?;
         ensure!(reasons.contains("kernel_routes"), "{reasons}");
         director.stop()?;
@@ -111,7 +115,7 @@ fn generic_mode_moves_them_where_dom0_completes_no_checksums() {
     within(60, || {
         let net = Topology::bare()?;
         net.dom0_without_checksum_offload()?;
-        story(&net, &generic())?.stop()?;
+        story(&net, &generic(), RIGHT_EITHER_WAY)?.stop()?;
         Ok(())
     });
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, BufWriter, Write as _},
-    net::TcpStream,
+    net::{SocketAddr, SocketAddrV4, TcpStream},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -46,6 +46,14 @@ impl Session {
     #[must_use]
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// This end of the connection.
+    pub fn client(&self) -> Result<SocketAddrV4> {
+        match self.input.get_ref().local_addr()? {
+            SocketAddr::V4(addr) => Ok(addr),
+            SocketAddr::V6(addr) => bail!("{addr} is no IPv4 address"),
+        }
     }
 
     pub fn send(&mut self, message: &Message) -> Result<Accepted> {

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -26,6 +26,7 @@ pub struct Received {
 #[derive(Debug)]
 pub struct MailServer {
     shared: Arc<Shared>,
+    listens: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -44,8 +45,11 @@ impl MailServer {
         });
         listener.set_nonblocking(true)?;
         let at_work = Arc::clone(&shared);
-        thread::spawn(move || accept(&listener, &at_work));
-        Ok(Self { shared })
+        let listens = thread::spawn(move || accept(&listener, &at_work));
+        Ok(Self {
+            shared,
+            listens: Some(listens),
+        })
     }
 
     /// What was received so far, oldest first.
@@ -58,6 +62,10 @@ impl MailServer {
 impl Drop for MailServer {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
+        // The port is free after this.
+        if let Some(thread) = self.listens.take() {
+            let _ = thread.join();
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn find(name: &str, variable: &str) -> Result<PathBuf> {
 }
 
 /// cargo's target directory.
-pub(super) fn target_dir() -> Result<PathBuf> {
+pub(crate) fn target_dir() -> Result<PathBuf> {
     let dir = profile_dir()?;
     let parent = dir.parent().map(Path::to_owned);
     parent.context("no directory above cargo's output")

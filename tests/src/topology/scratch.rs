@@ -15,6 +15,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The number of the process follows.
+const PREFIX: &str = "ipvs-netns-";
+
 /// The directories there are, for the case of an interruption.
 static ALIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
@@ -24,9 +27,10 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     pub fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        clean_up_on_interrupt();
+        clean_up_on_interrupt("");
+        sweep();
         let count = COUNT.fetch_add(1, Ordering::SeqCst);
-        let path = env::temp_dir().join(format!("ipvs-tests-{}-{count}", process::id()));
+        let path = env::temp_dir().join(format!("{PREFIX}{}-{count}", process::id()));
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
         made.with_context(|| format!("making {}", path.display()))?;
         alive(|all| all.push(path.clone()));
@@ -46,32 +50,48 @@ impl Drop for Scratch {
     }
 }
 
+/// Removes what processes left that had no chance to.
+fn sweep() {
+    for entry in fs::read_dir(env::temp_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let owner = name.and_then(|name| name.split('-').next());
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn alive(change: impl FnOnce(&mut Vec<PathBuf>)) {
     change(&mut ALIVE.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// Processes and namespaces go with this process by themselves.
-fn clean_up_on_interrupt() {
+/// From now on SIGINT, SIGTERM and SIGHUP remove what is there, say `last_words` and end the process. Only the first call
+/// counts. Processes and namespaces go with this process by themselves.
+pub fn clean_up_on_interrupt(last_words: &'static str) {
     static HANDLER: Once = Once::new();
-    HANDLER.call_once(|| on_interrupt(|| {}));
+    HANDLER.call_once(|| {
+        thread::spawn(|| wait_and_end(last_words));
+    });
 }
 
-/// On SIGINT, SIGTERM or SIGHUP calls `f`, removes what is there and ends the process as the signal would have.
-pub fn on_interrupt(f: impl FnOnce() + Send + 'static) {
-    thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let Ok(number) = runtime.map(|r| r.block_on(interrupted())) else {
-            return;
-        };
-        f();
-        alive(|all| {
-            for path in all.iter() {
-                let _ = fs::remove_dir_all(path);
-            }
-            process::exit(128 + number);
-        });
+fn wait_and_end(last_words: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(number) = runtime.map(|r| r.block_on(interrupted())) else {
+        return;
+    };
+    alive(|all| {
+        for path in all.iter() {
+            let _ = fs::remove_dir_all(path);
+        }
+        eprint!("{last_words}");
+        process::exit(128 + number);
     });
 }
 
