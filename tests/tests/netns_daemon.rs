@@ -69,6 +69,22 @@ fn orderly_end_detaches_and_restores_every_setting() {
 }
 
 #[test]
+fn configured_services_serve_without_a_command() {
+    within(60, || {
+        let net = Topology::new()?;
+        let servers = MailServers::start(&net, [25, 26])?;
+        let start = Start {
+            config: Some(include_str!("../../docs/examples/mail.toml").to_owned()),
+            ..Start::default()
+        };
+        let director = Director::start(&net.dom0, &start)?;
+        servers.mail(&net, CLIENT, 100_000)?;
+        director.stop()?;
+        Ok(())
+    });
+}
+
+#[test]
 fn killed_daemon_leaves_nothing_attached_and_another_can_start() {
     within(60, || {
         let net = Topology::new()?;
