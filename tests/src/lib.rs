@@ -1,6 +1,7 @@
 //! What the tests, the demo and the benchmark share.
 
 pub mod backend;
+pub mod bench;
 pub mod demo;
 pub mod echo;
 pub mod packet;

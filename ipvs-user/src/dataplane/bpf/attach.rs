@@ -4,7 +4,8 @@ use aya::{
     Ebpf,
     maps::ProgramArray,
     programs::{
-        ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode, links::FdLink, xdp::XdpLink,
+        ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp, XdpMode, links::FdLink,
+        xdp::XdpLink,
     },
 };
 use ipvs_common::{
@@ -81,6 +82,11 @@ impl IfaceProgram {
             .duration)
     }
 
+    /// The program itself, for others to call.
+    pub fn fd(&self) -> Result<ProgramFd, LoadError> {
+        cloned_fd(&self.ebpf, FORWARD)
+    }
+
     fn xdp(&mut self, name: &'static str) -> Result<&mut Xdp, LoadError> {
         self.ebpf
             .program_mut(name)
@@ -92,8 +98,7 @@ impl IfaceProgram {
 /// Tells the earlier stages of a load where a later one is. The kernel forgets it when the map is closed, so the map stays
 /// where it is, in the load.
 fn link_stage(ebpf: &mut Ebpf, place: u32, name: &'static str) -> Result<(), LoadError> {
-    let fd = program(ebpf, name)?.fd().and_then(|fd| Ok(fd.try_clone()?));
-    let fd = fd.map_err(|source| LoadError::Program { name, source })?;
+    let fd = cloned_fd(ebpf, name)?;
     let stages = ebpf.map_mut(STAGES).ok_or(LoadError::NoMap(STAGES))?;
     ProgramArray::try_from(stages)
         .and_then(|mut stages| stages.set(place, &fd, 0))
@@ -101,6 +106,11 @@ fn link_stage(ebpf: &mut Ebpf, place: u32, name: &'static str) -> Result<(), Loa
             name: STAGES,
             source,
         })
+}
+
+fn cloned_fd(ebpf: &Ebpf, name: &'static str) -> Result<ProgramFd, LoadError> {
+    let fd = program(ebpf, name)?.fd().and_then(|fd| Ok(fd.try_clone()?));
+    fd.map_err(|source| LoadError::Program { name, source })
 }
 
 /// A program on its interface. Dropping it detaches.

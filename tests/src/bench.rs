@@ -1,0 +1,134 @@
+//! What a packet costs: ns per packet by `BPF_PROG_TEST_RUN` on one CPU, beside floors measured in the same run.
+//!
+//! Knows the director from outside only: its tables are filled by packets, and every case shows that it does the right thing
+//! before it is timed.
+
+mod case;
+mod director;
+mod harness;
+mod network;
+mod report;
+mod rounds;
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs_common::maps::Capacities;
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+
+pub use report::{Report, Row};
+use {director::Director, harness::Harness, rounds::Rounds};
+
+/// What to measure, and how long.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Sizes of the flow set, powers of two.
+    pub flows: Vec<u32>,
+    /// How often all cases are timed in turn.
+    pub rounds: u32,
+    /// Packets of one timing, at least.
+    pub packets: u32,
+    /// How often a timing walks the flow set, at least.
+    pub passes: u32,
+    pub capacities: Capacities,
+}
+
+impl Options {
+    /// Sizes of a flow set that say something: the program alone, the second-level cache, and beyond.
+    pub const FLOWS: [u32; 3] = [1, 4096, 131_072];
+
+    /// Tables as large as the daemon makes them, and rounds enough for a figure to stand on.
+    #[must_use]
+    pub fn full() -> Self {
+        Self {
+            flows: Self::FLOWS.to_vec(),
+            rounds: 11,
+            packets: 1 << 18,
+            passes: 4,
+            capacities: Capacities::DEFAULT,
+        }
+    }
+
+    /// A few seconds: shows that everything works, and roughly what it costs.
+    #[must_use]
+    pub fn quick() -> Self {
+        Self {
+            rounds: 3,
+            packets: 1 << 15,
+            passes: 1,
+            capacities: Capacities {
+                half_open: 1 << 14,
+                ..Capacities::DEFAULT
+            },
+            ..Self::full()
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let most = ipvs_common::bench::FLOWS.min(self.capacities.conns / 4);
+        for flows in &self.flows {
+            ensure!(
+                flows.is_power_of_two() && *flows <= most,
+                "{flows} flows: must be a power of two, at most {most}"
+            );
+        }
+        ensure!(self.rounds > 0, "0 rounds measure nothing");
+        Ok(())
+    }
+}
+
+/// Measures everything.
+pub fn run(options: &Options) -> Result<Report> {
+    options.check()?;
+    let network = network::Network::new()?;
+    let mut report = Report::new(options);
+    // A thread of its own: the namespace and the CPU it is bound to go with it.
+    network.netns.enter(|| {
+        let cpu = pin()?;
+        report.pinned_to(cpu);
+        measure(options, network.ifindex, &mut report)?;
+        Ok(report)
+    })
+}
+
+fn measure(options: &Options, ifindex: u32, report: &mut Report) -> Result<()> {
+    let mut harness = Harness::load(options.capacities.conns)?;
+    let mut director = Director::load(options.capacities, ifindex)?;
+    let mut cases = case::all(&harness, &director)?;
+    for case in &mut cases {
+        case.fill_ring(&mut harness, options.capacities.half_open)?;
+    }
+    let mut open = 0;
+    for flows in sorted(&options.flows) {
+        director.open(&mut harness, open..flows)?;
+        harness.add_flows(open..flows)?;
+        open = flows;
+        for case in &mut cases {
+            let checked = case.check(&mut harness, flows);
+            checked.with_context(|| format!("case {} with {flows} flows", case.name))?;
+        }
+        let rounds = Rounds::run(options, flows, &mut harness, &mut cases)?;
+        report.add(flows, &rounds);
+    }
+    Ok(())
+}
+
+fn sorted(flows: &[u32]) -> Vec<u32> {
+    let mut flows = flows.to_vec();
+    flows.sort_unstable();
+    flows.dedup();
+    flows
+}
+
+/// Binds this thread to the last of the CPUs it may use; the first one has most of the interrupts.
+fn pin() -> Result<usize> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this).context("asking for the CPUs of this thread")?;
+    let mut usable = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+    let cpu = usable.next_back().context("no CPU to run on")?;
+    let mut one = CpuSet::new();
+    one.set(cpu)?;
+    sched_setaffinity(this, &one).with_context(|| format!("binding to CPU {cpu}"))?;
+    Ok(cpu)
+}

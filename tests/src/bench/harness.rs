@@ -1,0 +1,165 @@
+//! The object with harness and floors, in the kernel.
+
+use std::{env, fs, ops::Range, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData, MapError, ProgramArray},
+    programs::{ProgramFd, TestRun as _, TestRunOptions, Xdp},
+};
+use ipvs_common::{
+    FlowKey, Proto,
+    bench::{self, FRAME, FloorFlow, FloorReal, Walk, client},
+};
+
+use super::{
+    director::{FLOOR, PORT},
+    network::{DIRECTOR, REALS, real, real_mac, vip},
+};
+use crate::topology::target_dir;
+
+/// The program that runs, whatever is under test.
+const HARNESS: &str = "harness";
+const PROGRAMS: [&str; 6] = [
+    HARNESS,
+    "floor_drop",
+    "floor_parse",
+    "floor_lru_rewrite",
+    "lean_l2",
+    "lean_ipip",
+];
+
+pub(super) struct Harness {
+    ebpf: Ebpf,
+    walk: Array<MapData, Walk>,
+    program: ProgramArray<MapData>,
+    flows: HashMap<MapData, FlowKey, FloorFlow>,
+}
+
+/// What a run came to: its last packet, and the time that each took.
+pub(super) struct Outcome {
+    pub(super) verdict: u32,
+    pub(super) frame: Vec<u8>,
+    /// As the kernel measures it: whole ns, without the work around the run, nor what other processes took meanwhile.
+    pub(super) ns: f64,
+}
+
+impl Harness {
+    /// With a flow table for so many connections.
+    pub(super) fn load(flows: u32) -> Result<Self> {
+        let path = object()?;
+        let hint = || format!("{}: build it with `cargo xtask bench`", path.display());
+        let bytes = fs::read(&path).with_context(hint)?;
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(bench::FLOW_TABLE, flows)
+            .load(&bytes)
+            .with_context(hint)?;
+        for name in PROGRAMS {
+            xdp(&mut ebpf, name)?
+                .load()
+                .with_context(|| format!("loading {name}"))?;
+        }
+        let mut reals: Array<MapData, FloorReal> = take(&mut ebpf, bench::REALS)?;
+        for number in 0..REALS {
+            reals.set(number.into(), floor_real(number), 0)?;
+        }
+        Ok(Self {
+            walk: take(&mut ebpf, bench::WALK)?,
+            program: take(&mut ebpf, bench::PROGRAM)?,
+            flows: take(&mut ebpf, bench::FLOW_TABLE)?,
+            ebpf,
+        })
+    }
+
+    /// Enters flows in the table of the floors.
+    pub(super) fn add_flows(&mut self, flows: Range<u32>) -> Result<()> {
+        for flow in flows {
+            let (addr, port) = client(flow);
+            let vip = vip(FLOOR).octets();
+            let key = FlowKey::new(Proto::Tcp as u8, addr, port, vip, PORT.to_be_bytes());
+            let real = flow as u8 % REALS;
+            let value = FloorFlow {
+                mac: real_mac(FLOOR, real),
+                real: real.into(),
+            };
+            self.flows.insert(key, value, 0)?;
+        }
+        Ok(())
+    }
+
+    /// A program of this object.
+    pub(super) fn fd(&self, name: &str) -> Result<ProgramFd> {
+        let program = self.ebpf.program(name).context("no such program")?;
+        Ok(<&Xdp>::try_from(program)?.fd()?.try_clone()?)
+    }
+
+    /// Makes the harness call a program, with packets of a walk.
+    pub(super) fn aim(&mut self, program: &ProgramFd, walk: &Walk) -> Result<()> {
+        self.program.set(0, program, 0)?;
+        self.walk.set(0, walk, 0)?;
+        Ok(())
+    }
+
+    /// The walk as it stands now.
+    pub(super) fn walk(&self) -> Result<Walk> {
+        Ok(self.walk.get(&0, 0)?)
+    }
+
+    pub(super) fn run(&self, packets: u32) -> Result<Outcome> {
+        run(&self.ebpf, HARNESS, packets)
+    }
+
+    /// A program of this object by itself, with the same packet over and over.
+    pub(super) fn run_alone(&self, program: &str, packets: u32) -> Result<Outcome> {
+        run(&self.ebpf, program, packets)
+    }
+}
+
+fn run(ebpf: &Ebpf, name: &str, packets: u32) -> Result<Outcome> {
+    let program = ebpf.program(name).context("no such program")?;
+    let mut frame = vec![0; FRAME * 4];
+    let options = TestRunOptions {
+        data_in: Some(&[0; FRAME]),
+        data_out: Some(&mut frame),
+        repeat: packets,
+        ..TestRunOptions::new()
+    };
+    let result = <&Xdp>::try_from(program)?.test_run(options);
+    let result = result.with_context(|| format!("running {name} {packets} times"))?;
+    frame.truncate(result.data_size_out as usize);
+    Ok(Outcome {
+        verdict: result.return_value,
+        frame,
+        ns: result.duration.as_secs_f64() * 1e9,
+    })
+}
+
+fn floor_real(number: u8) -> FloorReal {
+    FloorReal {
+        mac: real_mac(FLOOR, number),
+        pad: [0; 2],
+        addr: real(FLOOR, number).octets(),
+        tunnel_src: DIRECTOR.octets(),
+    }
+}
+
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program = ebpf.program_mut(name);
+    let program = program.with_context(|| format!("the object has no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M> {
+    let map = ebpf.take_map(name);
+    let map = map.with_context(|| format!("the object has no map {name}"))?;
+    Ok(M::try_from(map)?)
+}
+
+/// Named by `cargo xtask`; else where the build of ipvs-user leaves it.
+fn object() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("IPVS_FLOORS_OBJECT") {
+        return Ok(path.into());
+    }
+    Ok(target_dir()?.join("bpf/bpfel-unknown-none/release/ipvs-floors"))
+}

@@ -1,0 +1,108 @@
+//! Times all cases in turn, several times, so that a slow moment of the machine falls on all of them alike.
+
+use anyhow::Result;
+
+use super::{
+    Options,
+    case::{Case, EMPTY, HARNESS},
+    harness::Harness,
+};
+
+/// Timings by case.
+pub(super) struct Rounds {
+    timings: Vec<(&'static str, Vec<f64>)>,
+}
+
+/// What the timings of a case come to, in ns per packet.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Figure {
+    pub(super) median: f64,
+    /// From the 10th to the 90th percentile, as a part of the median.
+    pub(super) spread: f64,
+}
+
+impl Rounds {
+    pub(super) fn run(
+        options: &Options,
+        flows: u32,
+        harness: &mut Harness,
+        cases: &mut [Case],
+    ) -> Result<Self> {
+        let packets = options.packets.max(flows.saturating_mul(options.passes));
+        let mut timings = vec![(EMPTY, Vec::new())];
+        timings.extend(cases.iter().map(|case| (case.name, Vec::new())));
+        for round in 0..options.rounds {
+            // To and fro, so that no case always follows the same one.
+            let mut places: Vec<usize> = (0..timings.len()).collect();
+            if round % 2 == 1 {
+                places.reverse();
+            }
+            for place in places {
+                let ns = match place.checked_sub(1) {
+                    None => harness.run_alone(EMPTY, packets)?.ns,
+                    Some(case) => cases[case].time(harness, flows, packets)?,
+                };
+                timings[place].1.push(ns);
+            }
+        }
+        Ok(Self { timings })
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.timings.iter().map(|(name, _)| *name)
+    }
+
+    pub(super) fn figure(&self, name: &str) -> Figure {
+        let timings = self.timings.iter().find(|(n, _)| *n == name);
+        figure(timings.map_or(&[], |(_, t)| t))
+    }
+
+    /// What has to be taken off a case to get at its program alone: all of the run around it.
+    pub(super) fn around(&self, name: &str) -> f64 {
+        match name {
+            EMPTY | HARNESS => self.figure(EMPTY).median,
+            _ => self.figure(HARNESS).median,
+        }
+    }
+}
+
+fn figure(timings: &[f64]) -> Figure {
+    let mut sorted = timings.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let median = quantile(&sorted, 0.5);
+    Figure {
+        median,
+        spread: (quantile(&sorted, 0.9) - quantile(&sorted, 0.1)) / median,
+    }
+}
+
+/// Between the two values next to it, in proportion.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a handful of values"
+)]
+fn quantile(sorted: &[f64], part: f64) -> f64 {
+    let place = part * sorted.len().saturating_sub(1) as f64;
+    let (low, high) = (place.floor() as usize, place.ceil() as usize);
+    match (sorted.get(low), sorted.get(high)) {
+        (Some(a), Some(b)) => a + (b - a) * (place - place.floor()),
+        _ => f64::NAN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_round_moves_the_median_little() {
+        let figure = figure(&[10.0, 11.0, 12.0, 13.0, 500.0]);
+        assert!((figure.median - 12.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn spread_of_equal_rounds_is_nothing() {
+        assert!(figure(&[7.0; 5]).spread.abs() < 1e-9);
+    }
+}

@@ -1,0 +1,52 @@
+//! `cargo xtask bench`: what a packet costs, beside floors of the same run.
+
+use std::io::{Write as _, stdout};
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use ipvs_tests::bench::{self, Options};
+use nix::unistd::Uid;
+
+/// ns per packet of the datapath, by BPF_PROG_TEST_RUN on one CPU.
+#[derive(Parser, Debug)]
+struct Args {
+    /// A few seconds instead of a few minutes.
+    #[arg(long)]
+    quick: bool,
+    /// How often all cases are timed in turn.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Sizes of the flow set, powers of two.
+    #[arg(long, value_delimiter = ',')]
+    flows: Option<Vec<u32>>,
+    /// An array of {case, flows, raw_ns, net_ns, spread} on stdout; the table goes to stderr.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    ensure!(
+        Uid::effective().is_root(),
+        "loading programs and making a network namespace needs root"
+    );
+    let options = if args.quick {
+        Options::quick()
+    } else {
+        Options::full()
+    };
+    let options = Options {
+        rounds: args.rounds.unwrap_or(options.rounds),
+        flows: args.flows.unwrap_or(options.flows),
+        ..options
+    };
+    let report = bench::run(&options)?;
+    if args.json {
+        eprint!("{report}");
+        serde_json::to_writer_pretty(stdout(), &report.rows)?;
+        writeln!(stdout())?;
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}
