@@ -3,7 +3,7 @@
 
 mod frame;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, Mac, RingSlot, SchedState,
@@ -52,6 +52,8 @@ pub struct HostTables {
     pub reasons: Vec<u64>,
     pub routes: Vec<HostRoute>,
     pub neighbours: BTreeMap<[u8; 4], Mac>,
+    /// Interfaces that take no frames from a native XDP program.
+    pub no_xmit: BTreeSet<u32>,
     /// ICMP errors sent in the running second.
     pub icmp_sent: (u64, u32),
 }
@@ -79,6 +81,7 @@ impl HostTables {
             reasons: vec![0; reason::SLOTS as usize],
             routes: Vec::new(),
             neighbours: BTreeMap::new(),
+            no_xmit: BTreeSet::new(),
             icmp_sent: (0, 0),
         }
     }
@@ -295,11 +298,12 @@ impl Tables for HostTables {
             return kind(HopKind::Local);
         };
         let next_hop = via.gateway.unwrap_or(query.dst);
+        let xmit = u8::from(!self.no_xmit.contains(&via.ifindex));
         let hop = Hop {
             ifindex: via.ifindex,
             src_mac: via.mac,
             mtu: via.mtu,
-            xmit: 1,
+            xmit,
             ..Hop::default()
         };
         if let Some(dst_mac) = self.neighbours.get(&next_hop).copied() {
@@ -309,11 +313,14 @@ impl Tables for HostTables {
                 ..hop
             };
         }
+        // Without a neighbour the kernel's helper tells neither the address to send from nor the MTU.
         let [a, b, c, d] = next_hop;
         Hop {
+            ifindex: via.ifindex,
             dst_mac: [a, b, c, d, 0, 0],
             kind: HopKind::Unresolved as u8,
-            ..hop
+            xmit,
+            ..Hop::default()
         }
     }
     fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {

@@ -160,11 +160,15 @@ impl Dataplane for HostDataplane {
 
     fn expire(&mut self) -> Result<()> {
         let mut t = self.tables();
-        let flows: Vec<_> = t.conns.keys().chain(t.half_open.keys()).copied().collect();
+        let now = t.clock;
+        let flows = t.half_open.iter().chain(&t.conns);
+        let due = flows.filter(|(_, c)| c.expires <= now);
+        let flows: Vec<_> = due.map(|(key, _)| *key).collect();
         for key in &flows {
             expire::connection(&mut *t, key);
         }
-        let templates: Vec<_> = t.templates.keys().copied().collect();
+        let due = t.templates.iter().filter(|(_, t)| t.expires <= now);
+        let templates: Vec<_> = due.map(|(key, _)| *key).collect();
         for key in &templates {
             expire::template(&mut *t, key);
         }
