@@ -26,8 +26,10 @@ pub struct Setup {
     pub network: Network,
     pub capacities: Capacities,
     pub mode: AttachMode,
-    /// Firewall mark of every packet from the clients; 0: none.
-    pub mark: u32,
+    /// Firewall mark of every packet that enters by a link; 0: none.
+    pub marks: [u32; 4],
+    /// Links that take no frames from a native program.
+    pub no_xmit: Vec<usize>,
 }
 
 impl Setup {
@@ -37,7 +39,8 @@ impl Setup {
             network,
             capacities: Capacities::SMALL,
             mode: AttachMode::Native,
-            mark: 0,
+            marks: [0; 4],
+            no_xmit: Vec::new(),
         }
     }
 
@@ -50,7 +53,7 @@ impl Setup {
             mode: self.mode as u8,
             tx: u8::from(self.mode == AttachMode::Generic),
             ifindex: of.ifindex,
-            mark: if link == 0 { self.mark } else { 0 },
+            mark: self.marks[link],
             mtu: of.mtu.into(),
             half_open_mask: self.capacities.half_open - 1,
             test_clock: 1,
@@ -86,6 +89,8 @@ pub trait Backend {
     fn set_clock(&mut self, ticks: u64) -> Result<()>;
     /// Runs the program of a link on a frame.
     fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome>;
+    /// What the datapath counts, of the first `dests` real servers.
+    fn counters(&self, dests: u32) -> Result<Snapshot>;
     /// All that the datapath keeps, of the first `dests` real servers.
     fn snapshot(&self, dests: u32) -> Result<Snapshot>;
 }

@@ -26,10 +26,12 @@ const UNTIL_AFTER: u64 = 2 * HZ + HZ / 4;
 /// What a trace wants of a backend.
 pub fn setup(trace: &Trace) -> Result<Setup> {
     let mut network = Network::load()?;
-    network.set_mtus(trace.mtu.as_ref().unwrap_or(&Default::default()));
+    if let Some(mtus) = &trace.mtu {
+        network.set_mtus(mtus);
+    }
     let mut setup = Setup::new(network);
     setup.capacities.conns = TABLE_SIZE;
-    setup.mark = trace.fwmark.unwrap_or(0);
+    setup.marks[0] = trace.fwmark.unwrap_or(0);
     Ok(setup)
 }
 
@@ -39,7 +41,7 @@ pub fn replay(trace: &Trace, backend: &mut dyn Backend) -> Result<Vec<Difference
     replay.configure(trace)?;
     let mut steps = trace.steps.iter().enumerate().peekable();
     while let Some((number, step)) = steps.next() {
-        replay.advance_to(START + (step.t_ms * HZ as f64 / 1000.0) as u64)?;
+        replay.advance_to(START + step.time.as_millis() as u64 * HZ / 1000)?;
         let mut expected = Vec::new();
         while let Some((_, out)) = steps.peek()
             && let What::Out(frame) = &out.what

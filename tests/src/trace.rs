@@ -4,7 +4,7 @@
 
 mod network;
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -23,10 +23,10 @@ pub struct Trace {
     pub fwmark: Option<u32>,
     /// By link, where it is not 1500.
     #[serde(default)]
-    pub mtu: Option<std::collections::BTreeMap<String, u16>>,
+    pub mtu: Option<BTreeMap<String, u16>>,
     /// Values under `/proc/sys/net/ipv4/vs` from the start.
     #[serde(default)]
-    pub sysctl: std::collections::BTreeMap<String, i64>,
+    pub sysctl: BTreeMap<String, i64>,
     pub after: After,
 }
 
@@ -45,10 +45,11 @@ pub struct After {
     pub rules: String,
 }
 
-/// Something that happened, this many milliseconds after the start.
+/// Something that happened, so long after the start.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Step {
-    pub t_ms: f64,
+    #[serde(rename = "t_ms", deserialize_with = "from_milliseconds")]
+    pub time: Duration,
     #[serde(flatten)]
     pub what: What,
     #[serde(default)]
@@ -98,7 +99,7 @@ impl Trace {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let trace: Self =
             serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        let in_order = trace.steps.is_sorted_by(|a, b| a.t_ms <= b.t_ms);
+        let in_order = trace.steps.is_sorted_by(|a, b| a.time <= b.time);
         ensure!(in_order, "{}: steps out of order", path.display());
         Ok(trace)
     }
@@ -108,6 +109,11 @@ impl Trace {
 #[must_use]
 pub fn golden_dir() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+fn from_milliseconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let seconds = f64::deserialize(from)? / 1000.0;
+    Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
 }
 
 fn from_hex<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {

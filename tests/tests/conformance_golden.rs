@@ -1,4 +1,8 @@
 //! Traces of the kernel's own ip_vs, replayed into the real programs in the kernel. Needs root.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use ipvs_common::AttachMode;
 use ipvs_tests::{

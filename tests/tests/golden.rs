@@ -1,4 +1,8 @@
 //! Traces of the kernel's own ip_vs, replayed into the datapath on the host and the director over it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use ipvs_tests::{
     backend::Host,

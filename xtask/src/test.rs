@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all tests, in layers from the cheap to the ones that need a kernel.
 //!
 //! The layer of an integration test follows from its file's name, so that a new file is never
-//! left out: `conformance*` and `verifier*` ask the kernel, `netns*` build networks, and all
+//! left out: `conformance*`, `flood*` and `verifier*` ask the kernel, `netns*` build networks, and all
 //! others run anywhere.
 
 use std::{ffi::OsString, fs, path::Path};
@@ -75,7 +75,10 @@ impl Layer {
     fn of(file: &str) -> Self {
         if file.starts_with("netns") {
             Self::Netns
-        } else if file.starts_with("conformance") || file.starts_with("verifier") {
+        } else if ["conformance", "flood", "verifier"]
+            .iter()
+            .any(|layer| file.starts_with(layer))
+        {
             Self::Kernel
         } else {
             Self::Host

@@ -31,6 +31,10 @@ impl Host {
             .iter()
             .map(|(_, addr, mac)| (addr.octets(), *mac))
             .collect();
+        let refusing = setup.no_xmit.iter();
+        tables.no_xmit = refusing
+            .map(|link| setup.network.links[*link].ifindex)
+            .collect();
         Self {
             setup,
             tables: Arc::new(Mutex::new(tables)),
@@ -118,17 +122,25 @@ impl Backend for Host {
         })
     }
 
-    fn snapshot(&self, dests: u32) -> Result<Snapshot> {
+    fn counters(&self, dests: u32) -> Result<Snapshot> {
         let t = self.tables();
-        let ids = || 0..dests;
+        Ok(Snapshot {
+            dest_states: (0..dests).zip(t.dest_states.iter().copied()).collect(),
+            dest_stats: (0..dests).zip(t.dest_stats.iter().copied()).collect(),
+            reasons: snapshot::by_name(&t.reasons),
+            ..Snapshot::default()
+        })
+    }
+
+    fn snapshot(&self, dests: u32) -> Result<Snapshot> {
+        let counters = self.counters(dests)?;
+        let t = self.tables();
         Ok(Snapshot {
             conns: t.conns.clone(),
             half_open: t.half_open.clone(),
             templates: t.templates.clone(),
             lblc: t.lblc.clone(),
-            dest_states: ids().zip(t.dest_states.iter().copied()).collect(),
-            dest_stats: ids().zip(t.dest_stats.iter().copied()).collect(),
-            reasons: snapshot::by_name(&t.reasons),
+            ..counters
         })
     }
 }

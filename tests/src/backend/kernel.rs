@@ -42,8 +42,9 @@ impl Kernel {
         dataplane.set_clock(START)?;
         let mut egress = dataplane.take_egress().context("egress table")?;
         let punt = dataplane.take_punt().context("punt ring")?;
-        for link in &setup.network.links {
-            egress.put(link.ifindex, Egress { xdp_xmit: 1 })?;
+        for (number, link) in setup.network.links.iter().enumerate() {
+            let xdp_xmit = u32::from(!setup.no_xmit.contains(&number));
+            egress.put(link.ifindex, Egress { xdp_xmit })?;
         }
         Ok(Self {
             loader: dataplane.loader(),
@@ -116,26 +117,36 @@ impl Backend for Kernel {
         })
     }
 
-    fn snapshot(&self, dests: u32) -> Result<Snapshot> {
+    fn counters(&self, dests: u32) -> Result<Snapshot> {
         let dataplane = self.dataplane.lock();
-        let mut snapshot = Snapshot {
-            conns: dataplane.established()?.into_iter().collect(),
-            half_open: dataplane.half_open()?.into_iter().collect(),
-            templates: dataplane.templates()?.into_iter().collect(),
-            lblc: dataplane.lblc()?.into_iter().collect(),
+        let mut counters = Snapshot {
             reasons: snapshot::by_name(&dataplane.reasons()?),
             ..Snapshot::default()
         };
         for id in 0..dests {
-            snapshot.dest_states.insert(id, dataplane.dest_state(id)?);
-            snapshot.dest_stats.insert(id, dataplane.dest_stats(id)?);
+            let mut state = dataplane.dest_state(id)?;
+            keep_what_counts(&mut state.hop);
+            counters.dest_states.insert(id, state);
+            counters.dest_stats.insert(id, dataplane.dest_stats(id)?);
         }
-        let (conns, half_open) = (&mut snapshot.conns, &mut snapshot.half_open);
-        let hops = conns.values_mut().chain(half_open.values_mut());
-        let hops = hops.map(|c| &mut c.hop);
-        let states = snapshot.dest_states.values_mut().map(|s| &mut s.hop);
-        hops.chain(states).for_each(keep_what_counts);
-        Ok(snapshot)
+        Ok(counters)
+    }
+
+    fn snapshot(&self, dests: u32) -> Result<Snapshot> {
+        let counters = self.counters(dests)?;
+        let dataplane = self.dataplane.lock();
+        let mut conns: BTreeMap<_, _> = dataplane.established()?.into_iter().collect();
+        let mut half_open: BTreeMap<_, _> = dataplane.half_open()?.into_iter().collect();
+        for conn in conns.values_mut().chain(half_open.values_mut()) {
+            keep_what_counts(&mut conn.hop);
+        }
+        Ok(Snapshot {
+            conns,
+            half_open,
+            templates: dataplane.templates()?.into_iter().collect(),
+            lblc: dataplane.lblc()?.into_iter().collect(),
+            ..counters
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use ipvs_common::Mac;
 use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    sched::{CpuSet, sched_getcpu, sched_setaffinity},
     unistd::Pid,
 };
 
@@ -26,14 +26,9 @@ pub fn in_network<T: Send>(network: &Network, f: impl FnOnce() -> Result<T> + Se
 }
 
 fn stay_on_one_cpu() -> Result<()> {
-    let this = Pid::from_raw(0);
-    let allowed = sched_getaffinity(this)?;
     let mut one = CpuSet::new();
-    let mut all = (0..CpuSet::count()).rev();
-    if let Some(cpu) = all.find(|cpu| allowed.is_set(*cpu).unwrap_or(false)) {
-        one.set(cpu)?;
-    }
-    Ok(sched_setaffinity(this, &one)?)
+    one.set(sched_getcpu()?)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &one)?)
 }
 
 /// Input for `ip -batch`.
@@ -41,7 +36,7 @@ fn lines(network: &Network) -> String {
     let mut text = String::new();
     for link in &network.links {
         let (name, index, addr, mtu) = (link.name, link.ifindex, link.addr, link.mtu);
-        let mac = hex(&link.mac);
+        let mac = hex(link.mac);
         // Writing to a string cannot fail.
         let _ = write!(
             text,
@@ -52,7 +47,7 @@ fn lines(network: &Network) -> String {
         );
     }
     for (link, addr, mac) in network.neighbours() {
-        let (name, mac) = (network.links[link].name, hex(&mac));
+        let (name, mac) = (network.links[link].name, hex(mac));
         let _ = writeln!(
             text,
             "neigh add {addr} lladdr {mac} dev {name} nud permanent"
@@ -67,6 +62,6 @@ fn lines(network: &Network) -> String {
     text
 }
 
-fn hex(mac: &Mac) -> String {
+fn hex(mac: Mac) -> String {
     mac.map(|b| format!("{b:02x}")).join(":")
 }

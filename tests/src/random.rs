@@ -1,0 +1,201 @@
+//! Random packets that a director might meet: flows in both directions through services of every kind, with every flaw a
+//! packet can have. The same seed gives the same packets, as long as the datapath behind does the same.
+
+mod flaw;
+mod world;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use etherparse::Ipv4HeaderSlice;
+use fastrand::Rng;
+use ipvs_common::Proto;
+
+pub use world::{COMMANDS, DESTS, LINK_MARKS, random_command};
+
+use crate::{
+    packet::{ETHERNET, Packet, flag},
+    trace::{Network, Way},
+};
+
+/// Flows that are remembered, to be replied to.
+const REPLIES: usize = 256;
+/// Flows that clients have open at a time.
+const FLOWS: usize = 120;
+const CLIENTS: u16 = 500;
+
+/// A frame that arrives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    pub link: usize,
+    pub frame: Vec<u8>,
+}
+
+/// What a client has open, or tries to.
+#[derive(Clone, Copy)]
+struct Flow {
+    proto: Proto,
+    client: SocketAddrV4,
+    virt: SocketAddrV4,
+    link: usize,
+}
+
+pub struct Generator {
+    network: Network,
+    rng: Rng,
+    flows: Vec<Flow>,
+    /// Packets that the director sent to real servers.
+    served: Vec<(Proto, SocketAddrV4, SocketAddrV4)>,
+}
+
+impl Generator {
+    #[must_use]
+    pub fn new(network: Network, seed: u64) -> Self {
+        Self {
+            network,
+            rng: Rng::with_seed(seed),
+            flows: Vec::new(),
+            served: Vec::new(),
+        }
+    }
+
+    /// For decisions beside packets.
+    pub const fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    /// The next frame.
+    pub fn arrival(&mut self) -> Arrival {
+        let reply = !self.served.is_empty() && self.rng.u8(..) < 80;
+        let (link, packet) = if reply { self.reply() } else { self.request() };
+        let mut packet = self.dress(packet);
+        flaw::of_packet(&mut self.rng, &mut packet);
+        let mut frame = flaw::frame(&mut self.rng, &packet);
+        flaw::of_frame(&mut self.rng, &mut frame);
+        Arrival { link, frame }
+    }
+
+    /// Learns from what the director sent: real servers reply to it.
+    pub fn observe(&mut self, sent: &[u8]) {
+        let Some(header) = sent
+            .get(ETHERNET..)
+            .and_then(|p| Ipv4HeaderSlice::from_slice(p).ok())
+        else {
+            return;
+        };
+        let ports = ETHERNET + header.slice().len();
+        let (Some([a, b, c, d]), Some(proto)) = (
+            sent.get(ports..ports + 4),
+            Proto::from_number(header.protocol().0),
+        ) else {
+            return;
+        };
+        let client = SocketAddrV4::new(header.source_addr(), u16::from_be_bytes([*a, *b]));
+        let real = SocketAddrV4::new(header.destination_addr(), u16::from_be_bytes([*c, *d]));
+        if real.ip().octets()[0] != 10 {
+            return;
+        }
+        if self.served.len() < REPLIES {
+            self.served.push((proto, real, client));
+        } else {
+            let place = self.rng.usize(..REPLIES);
+            self.served[place] = (proto, real, client);
+        }
+    }
+
+    fn request(&mut self) -> (usize, Packet) {
+        let flow = self.flow();
+        let packet = match flow.proto {
+            Proto::Tcp => Packet::tcp(flow.client, flow.virt, self.flags()),
+            Proto::Udp => Packet::udp(flow.client, flow.virt),
+        };
+        let (from, to) = (self.network.gateway_mac, self.network.links[flow.link].mac);
+        (flow.link, packet.between(from, to))
+    }
+
+    /// One that goes on, or now and then a new one in the place of another.
+    fn flow(&mut self) -> Flow {
+        if self.flows.len() < FLOWS {
+            let new = self.new_flow();
+            self.flows.push(new);
+        }
+        let place = self.rng.usize(..self.flows.len());
+        if self.rng.u8(..16) == 0 {
+            self.flows[place] = self.new_flow();
+        }
+        self.flows[place]
+    }
+
+    fn new_flow(&mut self) -> Flow {
+        let (proto, virt) = world::virtual_address(&mut self.rng);
+        // The last link's packets carry a firewall mark.
+        let marked = self.rng.u8(..) < 40;
+        Flow {
+            proto,
+            client: SocketAddrV4::new(self.client(), self.rng.u16(1000..1100)),
+            virt,
+            link: if marked {
+                self.network.links.len() - 1
+            } else {
+                0
+            },
+        }
+    }
+
+    fn reply(&mut self) -> (usize, Packet) {
+        let (proto, real, client) = self.served[self.rng.usize(..self.served.len())];
+        let packet = match proto {
+            Proto::Tcp => Packet::tcp(real, client, self.flags()),
+            Proto::Udp => Packet::udp(real, client),
+        };
+        let link = match self.network.way(*real.ip()) {
+            Way::Link(link, _) => link,
+            Way::Local => 1,
+        };
+        let from = [2, 0, 0, 1, link as u8, real.ip().octets()[3]];
+        (link, packet.between(from, self.network.links[link].mac))
+    }
+
+    /// Mostly from far away, some from the networks around, and some that cannot be.
+    fn client(&mut self) -> Ipv4Addr {
+        let n = self.rng.u16(..CLIENTS);
+        match self.rng.u8(..) {
+            0 => Ipv4Addr::from_bits(self.rng.u32(..)),
+            1 => Ipv4Addr::new(10, 0, self.rng.u8(1..4), self.rng.u8(..)),
+            2 => Ipv4Addr::new(203, 0, 113, self.rng.u8(..)),
+            _ => Ipv4Addr::new(198, 51, 100 + (n / 250) as u8, 1 + (n % 250) as u8),
+        }
+    }
+
+    fn flags(&mut self) -> u8 {
+        match self.rng.u8(..100) {
+            0..35 => flag::SYN,
+            35..70 => flag::ACK,
+            70..80 => flag::ACK | flag::PSH,
+            80..90 => flag::FIN | flag::ACK,
+            90..93 => flag::RST,
+            93..95 => flag::SYN | flag::ACK,
+            95..96 => 0,
+            _ => self.rng.u8(..),
+        }
+    }
+
+    fn dress(&mut self, packet: Packet) -> Packet {
+        let len = match self.rng.u8(..100) {
+            0..70 => self.rng.usize(..40),
+            70..90 => self.rng.usize(..1461),
+            90..97 => self.rng.usize(1400..1475),
+            _ => self.rng.usize(1400..3300),
+        };
+        Packet {
+            df: self.rng.bool(),
+            id: self.rng.u16(..),
+            tos: if self.rng.u8(..) < 60 {
+                self.rng.u8(..)
+            } else {
+                0
+            },
+            ..packet
+        }
+        .data(len)
+    }
+}

@@ -1,0 +1,251 @@
+//! A million random packets through the datapath on the host and through the real programs in the kernel: the same verdicts,
+//! bytes, counters and tables. Needs root.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ipvs_common::{AttachMode, maps::Capacities};
+use ipvs_tests::{
+    backend::{Backend, Host, Kernel, START, Setup, Verdict, in_network},
+    packet,
+    random::{Arrival, COMMANDS, DESTS, Generator, LINK_MARKS, random_command},
+    replay::Console,
+    trace::Network,
+};
+
+const PACKETS: u64 = 1_000_000;
+/// Counters are compared after this many packets, whole tables after that many.
+const COUNTERS: u64 = 64;
+const TABLES: u64 = 16_384;
+/// So small that every table gets full.
+const CAPACITIES: Capacities = Capacities {
+    conns: 1 << 10,
+    half_open: 1 << 8,
+    templates: 1 << 7,
+    ..Capacities::SMALL
+};
+
+/// What these packets cannot bring about.
+const NEVER: [&str; 6] = [
+    "conn_table_full",
+    "hand_over",
+    "internal",
+    "no_headroom",
+    "no_route",
+    "truncated",
+];
+
+/// So few ICMP errors in a second that some are held back.
+const ICMP_RATE: u32 = 20;
+
+#[test]
+fn host_and_kernel_agree_when_attached_in_the_driver() {
+    agree(AttachMode::Native, seed(1));
+}
+
+#[test]
+fn host_and_kernel_agree_when_attached_in_the_stack() {
+    agree(AttachMode::Generic, seed(2));
+}
+
+/// `IPVS_SEED` runs other packets.
+fn seed(default: u64) -> u64 {
+    std::env::var("IPVS_SEED").map_or(default, |s| s.parse().unwrap())
+}
+
+fn agree(mode: AttachMode, seed: u64) {
+    let mut setup = Setup::new(Network::load().unwrap());
+    setup.capacities = CAPACITIES;
+    setup.mode = mode;
+    setup.marks = LINK_MARKS;
+    setup.no_xmit = vec![3];
+    let network = setup.network.clone();
+    let result = in_network(&network, || {
+        match run(&setup, seed, PACKETS, None) {
+            Ok(()) => Ok(()),
+            // Once more, to find the very packet.
+            Err(Failure { at, error }) => match run(&setup, seed, PACKETS, Some(at)) {
+                Err(exact) => Err(exact.error),
+                Ok(()) => Err(error),
+            },
+        }
+    });
+    result.unwrap_or_else(|e| panic!("seed {seed}, {mode:?}: {e:#}"));
+}
+
+/// Up to which packet all was well.
+struct Failure {
+    at: u64,
+    error: anyhow::Error,
+}
+
+fn run(setup: &Setup, seed: u64, count: u64, exact_from: Option<u64>) -> Result<(), Failure> {
+    let begin = |error| Failure { at: 0, error };
+    let mut pair = Pair::new(setup, seed).map_err(begin)?;
+    let mut good = 0;
+    for number in 1..=count {
+        let exact = exact_from.is_some_and(|from| number > from);
+        let step = pair.step(number, exact);
+        step.map_err(|error| Failure { at: good, error })?;
+        if exact || number.is_multiple_of(COUNTERS) {
+            good = number;
+        }
+    }
+    pair.everything_happened(setup.mode).map_err(begin)
+}
+
+/// Both backends with a director each.
+struct Pair {
+    host: Host,
+    kernel: Kernel,
+    consoles: [Console; 2],
+    generator: Generator,
+    clock: u64,
+}
+
+impl Pair {
+    fn new(setup: &Setup, seed: u64) -> Result<Self> {
+        let (host, kernel) = (Host::new(setup.clone()), Kernel::load(setup.clone())?);
+        let consoles = [
+            Console::new(host.dataplane(), &setup.network)?,
+            Console::new(kernel.dataplane(), &setup.network)?,
+        ];
+        for command in COMMANDS {
+            for console in &consoles {
+                let outcome = console.run(command)?;
+                ensure!(outcome.status == 0, "{command}: {}", outcome.stderr);
+            }
+        }
+        for console in &consoles {
+            let mut director = console.director();
+            director.adjust_settings(|s| s.icmp_rate = ICMP_RATE)?;
+        }
+        Ok(Self {
+            host,
+            kernel,
+            consoles,
+            generator: Generator::new(setup.network.clone(), seed),
+            clock: START,
+        })
+    }
+
+    /// One packet, and now and then whatever else happens to a director.
+    fn step(&mut self, number: u64, exact: bool) -> Result<()> {
+        self.pass_time()?;
+        if self.generator.rng().u16(..) < 20 {
+            self.change()?;
+        }
+        let arrival = self.generator.arrival();
+        self.compare(&arrival)
+            .and_then(|()| {
+                if exact || number.is_multiple_of(COUNTERS) {
+                    self.compare_counters()?;
+                }
+                if exact || number.is_multiple_of(TABLES) {
+                    self.compare_tables()?;
+                }
+                Ok(())
+            })
+            .with_context(|| {
+                format!(
+                    "packet {number} on link {}: {}\n{}",
+                    arrival.link,
+                    packet::describe(&arrival.frame),
+                    packet::hex(&arrival.frame)
+                )
+            })
+    }
+
+    fn compare(&mut self, arrival: &Arrival) -> Result<()> {
+        let host = self.host.run(arrival.link, &arrival.frame)?;
+        let kernel = self.kernel.run(arrival.link, &arrival.frame)?;
+        if host == kernel {
+            if matches!(host.verdict, Verdict::Redirect(_) | Verdict::Tx) {
+                self.generator.observe(&host.frame);
+            }
+            return Ok(());
+        }
+        bail!(
+            "host: {:?}, handed {:?}\nkernel: {:?}, handed {:?}\nhost as expected, kernel as got:\n{}",
+            host.verdict,
+            host.handed,
+            kernel.verdict,
+            kernel.handed,
+            packet::contrast(&host.frame, &kernel.frame)
+        )
+    }
+
+    fn compare_counters(&self) -> Result<()> {
+        let host = self.host.counters(DESTS)?;
+        let differences = host.differences(&self.kernel.counters(DESTS)?);
+        ensure!(differences.is_empty(), "host, kernel:\n{differences}");
+        Ok(())
+    }
+
+    fn compare_tables(&self) -> Result<()> {
+        let host = self.host.snapshot(DESTS)?;
+        let differences = host.differences(&self.kernel.snapshot(DESTS)?);
+        ensure!(differences.is_empty(), "host, kernel:\n{differences}");
+        ensure!(
+            host.counted() == host.counters(),
+            "connections {:?}, but counters {:?}",
+            host.counted(),
+            host.counters()
+        );
+        Ok(())
+    }
+
+    /// Agreement on what never happens would be worth nothing.
+    fn everything_happened(&self, mode: AttachMode) -> Result<()> {
+        let impossible = match mode {
+            AttachMode::Native => "aggregate",
+            AttachMode::Generic => "egress_no_xdp",
+        };
+        let reasons = self.host.counters(0)?.reasons;
+        let missing = reasons
+            .iter()
+            .filter(|(name, count)| **count == 0 && **name != impossible && !NEVER.contains(name));
+        let missing: Vec<_> = missing.map(|(name, _)| name).collect();
+        ensure!(missing.is_empty(), "never counted: {missing:?}");
+        Ok(())
+    }
+
+    /// Mostly a few milliseconds; now and then long enough for connections to end.
+    fn pass_time(&mut self) -> Result<()> {
+        let rng = self.generator.rng();
+        let (passes, sweeps) = match rng.u16(..) {
+            0..4 => (rng.u64(1000..130_000), true),
+            4..40 => (rng.u64(1000..5000), true),
+            40..20_000 => (rng.u64(..4), false),
+            _ => return Ok(()),
+        };
+        self.clock += passes;
+        self.host.set_clock(self.clock)?;
+        self.kernel.set_clock(self.clock)?;
+        if sweeps {
+            for console in &self.consoles {
+                console.director().tick()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self) -> Result<()> {
+        if self.generator.rng().u8(..8) == 0 {
+            for console in &self.consoles {
+                console.director().routes_changed()?;
+            }
+            return Ok(());
+        }
+        let command = random_command(self.generator.rng());
+        let [host, kernel] = &self.consoles;
+        let (host, kernel) = (host.run(&command)?, kernel.run(&command)?);
+        ensure!(
+            host == kernel,
+            "{command}: host {host:?}, kernel {kernel:?}"
+        );
+        Ok(())
+    }
+}
