@@ -1,0 +1,112 @@
+//! How connections begin, stay and end.
+
+use ipvs_common::maps::Capacities;
+use ipvs_tests::{
+    backend::Backend,
+    packet::{Packet, flag},
+};
+
+use crate::rig::{
+    C0, DROUTE, MASQ, R1, R2, Rig, TUNNEL, ack, client, datagram, link, real, syn, vip,
+};
+
+#[test]
+fn half_open_connections_are_evicted_first_in_first_out() {
+    let capacities = Capacities {
+        half_open: 8,
+        ..Capacities::SMALL
+    };
+    let mut rig = Rig::with(|s| s.capacities = capacities, &DROUTE);
+    for n in 0..12 {
+        rig.send(C0, syn(n));
+    }
+    let here = |rig: &Rig, n| rig.entry_of(n).is_some();
+    assert!((0..4).all(|n| !here(&rig, n)), "the oldest are gone");
+    assert!((4..12).all(|n| here(&rig, n)), "the youngest are not");
+    assert_eq!(rig.reason("half_open_evicted"), 4);
+}
+
+#[test]
+fn established_connection_does_not_count_among_the_half_open() {
+    let capacities = Capacities {
+        half_open: 8,
+        ..Capacities::SMALL
+    };
+    for commands in [&DROUTE[..], &MASQ[..], &TUNNEL[..]] {
+        let mut rig = Rig::with(|s| s.capacities = capacities, commands);
+        rig.send(C0, syn(0));
+        let way = rig.leaves_by(ack(0));
+        for n in 1..100 {
+            rig.send(C0, syn(n));
+        }
+        assert!(way.is_some());
+        assert_eq!(rig.leaves_by(ack(0)), way);
+        assert_eq!(rig.entry_of(0).map(|e| e.0), Some(true));
+    }
+}
+
+#[test]
+fn evicted_connection_is_counted_out() {
+    let capacities = Capacities {
+        half_open: 8,
+        ..Capacities::SMALL
+    };
+    let mut rig = Rig::with(|s| s.capacities = capacities, &MASQ);
+    for n in 0..100 {
+        rig.send(C0, syn(n));
+    }
+    let tables = rig.host.snapshot(4).unwrap();
+    assert_eq!(tables.counted(), tables.counters());
+    assert_eq!(tables.dest_states[&0].active, 8);
+}
+
+#[test]
+fn datagram_flow_is_established_by_its_second_datagram() {
+    let mut rig = Rig::new(&MASQ);
+    rig.send(C0, datagram(1));
+    assert_eq!(rig.entry_of(1).map(|e| e.0), Some(false));
+    rig.send(C0, datagram(1));
+    assert_eq!(rig.entry_of(1).map(|e| e.0), Some(true));
+}
+
+#[test]
+fn either_direction_keeps_a_masqueraded_connection() {
+    let mut rig = Rig::new(&MASQ);
+    rig.send(C0, syn(1));
+    rig.send(C0, ack(1));
+    for _ in 0..3 {
+        rig.pass(600);
+        let data = Packet::tcp(real(1, 8080), client(1), flag::ACK).data(9);
+        assert_eq!(link(&rig.send(R1, data)), Some(C0));
+    }
+    assert_eq!(rig.leaves_by(ack(1)), Some(R1));
+    rig.pass(901);
+    assert!(rig.entry_of(1).is_none());
+    assert!(rig.host.snapshot(0).unwrap().conns.is_empty());
+}
+
+#[test]
+fn client_that_closes_is_counted_inactive() {
+    let mut rig = Rig::new(&DROUTE[..2]);
+    rig.send(C0, syn(1));
+    rig.send(C0, ack(1));
+    let counts = |rig: &Rig| {
+        let state = rig.host.snapshot(1).unwrap().dest_states[&0];
+        (state.active, state.inactive)
+    };
+    assert_eq!(counts(&rig), (1, 0));
+    rig.send(C0, Packet::tcp(client(1), vip(80), flag::FIN | flag::ACK));
+    assert_eq!(counts(&rig), (0, 1));
+    rig.pass(121);
+    assert_eq!(counts(&rig), (0, 0));
+}
+
+#[test]
+fn syn_on_a_closed_connection_is_scheduled_anew() {
+    let mut rig = Rig::new(&DROUTE);
+    assert_eq!(rig.leaves_by(syn(1)), Some(R2));
+    // A segment without any flag closes.
+    rig.send(C0, Packet::tcp(client(1), vip(80), 0));
+    assert_eq!(rig.leaves_by(syn(1)), Some(R1));
+    assert_eq!(rig.reason("reused"), 1);
+}

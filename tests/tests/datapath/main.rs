@@ -1,0 +1,12 @@
+//! What the datapath promises, packet by packet, on the host.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod checksums;
+mod connections;
+mod dests;
+mod persistence;
+mod rig;
+mod ways;
