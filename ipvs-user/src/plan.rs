@@ -4,7 +4,7 @@ mod list_space;
 
 pub use list_space::{Block, ListSpace};
 
-use ipvs_common::{Addr, Dest, DestFlags, ForwardingMethod, Service, ServiceFlags, SettingsFlags};
+use ipvs_common::{Addr, Dest, DestFlags, Service, ServiceFlags, SettingsFlags};
 
 use crate::model::{Model, RealServer, VirtualService};
 
@@ -52,11 +52,11 @@ pub fn dests<'a>(
 }
 
 fn dest(service: &VirtualService, real: &RealServer, position: u32, source: SourceOf<'_>) -> Dest {
-    let tunnel = real.spec.method == ForwardingMethod::Tunnel;
-    let tunnel_src = tunnel.then(|| source(real.key.addr)).flatten();
+    // Whatever the method is now: connections keep the one they began with, and may be tunnels.
+    let tunnel_src = source(real.key.addr).unwrap_or(Addr::UNSPECIFIED);
     Dest {
         addr: real.key.addr,
-        tunnel_src: tunnel_src.unwrap_or(Addr::UNSPECIFIED),
+        tunnel_src,
         weight: real.spec.weight,
         upper: real.spec.upper,
         lower: real.spec.lower,
@@ -66,6 +66,21 @@ fn dest(service: &VirtualService, real: &RealServer, position: u32, source: Sour
         method: real.spec.method as u8,
         flags: DestFlags::AVAILABLE,
         ..Dest::default()
+    }
+}
+
+/// A planned real server over the one that stands in the table: without a route just now, the last known source address is
+/// the best guess.
+#[must_use]
+pub fn over(planned: Dest, before: Option<&Dest>) -> Dest {
+    match before {
+        Some(before) if planned.tunnel_src == Addr::UNSPECIFIED && before.addr == planned.addr => {
+            Dest {
+                tunnel_src: before.tunnel_src,
+                ..planned
+            }
+        }
+        Some(_) | None => planned,
     }
 }
 

@@ -110,23 +110,20 @@ impl Tables {
         }
     }
 
-    /// Asks again for the source address of every tunnel in use and writes those that changed.
+    /// Asks again for the source address towards every real server and writes those that changed. Those that are no tunnels
+    /// now may have connections that are.
     pub fn refresh_sources(
         &mut self,
         dataplane: &mut dyn Dataplane,
         source: SourceOf<'_>,
     ) -> Result<(), TableError> {
         for (id, dest) in &mut self.dests {
-            if !uses_tunnel(dest) {
-                continue;
-            }
-            // Without a route just now, the last known address is the best guess.
-            let tunnel_src = source(dest.addr).unwrap_or(dest.tunnel_src);
-            if tunnel_src != dest.tunnel_src {
-                let fresh = Dest {
-                    tunnel_src,
-                    ..*dest
-                };
+            let asked = Dest {
+                tunnel_src: source(dest.addr).unwrap_or(Addr::UNSPECIFIED),
+                ..*dest
+            };
+            let fresh = plan::over(asked, Some(dest));
+            if fresh != *dest {
                 dataplane.put_dest(*id, &fresh)?;
                 *dest = fresh;
             }
@@ -145,10 +142,6 @@ impl Tables {
             len: s.list_len,
         })
     }
-}
-
-fn uses_tunnel(dest: &Dest) -> bool {
-    dest.method == ipvs_common::ForwardingMethod::Tunnel as u8 && dest.addr != Addr::UNSPECIFIED
 }
 
 #[cfg(test)]

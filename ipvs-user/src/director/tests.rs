@@ -15,6 +15,8 @@ use crate::{
     model::{Command, DestKey, DestSpec, ServiceSpec},
 };
 
+mod sources;
+
 const HZ: u32 = 100;
 
 struct Bench {
@@ -278,33 +280,6 @@ fn flags_of_the_settings_follow_the_services() {
     );
     b.run(Command::Flush);
     assert_eq!(b.tables().settings.flags, own);
-}
-
-#[test]
-fn changed_routes_renew_tunnel_sources_and_the_epoch() {
-    let tables = Arc::new(Mutex::new(HostTables::new(Capacities::SMALL, HZ)));
-    let address = Arc::new(Mutex::new([192, 0, 2, 1]));
-    let source = Arc::clone(&address);
-    let resolve = move |_| Some(Addr::v4(*source.lock().unwrap()));
-    let dataplane = HostDataplane::new(Arc::clone(&tables));
-    let mut director = Director::new(Box::new(dataplane), Box::new(resolve)).unwrap();
-    let service = web();
-    let spec = ServiceSpec::new(Scheduler::Rr);
-    let tunnel = Command::AddDest {
-        service,
-        dest: real(1),
-        spec: DestSpec::new(ForwardingMethod::Tunnel, 1),
-    };
-    director
-        .execute_all(&[Command::AddService { service, spec }, tunnel, add(2)])
-        .unwrap();
-    let sources = || [0, 1].map(|id: usize| tables.lock().unwrap().dests[id].tunnel_src);
-    assert_eq!(sources(), [Addr::v4([192, 0, 2, 1]), Addr::UNSPECIFIED]);
-    let epoch = director.settings().epoch;
-    *address.lock().unwrap() = [192, 0, 2, 9];
-    director.routes_changed().unwrap();
-    assert_eq!(sources(), [Addr::v4([192, 0, 2, 9]), Addr::UNSPECIFIED]);
-    assert_eq!(tables.lock().unwrap().settings.epoch, epoch + 1);
 }
 
 #[test]

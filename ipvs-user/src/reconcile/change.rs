@@ -105,6 +105,7 @@ impl Change<'_> {
         now: u64,
     ) -> Result<(), ReconcileError> {
         for (id, dest) in plan::dests(service, source) {
+            let dest = plan::over(dest, journal.tables.dests.get(&id));
             journal.put_dest(id, &dest)?;
         }
         let ids = plan::list(service);
