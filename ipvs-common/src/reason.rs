@@ -68,7 +68,7 @@ reasons! {
     NoRoute = "no_route", "the route to the real server refuses";
     EgressNoXdp = "egress_no_xdp", "the interface towards the real server takes no XDP frames, and this forwarding method cannot go through the kernel's routing";
     Aggregate = "aggregate", "generic mode: the packet is an aggregate of segments, which only masquerading through the kernel can forward";
-    HandOver = "hand_over", "had to be fragmented, or to wait for its neighbour, but the daemon took no more frames";
+    HandOver = "hand_over", "had to be fragmented, or to wait for its neighbour, but the daemon took no more frames, or not of that length";
     ConnTableFull = "conn_table_full", "no room for a new connection";
     Internal = "internal", "the program met a state that should not exist";
 }
@@ -82,7 +82,7 @@ reasons! {
     HandedNeighbour = "handed_neighbour", "frame given to the daemon until its neighbour is resolved";
     Promoted = "promoted", "half-open connection became established";
     HalfOpenEvicted = "half_open_evicted", "half-open connection made room for a newer one";
-    PromotionFailed = "promotion_failed", "connection table full: connection stays among the half-open";
+    PromotionFailed = "promotion_failed", "no room for a connection in the table of the established (or its reply entry is gone): it stays among the half-open";
     TemplateTableFull = "template_table_full", "no room for a persistence template: scheduled without";
     Expired = "expired", "connection ended by its timer";
     TemplateExpired = "template_expired", "template ended by its timer";

@@ -42,24 +42,22 @@ impl<R> Hit<R> {
 #[inline(always)]
 pub fn find<T: Tables>(t: &mut T, key: &FlowKey) -> Option<Hit<T::ConnRef>> {
     if let Some(entry) = t.conn(key) {
-        return Some(Hit {
-            entry,
-            table: Table::Established,
-            conn: t.load(entry),
-        });
+        return Some(hit(t, Table::Established, entry));
     }
-    find_half_open(t, key)
+    if let Some(entry) = t.half_open(key) {
+        return Some(hit(t, Table::HalfOpen, entry));
+    }
+    let entry = t.conn(key)?;
+    Some(hit(t, Table::Established, entry))
 }
 
-/// The rest of [`find`] once the established table had nothing.
 #[inline(always)]
-pub fn find_half_open<T: Tables>(t: &mut T, key: &FlowKey) -> Option<Hit<T::ConnRef>> {
-    let entry = t.half_open(key)?;
-    Some(Hit {
+pub fn hit<T: Tables>(t: &T, table: Table, entry: T::ConnRef) -> Hit<T::ConnRef> {
+    Hit {
         entry,
-        table: Table::HalfOpen,
+        table,
         conn: t.load(entry),
-    })
+    }
 }
 
 /// Looks in one table only.

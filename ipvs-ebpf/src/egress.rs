@@ -3,6 +3,7 @@
 use ipvs_common::{AttachMode, Event, Hop, HopKind, Iface};
 
 use crate::{
+    conn::Hit,
     exit::Verdict,
     parse::Packet,
     tables::{FibQuery, Tables},
@@ -49,26 +50,20 @@ pub fn to_dest<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, id: u32, addr: [
 /// The way back to a client with the virtual address as source (so that source routing rules apply); kept with the reply
 /// entry of the connection.
 #[inline(always)]
-pub fn to_client<T: Tables>(
-    t: &mut T,
-    p: &Packet,
-    iface: &Iface,
-    conn: T::ConnRef,
-    cached: &Hop,
-    vip: [u8; 4],
-) -> Hop {
-    if fresh(t, cached) {
-        return *cached;
+pub fn to_client<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, conn: &Hit<T::ConnRef>) -> Hop {
+    let cached = conn.conn.hop;
+    if fresh(t, &cached) {
+        return cached;
     }
     let query = FibQuery {
-        src: vip,
+        src: conn.conn.to_addr,
         dst: p.key.dst,
         tos: p.tos,
         proto: p.key.proto,
         ifindex: iface.ifindex,
     };
     let hop = ask(t, &query);
-    t.set_hop(conn, &hop);
+    t.set_hop(conn.entry, conn.conn.seq, &hop);
     hop
 }
 
@@ -101,11 +96,17 @@ pub fn is_local<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> bool {
     ask(t, &query).kind == HopKind::Local as u8
 }
 
+/// Whether the frame leaves by the interface it came from, and its driver can do that.
+#[inline(always)]
+const fn sends_back(iface: &Iface, hop: &Hop) -> bool {
+    iface.tx != 0 && hop.ifindex == iface.ifindex
+}
+
 /// Whether the interface takes the frame from a program attached this way.
 #[inline(always)]
 #[must_use]
 pub const fn takes(iface: &Iface, hop: &Hop) -> bool {
-    iface.mode != AttachMode::Native as u8 || hop.xmit != 0
+    iface.mode != AttachMode::Native as u8 || hop.xmit != 0 || sends_back(iface, hop)
 }
 
 /// An aggregate of segments (GSO, GRO), as only generic mode sees it: longer than the wire allows, yet not too big.
@@ -133,7 +134,7 @@ pub const fn by_daemon(hop: &Hop, len: u16) -> bool {
 /// Sends the frame, whose addresses are set.
 #[inline(always)]
 pub const fn send(iface: &Iface, hop: &Hop) -> Verdict {
-    if iface.tx != 0 && hop.ifindex == iface.ifindex {
+    if sends_back(iface, hop) {
         Verdict::TX
     } else {
         Verdict::redirect(hop.ifindex)

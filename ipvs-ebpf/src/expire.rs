@@ -3,19 +3,19 @@
 //! The keys travel as a frame: a header, then the keys, in the machine's own byte order.
 
 use bytemuck::{Pod, Zeroable};
-use ipvs_common::{Event, FlowKey, TemplateKey};
+use ipvs_common::{ConnFlags, Event, FlowKey, TemplateKey};
 
 use crate::{
-    conn::{self, belongs, is_masq, opposite},
+    conn::{self, Table, belongs, is_masq, opposite},
     frame::Frame,
-    tables::{DestCounter, Tables},
+    tables::Tables,
 };
 
 /// Head of a batch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 pub struct Batch {
-    /// [`Batch::CONNECTIONS`] or [`Batch::TEMPLATES`].
+    /// [`Batch::CONNECTIONS`], [`Batch::TEMPLATES`] or [`Batch::HALF_OPEN`].
     pub kind: [u8; 4],
     /// Keys that follow.
     pub count: [u8; 4],
@@ -23,8 +23,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Keys of the established table.
     pub const CONNECTIONS: u32 = 0;
     pub const TEMPLATES: u32 = 1;
+    /// Keys of the half-open table.
+    pub const HALF_OPEN: u32 = 2;
     /// Keys in one frame.
     pub const MAX: usize = 200;
     /// Bytes of a key in the frame.
@@ -58,10 +61,10 @@ pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
     let Ok(bytes) = f.at::<[u8; Batch::STRIDE]>(at).copied() else {
         return false;
     };
-    if kind == Batch::CONNECTIONS {
-        connection(t, &bytemuck::cast(bytes))
-    } else {
-        template(t, &template_key(bytes))
+    match kind {
+        Batch::CONNECTIONS => connection(t, Table::Established, &bytemuck::cast(bytes)),
+        Batch::HALF_OPEN => connection(t, Table::HalfOpen, &bytemuck::cast(bytes)),
+        _ => template(t, &template_key(bytes)),
     }
 }
 
@@ -73,31 +76,51 @@ fn template_key(b: [u8; Batch::STRIDE]) -> TemplateKey {
 
 /// Ends a connection if neither direction was used in time; else writes the later deadline to the client's entry.
 #[inline(always)]
-pub fn connection<T: Tables>(t: &mut T, key: &FlowKey) -> bool {
-    let Some(hit) = conn::find(t, key) else {
+pub fn connection<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+    let Some(entry) = conn::find_in(t, table, key) else {
         return false;
     };
+    let hit = conn::hit(t, table, entry);
+    if hit.conn.status.flags & ConnFlags::LEAVING != 0 {
+        return left_behind(t, key, &hit);
+    }
     if hit.is_reply() {
         return orphaned_reply(t, key, &hit);
     }
-    let mut deadline = hit.conn.expires;
-    if is_masq(&hit.conn) {
-        let other = opposite(key, &hit.conn);
-        if let Some(peer) = conn::find_in(t, hit.table, &other).map(|r| t.load(r))
-            && belongs(key, &peer)
-        {
-            deadline = deadline.max(peer.expires);
-        }
-    }
+    let deadline = later_deadline(t, key, &hit);
     if t.now() < deadline {
-        t.set_expires(hit.entry, deadline);
+        // Unless a packet moved it meanwhile.
+        if deadline != hit.conn.expires && t.load(entry).expires == hit.conn.expires {
+            t.set_expires(entry, hit.conn.seq, deadline);
+        }
         return false;
     }
-    let ended = t.end(hit.table, key);
+    let ended = t.end(table, key);
     if ended {
         t.event(Event::Expired);
     }
     ended
+}
+
+/// Deadline of both directions of a client's entry.
+#[inline(always)]
+fn later_deadline<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRef>) -> u64 {
+    if !is_masq(&hit.conn) {
+        return hit.conn.expires;
+    }
+    let other = opposite(key, &hit.conn);
+    match conn::find_in(t, hit.table, &other).map(|r| t.load(r)) {
+        Some(peer) if belongs(key, &peer) => hit.conn.expires.max(peer.expires),
+        _ => hit.conn.expires,
+    }
+}
+
+/// An entry that was given up, with its counts, but that the kernel refused to delete at that time (it does so when the
+/// table is locked by what the program interrupted).
+#[inline(always)]
+fn left_behind<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRef>) -> bool {
+    let second = t.settings().map_or(1, |s| u64::from(s.hz));
+    t.now() >= hit.conn.expires + second && conn::remove(t, hit.table, key)
 }
 
 /// A reply entry whose client's entry is gone (two connections once shared its key).
@@ -126,10 +149,9 @@ pub fn template<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
         t.set_template_timer(entry, minute, expires);
         return false;
     }
-    if t.remove_template(key) {
-        t.add(template.dest, DestCounter::Persistent, -1);
+    let ended = conn::template::end(t, key, entry);
+    if ended {
         t.event(Event::TemplateExpired);
-        return true;
     }
-    false
+    ended
 }

@@ -43,7 +43,13 @@ pub fn to_dest<F: Frame, T: Tables>(
     }
     if hop.kind == HopKind::Local as u8 {
         if conn.status.method != ForwardingMethod::Masq as u8 {
-            return Err(PassReason::Localnode.into());
+            // The routing table says the same of its own addresses and of those it has no route to; the source of a way
+            // to an own address is that address.
+            return Err(if tunnel.src == tunnel.dst {
+                PassReason::Localnode.into()
+            } else {
+                DropReason::NoRoute.into()
+            });
         }
     } else if p.ttl <= 1 {
         return Err(answer(conn, icmp::Error::TIME_EXCEEDED));

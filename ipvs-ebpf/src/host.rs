@@ -150,24 +150,19 @@ impl Tables for HostTables {
     fn load(&self, r: Self::ConnRef) -> Conn {
         self.entry(r).copied().unwrap_or_default()
     }
-    fn set_expires(&mut self, r: Self::ConnRef, expires: u64) {
-        if let Some(c) = self.entry_mut(r) {
+    fn set_expires(&mut self, r: Self::ConnRef, seq: u32, expires: u64) {
+        if let Some(c) = self.entry_mut(r).filter(|c| c.seq == seq) {
             c.expires = expires;
         }
     }
-    fn set_hop(&mut self, r: Self::ConnRef, hop: &Hop) {
-        if let Some(c) = self.entry_mut(r) {
+    fn set_hop(&mut self, r: Self::ConnRef, seq: u32, hop: &Hop) {
+        if let Some(c) = self.entry_mut(r).filter(|c| c.seq == seq) {
             c.hop = *hop;
         }
     }
-    fn set_status(&mut self, r: Self::ConnRef, status: Status) {
-        if let Some(c) = self.entry_mut(r) {
-            c.status = status;
-        }
-    }
-    fn swap_status(&mut self, r: Self::ConnRef, old: Status, new: Status) -> bool {
+    fn swap_status(&mut self, r: Self::ConnRef, seq: u32, old: Status, new: Status) -> bool {
         match self.entry_mut(r) {
-            Some(c) if c.status == old => {
+            Some(c) if c.status == old && c.seq == seq => {
                 c.status = new;
                 true
             }
@@ -275,6 +270,21 @@ impl Tables for HostTables {
     fn add_template_children(&mut self, r: Self::TemplateRef, delta: i32) {
         if let Some(t) = self.templates.get_mut(&r) {
             t.children = t.children.wrapping_add_signed(delta);
+        }
+    }
+    fn swap_template_dest(&mut self, r: Self::TemplateRef, old: u32, new: u32) -> bool {
+        match self.templates.get_mut(&r) {
+            Some(t) if t.dest == old => {
+                t.dest = new;
+                true
+            }
+            _ => false,
+        }
+    }
+    fn restart_template(&mut self, r: Self::TemplateRef) {
+        if let Some(t) = self.templates.get_mut(&r) {
+            t.children = 1;
+            t.assured = 0;
         }
     }
     fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool {

@@ -82,7 +82,7 @@ pub const fn length(p: &Packet) -> u16 {
     (HEADERS + if quoted < room { quoted } else { room }) as u16
 }
 
-/// Turns the packet into an error about it. The packet counts as dropped either way.
+/// Turns the packet into an error about it. The packet counts as dropped, for its own reason if the error is sent.
 #[inline(always)]
 pub fn reply<F: Frame, T: Tables>(
     f: &mut F,
@@ -91,7 +91,6 @@ pub fn reply<F: Frame, T: Tables>(
     iface: &Iface,
     error: Error,
 ) -> Result<Verdict, DropReason> {
-    t.note(error.drop_reason().slot());
     let (rate, hz) = t.settings().map_or((0, 1), |s| (s.icmp_rate, s.hz));
     if rate != 0 && !t.icmp_allowed(rate, hz) {
         return Err(DropReason::IcmpLimited);
@@ -101,6 +100,7 @@ pub fn reply<F: Frame, T: Tables>(
         return Err(DropReason::IcmpNoRoute);
     }
     build(f, p, error, &hop)?;
+    t.note(error.drop_reason().slot());
     t.event(Event::IcmpSent);
     Ok(egress::send(iface, &hop))
 }

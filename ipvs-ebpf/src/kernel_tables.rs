@@ -76,31 +76,36 @@ impl Tables for Maps {
         unsafe { ptr::read(conn.as_ptr()) }
     }
     #[inline(always)]
-    fn set_expires(&mut self, conn: NonNull<Conn>, expires: u64) {
+    fn set_expires(&mut self, conn: NonNull<Conn>, seq: u32, expires: u64) {
         // SAFETY: as in `load`.
-        unsafe { (*conn.as_ptr()).expires = expires };
+        unsafe {
+            if (*conn.as_ptr()).seq == seq {
+                (*conn.as_ptr()).expires = expires;
+            }
+        }
     }
     #[inline(always)]
-    fn set_hop(&mut self, conn: NonNull<Conn>, hop: &Hop) {
+    fn set_hop(&mut self, conn: NonNull<Conn>, seq: u32, hop: &Hop) {
         // SAFETY: as in `load`.
-        unsafe { (*conn.as_ptr()).hop = *hop };
+        unsafe {
+            if (*conn.as_ptr()).seq == seq {
+                (*conn.as_ptr()).hop = *hop;
+            }
+        }
     }
     #[inline(always)]
-    fn set_status(&mut self, conn: NonNull<Conn>, status: Status) {
-        // SAFETY: as in `load`.
-        unsafe { (*conn.as_ptr()).status = status };
-    }
-    #[inline(always)]
-    fn swap_status(&mut self, conn: NonNull<Conn>, old: Status, new: Status) -> bool {
-        // SAFETY: as in `load`; the field is four bytes at a multiple of four.
+    fn swap_status(&mut self, conn: NonNull<Conn>, seq: u32, old: Status, new: Status) -> bool {
+        const { assert!(offset_of!(Conn, status) % 8 == 0) };
+        const { assert!(offset_of!(Conn, seq) == offset_of!(Conn, status) + 4) };
+        // SAFETY: as in `load`; status and number are eight bytes at a multiple of eight.
         let (_, swapped) = unsafe {
-            atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
+            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
                 conn.as_ptr()
                     .cast::<u8>()
                     .add(offset_of!(Conn, status))
                     .cast(),
-                bytemuck::cast(old),
-                bytemuck::cast(new),
+                numbered(old, seq),
+                numbered(new, seq),
             )
         };
         swapped
@@ -164,7 +169,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn set_dest_hop(&mut self, id: u32, hop: &Hop) {
         if let Some(state) = Self::state(id) {
-            // SAFETY: a map value. CPUs that write at the same time write the same route.
+            // SAFETY: a map value.
             unsafe { (*state).hop = *hop };
         }
     }
@@ -252,6 +257,26 @@ impl Tables for Maps {
         unsafe { add(&raw mut (*template.as_ptr()).children, delta as u32) };
     }
     #[inline(always)]
+    fn swap_template_dest(&mut self, template: NonNull<Template>, old: u32, new: u32) -> bool {
+        // SAFETY: as in `load`; the field is aligned.
+        let (_, swapped) = unsafe {
+            atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
+                &raw mut (*template.as_ptr()).dest,
+                old,
+                new,
+            )
+        };
+        swapped
+    }
+    #[inline(always)]
+    fn restart_template(&mut self, template: NonNull<Template>) {
+        // SAFETY: as in `load`.
+        unsafe {
+            (*template.as_ptr()).children = 1;
+            (*template.as_ptr()).assured = 0;
+        }
+    }
+    #[inline(always)]
     fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool {
         TEMPLATES.insert(key, template, BPF_NOEXIST.into()).is_ok()
     }
@@ -310,6 +335,12 @@ impl Tables for Maps {
     fn promote(&mut self, key: &FlowKey) -> bool {
         crate::xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
     }
+}
+
+/// A status and its connection's number as they stand in memory.
+#[inline(always)]
+fn numbered(status: Status, seq: u32) -> u64 {
+    bytemuck::cast([bytemuck::cast::<Status, u32>(status), seq])
 }
 
 // A key travels to a function of its own as numbers, because that function may only take numbers.

@@ -1,7 +1,6 @@
 //! The XDP programs: a context in, the datapath's verdict out. No decision is made here.
 //!
-//! `ipvs` hangs on interfaces and calls `ipvs_slow` and `ipvs_open` where they are needed. `ipvs_expire` and `ipvs_clock` are run by the daemon alone (`BPF_PROG_TEST_RUN`), `ipvs_pass`
-//! makes the far end of a veth ready to receive redirected frames. On any other target than BPF this is an empty program,
+//! `ipvs` hangs on interfaces and calls `ipvs_slow` and `ipvs_open` where they are needed. `ipvs_expire` and `ipvs_clock` are run by the daemon alone (`BPF_PROG_TEST_RUN`). On any other target than BPF this is an empty program,
 //! so that the workspace builds as a whole.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
@@ -120,11 +119,6 @@ mod programs {
         if let Ok(bytes) = XdpFrame(ctx.ctx).at::<[u8; 8]>(0) {
             *bytes = Maps(ctx.ctx).now().to_ne_bytes();
         }
-        xdp_action::XDP_PASS
-    }
-
-    #[xdp]
-    pub(crate) fn ipvs_pass(_ctx: XdpContext) -> u32 {
         xdp_action::XDP_PASS
     }
 }

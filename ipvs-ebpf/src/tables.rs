@@ -50,12 +50,13 @@ pub trait Tables {
     fn conn(&mut self, key: &FlowKey) -> Option<Self::ConnRef>;
     fn half_open(&mut self, key: &FlowKey) -> Option<Self::ConnRef>;
     fn load(&self, conn: Self::ConnRef) -> Conn;
-    fn set_expires(&mut self, conn: Self::ConnRef, expires: u64);
-    fn set_hop(&mut self, conn: Self::ConnRef, hop: &Hop);
-    /// Overwrites the status: for the reply entry, whose status is a copy, and by who claimed the entry ([`leave`]).
-    fn set_status(&mut self, conn: Self::ConnRef, status: Status);
-    /// Replaces the status if it is still `old`; tells whether it was.
-    fn swap_status(&mut self, conn: Self::ConnRef, old: Status, new: Status) -> bool;
+    /// Sets the deadline, if the entry still is the connection with this [`Conn::seq`].
+    fn set_expires(&mut self, conn: Self::ConnRef, seq: u32, expires: u64);
+    /// The same for the hop.
+    fn set_hop(&mut self, conn: Self::ConnRef, seq: u32, hop: &Hop);
+    /// Replaces the status if it is still `old` and of the connection with this [`Conn::seq`]; tells whether it was. An entry
+    /// that ended may be given to another connection while a packet still holds it; the number tells them apart.
+    fn swap_status(&mut self, conn: Self::ConnRef, seq: u32, old: Status, new: Status) -> bool;
     /// Enters a copy of a half-open entry in the table of the established, over an older one if need be. False: full.
     fn copy_to_conns(&mut self, key: &FlowKey, entry: Self::ConnRef) -> bool;
     /// False if the table is full or (with `only_new`) the key is there.
@@ -90,6 +91,10 @@ pub trait Tables {
     fn set_template_timer(&mut self, template: Self::TemplateRef, timeout: u64, expires: u64);
     fn set_template_assured(&mut self, template: Self::TemplateRef);
     fn add_template_children(&mut self, template: Self::TemplateRef, delta: i32);
+    /// Gives a template to another real server if it still is `old`'s; tells whether it was.
+    fn swap_template_dest(&mut self, template: Self::TemplateRef, old: u32, new: u32) -> bool;
+    /// Sets children to 1 and makes it unproven: it begins anew.
+    fn restart_template(&mut self, template: Self::TemplateRef);
     fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool;
     fn remove_template(&mut self, key: &TemplateKey) -> bool;
 

@@ -5,7 +5,9 @@
 
 use ipvs_common::{ConnFlags, FlowKey, State, Status};
 
-use super::{Hit, belongs, find_in, is_masq, opposite, tcp_state, tcp_state::Direction, template};
+use super::{
+    Hit, Table, belongs, find_in, is_masq, opposite, tcp_state, tcp_state::Direction, template,
+};
 use crate::{
     parse::Packet,
     tables::{DestCounter, Tables},
@@ -76,7 +78,7 @@ pub fn touch<T: Tables>(t: &mut T, hit: &Hit<T::ConnRef>, state: u8) {
     let slack = t.settings().map_or(0, |s| u64::from(s.hz)) / SLACK_PER_SECOND;
     // Both ways: a shorter timeout (a closing connection) must take effect as well.
     if new.wrapping_sub(hit.conn.expires).wrapping_add(slack) > slack * 2 {
-        t.set_expires(hit.entry, new);
+        t.set_expires(hit.entry, hit.conn.seq, new);
     }
 }
 
@@ -85,28 +87,56 @@ pub fn touch<T: Tables>(t: &mut T, hit: &Hit<T::ConnRef>, state: u8) {
 fn change<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
     let other = opposite(&p.key, &hit.conn);
     if hit.is_reply() {
-        let Some(truth) = find_in(t, hit.table, &other) else {
-            return;
-        };
-        if let Some(now) = swap(t, p, truth, &other, Direction::Out) {
-            t.set_status(hit.entry, copy_of(now, hit.conn.status));
-            let expires = deadline(t, now.state);
-            t.set_expires(truth, expires);
+        // In the other table if another CPU promotes the connection just now.
+        if !by_reply(t, p, hit, hit.table, &other) && hit.table == Table::HalfOpen {
+            by_reply(t, p, hit, Table::Established, &other);
         }
         return;
     }
-    let Some(now) = swap(t, p, hit.entry, &p.key, direction(hit.conn.status)) else {
-        return;
-    };
-    if !is_masq(&hit.conn) {
+    if !swap(t, p, hit.entry, &p.key, direction(hit.conn.status)) || !is_masq(&hit.conn) {
         return;
     }
-    if let Some(peer) = find_in(t, hit.table, &other) {
-        let conn = t.load(peer);
-        if belongs(&p.key, &conn) {
-            t.set_status(peer, copy_of(now, conn.status));
-            let expires = deadline(t, now.state);
-            t.set_expires(peer, expires);
+    if let Some(copy) = find_in(t, hit.table, &other) {
+        publish(t, &p.key, hit.entry, copy);
+    }
+}
+
+/// Moves the client's entry `key` of a reply; false if it is not there, or leaving.
+#[inline(always)]
+fn by_reply<T: Tables>(
+    t: &mut T,
+    p: &Packet,
+    hit: &Hit<T::ConnRef>,
+    table: Table,
+    key: &FlowKey,
+) -> bool {
+    let Some(truth) = find_in(t, table, key) else {
+        return false;
+    };
+    let swapped = swap(t, p, truth, key, Direction::Out);
+    if swapped {
+        publish(t, key, truth, hit.entry);
+        let conn = t.load(truth);
+        let expires = deadline(t, conn.status.state);
+        t.set_expires(truth, conn.seq, expires);
+    }
+    swapped
+}
+
+/// Copies status and deadline of the client's entry to the reply's, and once more if another CPU moved it meanwhile.
+#[inline(always)]
+fn publish<T: Tables>(t: &mut T, key: &FlowKey, truth: T::ConnRef, copy: T::ConnRef) {
+    for _ in 0..2 {
+        let status = t.load(truth).status;
+        let conn = t.load(copy);
+        if !belongs(key, &conn) {
+            return;
+        }
+        t.swap_status(copy, conn.seq, conn.status, copy_of(status, conn.status));
+        let expires = deadline(t, status.state);
+        t.set_expires(copy, conn.seq, expires);
+        if t.load(truth).status == status {
+            return;
         }
     }
 }
@@ -121,7 +151,7 @@ const fn copy_of(truth: Status, copy: Status) -> Status {
     }
 }
 
-/// Next status of the client's entry under a segment, and the counts that follow from it. `None`: it is leaving, or stays.
+/// Next status of the client's entry under a segment, and the counts that follow from it. False: it is leaving.
 #[inline(always)]
 fn swap<T: Tables>(
     t: &mut T,
@@ -129,12 +159,12 @@ fn swap<T: Tables>(
     truth: T::ConnRef,
     key: &FlowKey,
     direction: Direction,
-) -> Option<Status> {
+) -> bool {
     for _ in 0..TRIES {
         let conn = t.load(truth);
         let old = conn.status;
         if old.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
-            return None;
+            return false;
         }
         let new = moved(
             old,
@@ -144,15 +174,15 @@ fn swap<T: Tables>(
                 State::Udp as u8
             },
         );
-        if t.swap_status(truth, old, new) {
+        if t.swap_status(truth, conn.seq, old, new) {
             recount(t, conn.dest, old, new);
             if new.state == State::Established as u8 && old.flags & ConnFlags::CHILD != 0 {
                 template::assure(t, key, &conn);
             }
-            return Some(new);
+            return true;
         }
     }
-    None
+    false
 }
 
 /// A status in another state, with the class it counts in.

@@ -33,10 +33,7 @@ pub fn create<T: Tables>(
     conn.to_addr = addr;
     conn.to_port = port;
     conn.seq = make_room(t, &p.key);
-    if is_masq(&conn) {
-        insert_reply(t, p, &conn)?;
-    }
-    if !t.insert_half_open(&p.key, &conn, true) {
+    if (is_masq(&conn) && !insert_reply(t, p, &conn)) || !t.insert_half_open(&p.key, &conn, true) {
         return not_entered(t, p, &conn);
     }
     let active = conn.status.flags & ConnFlags::ACTIVE != 0;
@@ -60,7 +57,7 @@ fn not_entered<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Result<(), Exit
     if conn.status.flags & ConnFlags::CHILD != 0 {
         template::orphan(t, &p.key, conn);
     }
-    if t.half_open(&p.key).is_some() {
+    if t.half_open(&p.key).is_some() || t.conn(&p.key).is_some() {
         Ok(())
     } else {
         Err(DropReason::ConnTableFull.into())
@@ -112,7 +109,7 @@ fn port(p: &Packet, service: &Service, dest: &Dest) -> [u8; 2] {
 /// The reply entry. A connection of the same client port to the same real server by way of another service would answer to
 /// the same key: the newest gets it, as in ip_vs.
 #[inline(always)]
-fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Result<(), Exit> {
+fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> bool {
     let key = opposite(&p.key, conn);
     let reply = Conn {
         to_addr: p.key.dst,
@@ -126,11 +123,7 @@ fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Result<(), Exi
     if t.conn(&key).is_some() {
         t.remove_conn(&key);
     }
-    if t.insert_half_open(&key, &reply, false) {
-        Ok(())
-    } else {
-        Err(DropReason::ConnTableFull.into())
-    }
+    t.insert_half_open(&key, &reply, false)
 }
 
 /// Takes a place in the ring; whoever still stands half-open in it has to go. Returns the number of the place.
@@ -145,11 +138,15 @@ fn make_room<T: Tables>(t: &mut T, key: &FlowKey) -> u32 {
     if old.used == 0 {
         return seq;
     }
-    if let Some(entry) = t.half_open(&old.key)
-        && t.load(entry).seq == old.seq
-        && t.end(Table::HalfOpen, &old.key)
-    {
+    let Some(entry) = t.half_open(&old.key) else {
+        return seq;
+    };
+    let conn = t.load(entry);
+    if conn.seq == old.seq && t.end(Table::HalfOpen, &old.key) {
         t.event(Event::HalfOpenEvicted);
+        if conn.status.flags & ConnFlags::CHILD != 0 {
+            template::abandon(t, &old.key, &conn);
+        }
     }
     seq
 }

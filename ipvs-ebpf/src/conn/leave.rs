@@ -33,6 +33,7 @@ pub fn mark_leaving<T: Tables>(t: &mut T, entry: T::ConnRef) -> Option<Conn> {
         }
         if t.swap_status(
             entry,
+            conn.seq,
             old,
             Status {
                 flags: old.flags | ConnFlags::LEAVING,

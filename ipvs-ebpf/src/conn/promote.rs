@@ -43,7 +43,7 @@ fn settle<T: Tables>(t: &mut T, hit: Hit<T::ConnRef>) -> Hit<T::ConnRef> {
         flags: old.flags & !ConnFlags::FRESH,
         ..old
     };
-    if !t.swap_status(hit.entry, old, status) {
+    if !t.swap_status(hit.entry, hit.conn.seq, old, status) {
         return hit;
     }
     Hit {
@@ -63,7 +63,7 @@ pub fn promote<T: Tables>(t: &mut T, key: &FlowKey) -> bool {
     };
     if !install(t, key, entry, &conn) {
         // Give the claim back; the connection goes on where it is.
-        t.set_status(entry, conn.status);
+        t.swap_status(entry, conn.seq, leaving(conn.status), conn.status);
         t.event(Event::PromotionFailed);
         return false;
     }
@@ -87,12 +87,20 @@ fn install<T: Tables>(t: &mut T, key: &FlowKey, entry: T::ConnRef, conn: &Conn) 
     }
     // The copy carries the mark of the one that is leaving.
     if let Some(moved) = t.conn(key) {
-        t.set_status(moved, conn.status);
+        t.swap_status(moved, conn.seq, leaving(conn.status), conn.status);
     }
     if is_masq(conn) {
         t.remove_half_open(&other);
     }
     true
+}
+
+#[inline(always)]
+const fn leaving(status: Status) -> Status {
+    Status {
+        flags: status.flags | ConnFlags::LEAVING,
+        ..status
+    }
 }
 
 #[inline(always)]

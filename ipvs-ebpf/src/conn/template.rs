@@ -42,12 +42,22 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service, p: &Packet) -> Choice {
     if dest != NO_DEST {
         return Choice { dest, parent };
     }
-    let dest = sched::choose(t, service, p.key.dst);
-    let tied = dest != NO_DEST && create(t, &key, service, dest);
-    Choice {
-        dest,
-        parent: if tied { parent } else { free },
+    let chosen = sched::choose(t, service, p.key.dst);
+    if chosen == NO_DEST {
+        return Choice {
+            dest: NO_DEST,
+            parent: free,
+        };
     }
+    let tied = tie(t, &key, service, chosen);
+    if tied == NO_DEST {
+        // No room for a template must not cost the client its connection.
+        return Choice {
+            dest: chosen,
+            parent: free,
+        };
+    }
+    Choice { dest: tied, parent }
 }
 
 #[inline(always)]
@@ -117,32 +127,83 @@ fn join<T: Tables>(t: &mut T, key: &TemplateKey) -> u32 {
     template.dest
 }
 
-/// Makes a template with its first child, in the place of one whose real server is gone. False: no room, which must not
-/// cost the client its connection.
+/// Ties the client to `dest` by a template with one child. Returns the real server that it is tied to now: another CPU may
+/// have been faster. [`NO_DEST`]: no room.
 #[inline(always)]
-fn create<T: Tables>(t: &mut T, key: &TemplateKey, service: &Service, dest: u32) -> bool {
-    if let Some(old) = t.template(key) {
-        let old = t.load_template(old);
-        if t.remove_template(key) {
-            t.add(old.dest, DestCounter::Persistent, -1);
-        }
-    }
+fn tie<T: Tables>(t: &mut T, key: &TemplateKey, service: &Service, dest: u32) -> u32 {
     let hz = t.settings().map_or(1, |s| s.hz);
     let timeout = u64::from(service.persist_timeout) * u64::from(hz);
+    let expires = t.now() + timeout;
+    if let Some(entry) = t.template(key) {
+        return take_over(t, key, entry, dest, timeout, expires);
+    }
     let template = Template {
-        expires: t.now() + timeout,
+        expires,
         dest,
         service: service.id,
         timeout,
         children: 1,
         assured: 0,
     };
-    if !t.insert_template(key, &template) {
+    if t.insert_template(key, &template) {
+        t.add(dest, DestCounter::Persistent, 1);
+        return dest;
+    }
+    let joined = join(t, key);
+    if joined == NO_DEST {
         t.event(Event::TemplateTableFull);
+    }
+    joined
+}
+
+/// Gives a template whose real server is gone to another one. Only one CPU does, and counts it.
+#[inline(always)]
+fn take_over<T: Tables>(
+    t: &mut T,
+    key: &TemplateKey,
+    entry: T::TemplateRef,
+    dest: u32,
+    timeout: u64,
+    expires: u64,
+) -> u32 {
+    let old = t.load_template(entry).dest;
+    if old == NO_DEST || !t.swap_template_dest(entry, old, dest) {
+        return join(t, key);
+    }
+    t.restart_template(entry);
+    t.set_template_timer(entry, timeout, expires);
+    t.add(old, DestCounter::Persistent, -1);
+    t.add(dest, DestCounter::Persistent, 1);
+    dest
+}
+
+/// Ends a template; whoever takes its real server from it counts. False: somebody else did.
+#[inline(always)]
+pub fn end<T: Tables>(t: &mut T, key: &TemplateKey, entry: T::TemplateRef) -> bool {
+    let dest = t.load_template(entry).dest;
+    if dest == NO_DEST || !t.swap_template_dest(entry, dest, NO_DEST) {
         return false;
     }
-    t.add(dest, DestCounter::Persistent, 1);
+    t.remove_template(key);
+    t.add(dest, DestCounter::Persistent, -1);
     true
+}
+
+/// A child was pushed out by force: a template that nobody else holds and that never proved itself goes with it.
+#[inline(always)]
+pub fn abandon<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+    let parent = Parent {
+        flags: conn.status.flags,
+        prefix: conn.status.template_prefix,
+    };
+    let key = key_of(key, conn.mark, parent);
+    let Some(entry) = t.template(&key) else {
+        return;
+    };
+    let template = t.load_template(entry);
+    if template.dest == conn.dest && template.children == 0 && template.assured == 0 {
+        end(t, &key, entry);
+    }
 }
 
 #[inline(always)]

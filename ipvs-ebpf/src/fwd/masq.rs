@@ -49,9 +49,12 @@ pub fn forward<F: Frame, T: Tables>(
 pub(super) fn by_kernel(iface: &Iface, p: &Packet, hop: &Hop) -> Option<PassReason> {
     if hop.kind == HopKind::Local as u8 {
         Some(PassReason::Localnode)
-    } else if hop.kind != HopKind::Send as u8 {
+    } else if hop.kind == HopKind::Unresolved as u8 {
         Some(PassReason::Unresolved)
-    } else if egress::is_aggregate(iface, p) || !egress::takes(iface, hop) {
+    } else if hop.kind != HopKind::Send as u8
+        || egress::is_aggregate(iface, p)
+        || !egress::takes(iface, hop)
+    {
         Some(PassReason::KernelRoutes)
     } else {
         None

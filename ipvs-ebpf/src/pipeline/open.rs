@@ -28,11 +28,7 @@ pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Option<
 
 #[inline(always)]
 fn enter<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<(), Exit> {
-    let service = match service::find(t, p, iface) {
-        Ok(service) => service,
-        // Another CPU may have promoted the connection between our look into the one table and into the other.
-        Err(exit) => return t.conn(&p.key).map(|_| ()).ok_or(exit),
-    };
+    let service = service::find(t, p, iface)?;
     let choice = template::choose(t, &service, p);
     if choice.dest == NO_DEST {
         return Err(Exit::answer(icmp::Error::PORT_UNREACHABLE, NO_DEST));

@@ -4,7 +4,7 @@ use ipvs_common::{ConnFlags, DestFlags, DropReason, Event, Iface, State};
 
 use super::leave_by;
 use crate::{
-    conn::{self, Hit, advance, promote},
+    conn::{self, Hit, advance, promote, template},
     egress,
     exit::{Exit, Verdict},
     frame::Frame,
@@ -84,9 +84,12 @@ fn reply<F: Frame, T: Tables>(
     p: &Packet,
     hit: &Hit<T::ConnRef>,
 ) -> Result<Verdict, Exit> {
-    let hop = egress::to_client(t, p, iface, hit.entry, &hit.conn.hop, hit.conn.to_addr);
+    let hop = egress::to_client(t, p, iface, hit);
     fwd::reply::admit(iface, p, &hop)?;
     advance::packet(t, p, hit);
+    if !p.is_tcp() && hit.conn.status.flags & ConnFlags::CHILD != 0 {
+        template::assure(t, &conn::opposite(&p.key, &hit.conn), &hit.conn);
+    }
     stats::outbound(t, hit.conn.dest, p.len);
     fwd::reply::forward(f, t, iface, p, &hit.conn, &hop)
 }

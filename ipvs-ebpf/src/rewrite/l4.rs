@@ -76,7 +76,8 @@ fn found<T: Tables>(t: &mut T, p: &Packet, check: [u8; 2]) -> Found {
 pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet) -> Result<(), Exit> {
     let check = *f.at::<[u8; 2]>(check_offset(p))?;
     if found(t, p, check) == Found::Partial {
-        compute(f, t, p, p.key.src, p.key.dst)?;
+        compute(f, p, p.key.src, p.key.dst)?;
+        t.event(Event::ChecksumCompleted);
     }
     Ok(())
 }
@@ -106,7 +107,10 @@ pub fn translate<F: Frame, T: Tables>(
     }
     let new = match (found, to.partial) {
         (Found::Absent, _) | (Found::Partial, Partial::Complete) => {
-            return compute(f, t, p, src, dst);
+            if found == Found::Partial {
+                t.event(Event::ChecksumCompleted);
+            }
+            return compute(f, p, src, dst);
         }
         (Found::Partial, Partial::Keep | Partial::KeepAggregate) => {
             csum::fold(csum::pseudo(src, dst, k.proto, p.l4_len)).to_be_bytes()
@@ -132,18 +136,11 @@ fn is_valid<F: Frame>(f: &mut F, p: &Packet) -> Result<bool, Exit> {
 
 /// Computes the whole checksum, with these addresses in the pseudo header.
 #[inline(always)]
-fn compute<F: Frame, T: Tables>(
-    f: &mut F,
-    t: &mut T,
-    p: &Packet,
-    src: [u8; 4],
-    dst: [u8; 4],
-) -> Result<(), Exit> {
+fn compute<F: Frame>(f: &mut F, p: &Packet, src: [u8; 4], dst: [u8; 4]) -> Result<(), Exit> {
     let at = check_offset(p);
     *f.at::<[u8; 2]>(at)? = [0, 0];
     let sum = f.sum(p.l4, usize::from(p.l4_len))? + csum::pseudo(src, dst, p.key.proto, p.l4_len);
     *f.at::<[u8; 2]>(at)? = never_zero(p, (!csum::fold(sum)).to_be_bytes());
-    t.event(Event::ChecksumCompleted);
     Ok(())
 }
 

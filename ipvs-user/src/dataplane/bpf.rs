@@ -273,14 +273,14 @@ impl Dataplane for BpfDataplane {
         let now = self.now()?;
         // Connections before templates, which live as long as their children. Reply entries go along: the program ends those
         // whose other half is gone, and leaves the others to that half.
-        for (map, name) in [
-            (&self.maps.half_open, names::HALF_OPEN),
-            (&self.maps.conns, names::CONNS),
+        for (kind, map, name) in [
+            (Kind::HalfOpen, &self.maps.half_open, names::HALF_OPEN),
+            (Kind::Established, &self.maps.conns, names::CONNS),
         ] {
             let entries = batch::entries(map).map_err(failed(name, "read", "all"))?;
             let due = entries.iter().filter(|(_, c)| c.expires <= now);
             let due: Vec<_> = due.map(|(key, _)| *key).collect();
-            self.sweep(Kind::Connections, name, &due)?;
+            self.sweep(kind, name, &due)?;
         }
         let templates = self.templates()?;
         let due = templates.iter().filter(|(_, t)| t.expires <= now);

@@ -11,7 +11,7 @@ use ipvs_common::{
     TemplateKey,
     maps::{self, Capacities},
 };
-use ipvs_datapath::{expire, host::HostTables};
+use ipvs_datapath::{conn::Table, expire, host::HostTables};
 
 use super::{Dataplane, Result, TableError};
 
@@ -161,11 +161,16 @@ impl Dataplane for HostDataplane {
     fn expire(&mut self) -> Result<()> {
         let mut t = self.tables();
         let now = t.clock;
-        let flows = t.half_open.iter().chain(&t.conns);
-        let due = flows.filter(|(_, c)| c.expires <= now);
-        let flows: Vec<_> = due.map(|(key, _)| *key).collect();
-        for key in &flows {
-            expire::connection(&mut *t, key);
+        for table in [Table::HalfOpen, Table::Established] {
+            let flows = match table {
+                Table::HalfOpen => &t.half_open,
+                Table::Established => &t.conns,
+            };
+            let due = flows.iter().filter(|(_, c)| c.expires <= now);
+            let due: Vec<_> = due.map(|(key, _)| *key).collect();
+            for key in &due {
+                expire::connection(&mut *t, table, key);
+            }
         }
         let due = t.templates.iter().filter(|(_, t)| t.expires <= now);
         let templates: Vec<_> = due.map(|(key, _)| *key).collect();

@@ -28,7 +28,8 @@ pub(super) struct Control(Ebpf);
 /// What the keys of a batch are.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
-    Connections,
+    Established,
+    HalfOpen,
     Templates,
 }
 
@@ -103,7 +104,8 @@ fn named(name: &'static str, source: ProgramError) -> LoadError {
 fn batch<K: Pod>(kind: Kind, keys: &[K]) -> Vec<u8> {
     const { assert!(size_of::<K>() <= Batch::STRIDE) };
     let kind = match kind {
-        Kind::Connections => Batch::CONNECTIONS,
+        Kind::Established => Batch::CONNECTIONS,
+        Kind::HalfOpen => Batch::HALF_OPEN,
         Kind::Templates => Batch::TEMPLATES,
     };
     let head = Batch {
