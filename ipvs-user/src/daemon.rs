@@ -5,6 +5,7 @@
 mod egress;
 mod interfaces;
 mod options;
+mod patience;
 mod privileges;
 mod socket;
 
@@ -40,6 +41,7 @@ use crate::{
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
+use patience::Patience;
 use socket::SocketFile;
 
 /// Housekeeping once in this time, if it takes much less than that.
@@ -83,6 +85,10 @@ struct Daemon {
     feature_changes: Option<FeatureChanges>,
     /// Addresses of the real servers when their neighbours were last looked at, and when that was.
     held: (BTreeSet<Ipv4Addr>, Instant),
+    /// The datapath was not told yet that ways changed.
+    ways_stale: bool,
+    /// With housekeeping, and with telling of new ways.
+    patience: [Patience; 2],
     tasks: Option<Tasks>,
     signals: [Signal; 2],
 }
@@ -90,6 +96,8 @@ struct Daemon {
 /// What there is to do.
 enum Wake {
     Housekeeping,
+    /// Commands were carried out.
+    Commands,
     Changed(Changes),
     Features,
     Stop,
@@ -136,6 +144,8 @@ impl Daemon {
             changes,
             feature_changes,
             held: (BTreeSet::new(), Instant::now()),
+            ways_stale: false,
+            patience: <[Patience; 2]>::default(),
             tasks: Some(tasks),
             signals,
         };
@@ -143,7 +153,7 @@ impl Daemon {
         block_in_place(|| daemon.interfaces.attach_all(&links))?;
         daemon.list_interfaces();
         daemon.refresh_egress().await;
-        daemon.hold_neighbours().await?;
+        daemon.hold_neighbours().await;
         Ok(daemon)
     }
 
@@ -165,6 +175,7 @@ impl Daemon {
                     pause = TICK.max(start.elapsed() * SHARE);
                     due = start + pause;
                 }
+                Wake::Commands => self.hold_new_neighbours().await,
                 Wake::Changed(changes) => self.follow(changes).await?,
                 Wake::Features => {
                     if self.refresh_egress().await {
@@ -194,17 +205,22 @@ impl Daemon {
                 Err(e) => anyhow!("a task of the daemon ended: {e}"),
             }),
             Some(changes) = self.changes.recv() => Wake::Changed(changes),
+            () = self.handle.changed.notified() => Wake::Commands,
             () = features => Wake::Features,
             () = sleep(due.saturating_duration_since(Instant::now())) => Wake::Housekeeping,
         }
     }
 
     async fn tick(&mut self) -> Result<()> {
-        self.with_director(|d| d.tick().context("housekeeping"))?;
-        let dests = self.dests();
-        if dests != self.held.0 || self.held.1.elapsed() >= REFRESH {
-            self.hold_neighbours().await?;
+        let done = self.with_director(|d| d.tick().context("housekeeping"));
+        self.patience[0].judge(done)?;
+        if self.ways_stale {
+            self.ways_changed()?;
         }
+        if self.held.1.elapsed() >= REFRESH {
+            self.hold_neighbours().await;
+        }
+        self.hold_new_neighbours().await;
         Ok(())
     }
 
@@ -220,19 +236,28 @@ impl Daemon {
             self.refresh_egress().await;
         }
         self.ways_changed()?;
-        self.hold_neighbours().await
+        self.hold_neighbours().await;
+        Ok(())
     }
 
-    /// Every cached way is asked anew.
-    fn ways_changed(&self) -> Result<()> {
-        self.with_director(|d| d.routes_changed().context("new ways"))
+    /// Every cached way is asked anew; if that fails, again at the next housekeeping.
+    fn ways_changed(&mut self) -> Result<()> {
+        let done = self.with_director(|d| d.routes_changed().context("new ways"));
+        self.ways_stale = done.is_err();
+        self.patience[1].judge(done)
     }
 
-    async fn hold_neighbours(&mut self) -> Result<()> {
+    async fn hold_neighbours(&mut self) {
         let dests = self.dests();
         self.neighbours.hold(&dests).await;
         self.held = (dests, Instant::now());
-        Ok(())
+    }
+
+    /// Those of real servers that came since, at once: until then their first packets would have to wait.
+    async fn hold_new_neighbours(&mut self) {
+        if self.dests() != self.held.0 {
+            self.hold_neighbours().await;
+        }
     }
 
     async fn refresh_egress(&mut self) -> bool {

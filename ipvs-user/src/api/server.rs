@@ -17,7 +17,7 @@ use axum::{
 };
 use ipvs_common::{ABI_VERSION, DropReason, Event, PassReason};
 use serde::Serialize;
-use tokio::net::UnixListener;
+use tokio::{net::UnixListener, sync::Notify};
 
 use super::{
     convert,
@@ -31,6 +31,8 @@ pub struct Handle {
     pub director: Arc<Mutex<Director>>,
     /// Where the datapath is attached, kept up to date by the daemon.
     pub interfaces: Arc<Mutex<Vec<wire::Interface>>>,
+    /// Told when commands were carried out.
+    pub changed: Arc<Notify>,
 }
 
 impl Handle {
@@ -39,6 +41,7 @@ impl Handle {
         Self {
             director: Arc::new(Mutex::new(director)),
             interfaces: Arc::default(),
+            changed: Arc::default(),
         }
     }
 
@@ -276,7 +279,10 @@ async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> 
             applied: commands.len(),
         }))
     };
-    handle.with(job).await
+    let changed = Arc::clone(&handle.changed);
+    let applied = handle.with(job).await?;
+    changed.notify_one();
+    Ok(applied)
 }
 
 async fn unknown(uri: axum::http::Uri) -> wire::Error {

@@ -89,7 +89,12 @@ impl Interfaces {
             mtu = now.mtu,
             "address or MTU changed: replacing the program"
         );
-        attached.attachment.replace(&self.loader, now)
+        if let Err(e) = attached.attachment.replace(&self.loader, now) {
+            warn!("{e}: attaching anew");
+            self.attached.remove(&wanted.name);
+            return self.attach(wanted, link);
+        }
+        Ok(())
     }
 
     fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
