@@ -16,13 +16,14 @@ use ipvs_common::{PuntHeader, PuntReason};
 use tracing::{debug, warn};
 
 pub use fragment::fragment;
+use fragment::is_forbidden;
 
 use crate::{
     dataplane::bpf::{PuntReader, PuntRing},
     net::{Network, NextHop},
 };
 use frame::address;
-use send::PacketSocket;
+use send::{PacketSocket, Sink};
 use waiting::Waiting;
 
 /// How often the neighbour table is looked at while frames wait.
@@ -33,22 +34,15 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Works until the ring fails, which it never should.
 pub async fn run<N: Network>(ring: PuntRing, network: N) -> std::io::Result<()> {
     let mut reader = ring.reader()?;
-    let mut path = SlowPath {
-        network,
-        socket: PacketSocket::open()?,
-        waiting: Waiting::default(),
-        next_id: 1,
-        lost: 0,
-        complained: None,
-    };
+    let mut path = SlowPath::new(network, PacketSocket::open()?);
     loop {
         path.turn(&mut reader).await?;
     }
 }
 
-struct SlowPath<N> {
+struct SlowPath<N, S> {
     network: N,
-    socket: PacketSocket,
+    socket: S,
     waiting: Waiting,
     /// For packets without an identification of their own.
     next_id: u16,
@@ -56,7 +50,18 @@ struct SlowPath<N> {
     complained: Option<Instant>,
 }
 
-impl<N: Network> SlowPath<N> {
+impl<N: Network, S: Sink> SlowPath<N, S> {
+    fn new(network: N, socket: S) -> Self {
+        Self {
+            network,
+            socket,
+            waiting: Waiting::default(),
+            next_id: 1,
+            lost: 0,
+            complained: None,
+        }
+    }
+
     async fn turn(&mut self, reader: &mut PuntReader) -> std::io::Result<()> {
         let mut asked = Vec::new();
         let idle = self.waiting.is_empty() && self.lost == 0;
@@ -132,18 +137,28 @@ impl<N: Network> SlowPath<N> {
                     header.src_mac = link.mac;
                     header.mtu = link.mtu;
                 }
-                self.send(&header, &address(&frame, mac, header.src_mac));
+                self.send_late(&header, &address(&frame, mac, header.src_mac));
             }
         }
         self.lost += self.waiting.give_up(Instant::now());
     }
 
+    /// Sends a frame that waited. Before, nobody knew the MTU, and so whether it would have to be fragmented.
+    fn send_late(&mut self, header: &PuntHeader, frame: &[u8]) {
+        if is_forbidden(frame, longest(header)) {
+            debug!(
+                ifindex = header.ifindex,
+                mtu = header.mtu,
+                "too long, and not to be fragmented"
+            );
+            self.lost += 1;
+            return;
+        }
+        self.send(header, frame);
+    }
+
     fn send(&mut self, header: &PuntHeader, frame: &[u8]) {
-        let mtu = match header.mtu {
-            0 => usize::MAX,
-            mtu => mtu as usize,
-        };
-        let pieces = fragment(frame, mtu, self.next_id);
+        let pieces = fragment(frame, longest(header), self.next_id);
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
         if pieces.is_empty() {
             self.lost += 1;
@@ -169,9 +184,20 @@ impl<N: Network> SlowPath<N> {
     }
 }
 
+/// Longest packet that may be sent; no MTU, no limit.
+const fn longest(header: &PuntHeader) -> usize {
+    match header.mtu {
+        0 => usize::MAX,
+        mtu => mtu as usize,
+    }
+}
+
 /// Header and frame of a record; `None` if the record contradicts itself.
 fn split(record: &[u8]) -> Option<(PuntHeader, &[u8])> {
     let (header, rest) = record.split_at_checked(size_of::<PuntHeader>())?;
     let header: PuntHeader = bytemuck::pod_read_unaligned(header);
     Some((header, rest.get(..header.len as usize)?))
 }
+
+#[cfg(test)]
+mod tests;

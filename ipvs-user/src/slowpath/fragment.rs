@@ -3,6 +3,8 @@
 use super::frame::ETHERNET;
 
 const MIN_HEADER: usize = 20;
+/// Do not fragment.
+const DF: u16 = 0x4000;
 /// More fragments.
 const MF: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;
@@ -101,6 +103,16 @@ fn later_header(header: &[u8]) -> Vec<u8> {
     }
     later.resize(later.len().next_multiple_of(4), END);
     later
+}
+
+/// An IPv4 packet that says "do not fragment" and is longer than `mtu`.
+#[must_use]
+pub(super) fn is_forbidden(frame: &[u8], mtu: usize) -> bool {
+    let packet = frame.get(ETHERNET..).unwrap_or_default();
+    let (Some(length), Some(flags)) = (word(packet, 2), word(packet, 6)) else {
+        return false;
+    };
+    flags & DF != 0 && usize::from(length) > mtu
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u16> {

@@ -1,4 +1,4 @@
-//! A packet socket that only sends.
+//! Where finished frames go: a packet socket that only sends.
 
 use std::{
     io,
@@ -9,6 +9,12 @@ use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, sendto, socket,
 };
 
+/// What is asked of a packet socket, and of a fake in tests.
+pub(super) trait Sink {
+    /// Sends a whole Ethernet frame; if the interface's queue is full it is lost, as any packet would be.
+    fn send(&self, ifindex: u32, frame: &[u8]) -> io::Result<()>;
+}
+
 pub(super) struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
@@ -18,9 +24,10 @@ impl PacketSocket {
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;
         Ok(Self(socket))
     }
+}
 
-    /// Sends a whole Ethernet frame; if the interface's queue is full it is lost, as any packet would be.
-    pub(super) fn send(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
+impl Sink for PacketSocket {
+    fn send(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
         let to = device(ifindex)?;
         sendto(self.0.as_raw_fd(), frame, &to, MsgFlags::empty())?;
         Ok(())
