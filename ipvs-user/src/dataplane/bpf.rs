@@ -28,7 +28,7 @@ use ipvs_common::{
     maps::{self as names, Capacities},
 };
 
-pub use attach::{Attachment, IfaceProgram, ModePolicy, PassProgram};
+pub use attach::{Attachment, IfaceProgram, ModePolicy};
 pub use error::{AttachError, LoadError};
 pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
 pub use loader::{Clock, Loader};

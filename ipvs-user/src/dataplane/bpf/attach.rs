@@ -19,7 +19,6 @@ use super::{
 };
 
 const FORWARD: &str = "ipvs";
-const PASS: &str = "ipvs_pass";
 
 /// How an interface may be attached to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -216,35 +215,6 @@ impl Attachment {
     #[must_use]
     pub fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
-    }
-
-    /// The link itself: whoever pins it keeps the program attached beyond the process.
-    #[must_use]
-    pub const fn link(&self) -> Option<&FdLink> {
-        self.link.as_ref()
-    }
-}
-
-/// A program that only passes, on the far end of a veth: without any, that end takes no redirected frames.
-pub struct PassProgram {
-    _ebpf: Ebpf,
-    _link: FdLink,
-}
-
-impl PassProgram {
-    pub fn attach(loader: &Loader, interface: &str, ifindex: u32) -> Result<Self, AttachError> {
-        let load_failed = |e| load_failed(interface, e);
-        let (mut ebpf, _) = loader.load(Iface::default()).map_err(load_failed)?;
-        load_program(&mut ebpf, PASS).map_err(load_failed)?;
-        let xdp = ebpf
-            .program_mut(PASS)
-            .and_then(|p| <&mut Xdp>::try_from(p).ok());
-        let xdp = xdp.ok_or(LoadError::NoProgram(PASS)).map_err(load_failed)?;
-        let link = link(xdp, interface, ifindex, AttachMode::Native)?;
-        Ok(Self {
-            _ebpf: ebpf,
-            _link: link,
-        })
     }
 }
 
