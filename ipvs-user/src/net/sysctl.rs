@@ -33,7 +33,7 @@ impl Sysctls {
         this.set("send_redirects", "0");
         // A translated reply that the kernel routes carries the virtual address, which is the director's own, as its source.
         this.set("accept_local", "1");
-        // The stricter of the two values counts, and the loose mode is the larger number.
+        // The kernel takes the larger of the two values, and loose mode (2) is larger than strict (1).
         if strict(interface) || strict("all") {
             this.set("rp_filter", "2");
         }
