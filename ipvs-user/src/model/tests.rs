@@ -1,3 +1,5 @@
+//! The rules of the model, one by one and over random commands.
+
 use std::collections::BTreeSet;
 
 use ipvs_common::{Addr, ForwardingMethod, Proto, Scheduler, ServiceKey};

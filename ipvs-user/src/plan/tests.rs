@@ -1,3 +1,5 @@
+//! Space for lists: nothing overlaps, nothing is lost, nothing is used again too early.
+
 use proptest::prelude::*;
 
 use super::{Block, ListSpace};

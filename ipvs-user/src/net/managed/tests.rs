@@ -1,3 +1,5 @@
+//! Neighbours held, over a kernel that is made up.
+
 use std::{collections::BTreeMap, sync::Mutex};
 
 use super::*;

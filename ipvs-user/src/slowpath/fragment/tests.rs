@@ -1,3 +1,5 @@
+//! Fragments against what ip_vs was seen to send, and against what RFC 791 asks.
+
 use proptest::prelude::*;
 
 use super::*;
