@@ -10,7 +10,11 @@ use std::{
 
 use ipvs_common::{Addr, maps::Capacities};
 use ipvs_datapath::host::HostTables;
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{Duration, timeout},
+};
 
 use super::{
     client::{Client, ClientError},
@@ -24,6 +28,7 @@ pub(crate) struct TestDaemon {
     pub(crate) tables: Arc<Mutex<HostTables>>,
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
+    changed: Arc<Notify>,
     server: JoinHandle<()>,
 }
 
@@ -41,6 +46,7 @@ impl TestDaemon {
         let socket = fresh_socket();
         let listener = server::bind(&socket).unwrap();
         let handle = Handle::new(director);
+        let changed = Arc::clone(&handle.changed);
         let server = tokio::spawn(async move {
             server::serve(listener, handle, std::future::pending())
                 .await
@@ -50,6 +56,7 @@ impl TestDaemon {
             tables,
             client: Client::new(&socket),
             socket,
+            changed,
             server,
         }
     }
@@ -288,4 +295,14 @@ async fn the_socket_is_for_its_owner_only() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn commands_that_were_carried_out_wake_the_daemon_and_refused_ones_do_not() {
+    let daemon = TestDaemon::start();
+    let woken = || timeout(Duration::from_millis(50), daemon.changed.notified());
+    daemon.client.apply(&[add_service()]).await.unwrap();
+    assert!(woken().await.is_ok());
+    daemon.client.apply(&[add_service()]).await.unwrap_err();
+    assert!(woken().await.is_err());
 }
