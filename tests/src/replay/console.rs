@@ -34,7 +34,7 @@ pub struct Console {
 impl Console {
     pub fn new(dataplane: Box<dyn Dataplane>, network: &Network) -> Result<Self> {
         let network = network.clone();
-        let source = move |to: Addr| Some(network.source(to.low4().into())?.into());
+        let source = move |to: Addr| Some(network.source(to.low4().into()).into());
         let director = Director::new(dataplane, Box::new(source))?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let socket = fresh_socket();

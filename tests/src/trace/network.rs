@@ -129,12 +129,12 @@ impl Network {
         }
     }
 
-    /// The director's address on the way to another.
+    /// The director's address on the way to another; an address of its own is reached from itself.
     #[must_use]
-    pub fn source(&self, to: Ipv4Addr) -> Option<Ipv4Addr> {
+    pub fn source(&self, to: Ipv4Addr) -> Ipv4Addr {
         match self.way(to) {
-            Way::Local => None,
-            Way::Link(link, _) => Some(self.links[link].addr),
+            Way::Local => to,
+            Way::Link(link, _) => self.links[link].addr,
         }
     }
 }
