@@ -2,12 +2,18 @@
 //! and the director the same packets.
 //!
 //! `floor_*` do a part of a balancer's work, `lean_*` the least that could be called one. None of them knows the director.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
-    no_std,
-    no_main,
-    feature(core_intrinsics),
-    allow(internal_features)
+    expect(internal_features, reason = "the target has no stable atomics"),
+    expect(
+        clippy::cast_possible_wrap,
+        reason = "the helpers take signed differences"
+    ),
+    expect(
+        clippy::needless_pass_by_value,
+        reason = "the signature of a program is given"
+    )
 )]
 
 #[cfg(target_arch = "bpf")]

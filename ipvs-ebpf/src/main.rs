@@ -1,7 +1,8 @@
 //! The XDP programs: a context in, the datapath's verdict out. No decision is made here.
 //!
-//! `ipvs` hangs on interfaces and calls `ipvs_slow` and `ipvs_open` where they are needed. `ipvs_expire` and `ipvs_clock` are run by the daemon alone (`BPF_PROG_TEST_RUN`). On any other target than BPF this is an empty program,
-//! so that the workspace builds as a whole.
+//! `ipvs` hangs on interfaces and calls `ipvs_slow` and `ipvs_open` where they are needed. `ipvs_expire` and `ipvs_clock`
+//! are run by the daemon alone (`BPF_PROG_TEST_RUN`). On any other target than BPF this is an empty program, so that the
+//! workspace builds as a whole.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",

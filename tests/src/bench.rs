@@ -10,7 +10,7 @@ mod network;
 mod report;
 mod rounds;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use ipvs_common::maps::Capacities;
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -18,7 +18,7 @@ use nix::{
 };
 
 pub use report::{Report, Row};
-use {director::Director, harness::Harness, rounds::Rounds};
+use {case::Case, director::Director, harness::Harness, rounds::Rounds};
 
 /// What to measure, and how long.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,8 @@ pub struct Options {
     /// How often a timing walks the flow set, at least.
     pub passes: u32,
     pub capacities: Capacities,
+    /// Only these cases; none: all.
+    pub cases: Vec<String>,
 }
 
 impl Options {
@@ -47,6 +49,7 @@ impl Options {
             packets: 1 << 18,
             passes: 4,
             capacities: Capacities::DEFAULT,
+            cases: Vec::new(),
         }
     }
 
@@ -96,6 +99,7 @@ fn measure(options: &Options, ifindex: u32, report: &mut Report) -> Result<()> {
     let mut harness = Harness::load(options.capacities.conns)?;
     let mut director = Director::load(options.capacities, ifindex)?;
     let mut cases = case::all(&harness, &director)?;
+    choose(&mut cases, &options.cases)?;
     for case in &mut cases {
         case.fill_ring(&mut harness, options.capacities.half_open)?;
     }
@@ -111,6 +115,17 @@ fn measure(options: &Options, ifindex: u32, report: &mut Report) -> Result<()> {
         let rounds = Rounds::run(options, flows, &mut harness, &mut cases)?;
         report.add(flows, &rounds);
     }
+    Ok(())
+}
+
+/// Keeps the cases of these names. The harness stays, for it is taken off all others.
+fn choose(cases: &mut Vec<Case>, names: &[String]) -> Result<()> {
+    if let Some(name) = names.iter().find(|n| cases.iter().all(|c| c.name != **n)) {
+        let known: Vec<_> = cases.iter().map(|case| case.name).collect();
+        bail!("no case {name}; there are {}", known.join(", "));
+    }
+    let wanted = |name: &str| name == case::HARNESS || names.iter().any(|n| n == name);
+    cases.retain(|case| names.is_empty() || wanted(case.name));
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn harness(ctx: XdpContext) -> u32 {
     if fresh_packet(&ctx).is_some() {
         // Comes back only if there is no program.
         // SAFETY: the context is this program's own.
-        let _ = unsafe { PROGRAM.tail_call(&ctx, 0) };
+        unsafe { PROGRAM.tail_call(&ctx, 0) };
     }
     xdp_action::XDP_ABORTED
 }

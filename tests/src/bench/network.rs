@@ -78,6 +78,6 @@ fn neighbours() -> String {
     lines
 }
 
-fn text([a, b, c, d, e, f]: Mac) -> String {
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+fn text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

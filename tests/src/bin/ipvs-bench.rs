@@ -7,7 +7,7 @@ use clap::Parser;
 use ipvs_tests::bench::{self, Options};
 use nix::unistd::Uid;
 
-/// ns per packet of the datapath, by BPF_PROG_TEST_RUN on one CPU.
+/// Nanoseconds per packet of the datapath, by test runs in the kernel on one CPU.
 #[derive(Parser, Debug)]
 struct Args {
     /// A few seconds instead of a few minutes.
@@ -19,7 +19,10 @@ struct Args {
     /// Sizes of the flow set, powers of two.
     #[arg(long, value_delimiter = ',')]
     flows: Option<Vec<u32>>,
-    /// An array of {case, flows, raw_ns, net_ns, spread} on stdout; the table goes to stderr.
+    /// Only these cases.
+    #[arg(long, value_delimiter = ',')]
+    cases: Vec<String>,
+    /// An array of objects on stdout, one for each row; the table goes to stderr.
     #[arg(long)]
     json: bool,
 }
@@ -38,6 +41,7 @@ fn main() -> Result<()> {
     let options = Options {
         rounds: args.rounds.unwrap_or(options.rounds),
         flows: args.flows.unwrap_or(options.flows),
+        cases: args.cases,
         ..options
     };
     let report = bench::run(&options)?;

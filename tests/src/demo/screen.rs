@@ -49,6 +49,7 @@ impl Screen {
     }
 
     /// What is about to happen.
+    #[expect(clippy::unused_self, reason = "it is the screen that says it")]
     pub(super) fn says(&self, text: &str) {
         for line in text.lines() {
             println!("   {line}");
