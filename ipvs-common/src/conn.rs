@@ -58,8 +58,6 @@ impl ConnFlags {
     pub const TEMPLATE_FWMARK: u8 = 32;
     /// The entry is on its way out (expired) or to the other table (promoted): forward by it, but change nothing.
     pub const LEAVING: u8 = 64;
-    /// Entered by the packet that is still on its way; its next one may prove the connection.
-    pub const FRESH: u8 = 128;
 }
 
 /// What [`Hop::kind`] says of the way to the next hop.
@@ -108,22 +106,30 @@ pub struct Hop {
 pub struct Conn {
     /// Deadline, in ticks of [`crate::Settings::hz`].
     pub expires: u64,
-    /// Index of the real server in the dest tables.
+    /// Index of the real server in the dest tables; `u32::MAX` for a connection that bypasses them.
     pub dest: u32,
-    /// Index of the virtual service.
-    pub service: u32,
+    /// Firewall mark of the service, host order; 0 without.
+    pub mark: u32,
     /// Client's direction: the real server. Reply direction: the virtual address. Network order.
     pub to_addr: [u8; 4],
     pub to_port: [u8; 2],
-    pub pad: [u8; 2],
+    /// Client's direction: packets seen, up to [`Conn::MANY`].
+    pub packets: u8,
+    /// [`TemplateKey::generation`] of the template.
+    pub generation: u8,
     /// Changed as a whole, by compare and swap on the client's entry, so that no count is lost between CPUs.
     pub status: Status,
     /// Place in the ring of half-open connections; see [`RingSlot`].
     pub seq: u32,
-    /// Firewall mark of the service, host order; 0 without.
-    pub mark: u32,
-    /// Way back to the client (reply direction only; the way to a real server is kept with the real server).
+    /// Way back to the client in the reply direction, onwards in one that bypasses the real servers. (The way to a real server
+    /// is kept with the real server.)
     pub hop: Hop,
+    pub pad: u32,
+}
+
+impl Conn {
+    /// As many packets as are counted: a connection with more is never dropped to make room (ip_vs's `drop_entry`).
+    pub const MANY: u8 = 9;
 }
 
 /// The part of a connection that moves: four bytes, aligned, so that the CPU can swap them in one step.
@@ -163,7 +169,13 @@ pub struct TemplateKey {
     pub vport: [u8; 2],
     /// Protocol; 0 for firewall mark services.
     pub proto: u8,
-    pub pad: u8,
+    /// 0, unless templates of the same client and service before it still wait for their connections to end.
+    pub generation: u8,
+}
+
+impl TemplateKey {
+    /// Templates of one client and service.
+    pub const GENERATIONS: u8 = 8;
 }
 
 /// A client (network) tied to a real server for a time.
@@ -172,12 +184,14 @@ pub struct TemplateKey {
 pub struct Template {
     /// Deadline in ticks.
     pub expires: u64,
-    pub dest: u32,
-    pub service: u32,
     /// What the timer is set to next, in ticks; one minute once it fired with children alive.
     pub timeout: u64,
+    /// `u32::MAX`: it ended, and only keeps its place because a later generation is there.
+    pub dest: u32,
     /// Connections made through it that still live.
     pub children: u32,
     /// 0, or 1: a connection under it got established.
     pub assured: u32,
+    /// 0, or 1: it was found unfit for new connections, and no longer answers to its name.
+    pub renamed: u32,
 }

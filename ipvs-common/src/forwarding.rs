@@ -13,6 +13,10 @@ pub enum ForwardingMethod {
 }
 
 impl ForwardingMethod {
+    /// In the place of a method, of connections only: to the packet's own destination, for want of a real server
+    /// (`cache_bypass`).
+    pub const BYPASS: u8 = 4;
+
     pub const ALL: [Self; 3] = [Self::Masq, Self::Tunnel, Self::Droute];
 
     #[must_use]

@@ -2,8 +2,8 @@
 //! types through `bpf(2)`.
 
 use crate::{
-    Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, PuntHeader, SchedState,
-    Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
+    PuntHeader, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey,
     bench::{FloorCount, FloorFlow, FloorReal, Walk},
     conn::RingSlot,
     hdr::{Eth, Icmp, Ipv4, Ports, Tcp, Udp},
@@ -16,8 +16,9 @@ macro_rules! sizes {
 
 sizes! {
     FlowKey = 16, Conn = 64, Hop = 28, RingSlot = 24, TemplateKey = 12, Template = 32,
-    ServiceKey = 24, Service = 32, Dest = 64, DestState = 64, SchedState = 8, LblcKey = 20, LblcEntry = 16,
-    Stats = 40, Iface = 28, Egress = 4, Settings = 80, PuntHeader = 32,
+    ServiceKey = 24, Service = 44, Dest = 64, DestState = 64, ListSlot = 8, SchedState = 8, LblcKey = 20, LblcEntry = 16,
+    LblcrEntry = 280,
+    Stats = 40, Iface = 28, Egress = 4, Settings = 96, PuntHeader = 32,
     Eth = 14, Ipv4 = 20, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
     Walk = 96, FloorFlow = 8, FloorReal = 16, FloorCount = 16,
 }
@@ -34,7 +35,8 @@ mod user {
     }
     use super::{
         Conn, Dest, DestState, Egress, FloorFlow, FloorReal, FlowKey, Iface, LblcEntry, LblcKey,
-        RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, Walk,
+        LblcrEntry, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template,
+        TemplateKey, Walk,
     };
     aya_pod!(
         FlowKey,
@@ -49,6 +51,8 @@ mod user {
         SchedState,
         LblcKey,
         LblcEntry,
+        LblcrEntry,
+        ListSlot,
         Stats,
         Iface,
         Egress,

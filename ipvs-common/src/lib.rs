@@ -8,6 +8,7 @@ pub mod bench;
 pub mod conn;
 pub mod counters;
 pub mod forwarding;
+pub mod hash;
 pub mod hdr;
 pub mod iface;
 mod layout;
@@ -29,7 +30,8 @@ pub use punt::{PuntHeader, PuntReason};
 pub use reason::{DropReason, Event, PassReason};
 pub use scheduler::Scheduler;
 pub use service::{
-    Dest, DestFlags, DestState, LblcEntry, LblcKey, SchedState, Service, ServiceFlags, ServiceKey,
+    Dest, DestFlags, DestState, LblcEntry, LblcKey, LblcrEntry, ListSlot, Policy, SchedState,
+    Service, ServiceFlags, ServiceKey,
 };
 pub use settings::{Settings, SettingsFlags};
 pub use tcp::State;

@@ -3,11 +3,15 @@
 
 pub const SERVICES: &str = "SERVICES";
 pub const DEST_LISTS: &str = "DEST_LISTS";
+pub const HASH_TABLES: &str = "HASH_TABLES";
 pub const DESTS: &str = "DESTS";
 pub const DEST_STATES: &str = "DEST_STATES";
 pub const DEST_STATS: &str = "DEST_STATS";
 pub const SCHED_STATES: &str = "SCHED_STATES";
 pub const LBLC: &str = "LBLC";
+pub const LBLCR: &str = "LBLCR";
+/// One entry of lblcr's cache, to copy new ones from.
+pub const LBLCR_BLANK: &str = "LBLCR_BLANK";
 pub const TEMPLATES: &str = "TEMPLATES";
 pub const CONNS: &str = "CONNS";
 pub const HALF_OPEN: &str = "HALF_OPEN";
@@ -42,12 +46,19 @@ pub struct Capacities {
     pub dests: u32,
     /// Slots of the lists; a changed service briefly needs two lists.
     pub list_slots: u32,
+    /// Slots of the hash tables of sh (256 a service) and mh (4,093 by default); a changed service briefly needs two.
+    pub table_slots: u32,
     /// Established connections. A masqueraded one takes two entries of the map.
     pub conns: u32,
     /// Half-open connections, a power of two.
     pub half_open: u32,
     pub templates: u32,
+    /// Addresses in the cache of lblc.
     pub lblc: u32,
+    /// Addresses in the cache of lblcr.
+    pub lblcr: u32,
+    /// Slots of the hash table of each service under mh, a prime.
+    pub maglev: u32,
 }
 
 impl Capacities {
@@ -55,10 +66,13 @@ impl Capacities {
         services: 16_384,
         dests: 131_072,
         list_slots: 524_288,
+        table_slots: 1 << 22,
         conns: 1 << 20,
         half_open: 1 << 20,
         templates: 1 << 18,
         lblc: 1 << 16,
+        lblcr: 1 << 14,
+        maglev: 4093,
     };
 
     /// Small ones, for tests.
@@ -66,10 +80,13 @@ impl Capacities {
         services: 256,
         dests: 4_096,
         list_slots: 16_384,
+        table_slots: 1 << 16,
         conns: 1 << 16,
         half_open: 1 << 12,
         templates: 1 << 12,
         lblc: 1 << 12,
+        lblcr: 1 << 10,
+        maglev: 4093,
     };
 
     /// Entries of a map by its name; `None` for maps of a fixed size.
@@ -78,12 +95,15 @@ impl Capacities {
         Some(match map {
             SERVICES | SCHED_STATES => self.services,
             DEST_LISTS => self.list_slots,
+            // Two slots in an entry, as entries of an array take eight bytes at least.
+            HASH_TABLES => self.table_slots.div_ceil(2),
             DESTS | DEST_STATES | DEST_STATS => self.dests,
             CONNS => self.conns * 2,
             HALF_OPEN => self.half_open * 2 + self.half_open / 8,
             HALF_OPEN_RING => self.half_open,
             TEMPLATES => self.templates,
             LBLC => self.lblc,
+            LBLCR => self.lblcr,
             _ => return None,
         })
     }

@@ -70,6 +70,8 @@ reasons! {
     Aggregate = "aggregate", "generic mode: the packet is an aggregate of segments, which only masquerading through the kernel can forward";
     HandOver = "hand_over", "had to be fragmented, or to wait for its neighbour, but the daemon took no more frames, or not of that length";
     ConnTableFull = "conn_table_full", "no room for a new connection";
+    DropPacket = "drop_packet", "new connection, while the defence `drop_packet` is in force";
+    DestGoneReset = "dest_gone_reset", "the connection's real server was deleted, and the service resets (`on_dead`): answered with a reset";
     Internal = "internal", "the program met a state that should not exist";
 }
 
@@ -89,6 +91,13 @@ reasons! {
     Reused = "reused", "SYN on a closing connection scheduled anew";
     FibLookup = "fib_lookup", "the kernel's routing table was asked";
     IcmpSent = "icmp_sent", "ICMP error sent";
+    ResetSent = "reset_sent", "TCP reset sent to a client";
+    DestGoneEnded = "dest_gone_ended", "connection ended because its real server was deleted (`expire_nodest_conn`, `on_dead`)";
+    Rescheduled = "rescheduled", "connection given to another real server in mid-flow (`on_dead`)";
+    Bypassed = "bypassed", "connection opened past the real servers, of which none is available (`cache_bypass`)";
+    OnePacket = "one_packet", "datagram scheduled by itself (one-packet scheduling)";
+    TemplateRenamed = "template_renamed", "persistence template set aside because its real server is gone or quiesced";
+    DroppedEntry = "dropped_entry", "connection ended by the defence `drop_entry`";
 }
 
 /// Slots of the counter map.

@@ -49,12 +49,37 @@ pub struct ServiceFlags;
 
 impl ServiceFlags {
     pub const PERSISTENT: u8 = 1;
+    /// Every datagram is scheduled by itself; UDP only.
+    pub const ONE_PACKET: u8 = 4;
+    /// The scheduler's own: `sh-fallback`, `mh-fallback`.
+    pub const FALLBACK: u8 = 8;
+    /// The scheduler's own: `sh-port`, `mh-port`.
+    pub const PORT: u8 = 16;
+    /// The scheduler's own; none has a use for it.
+    pub const SCHED_3: u8 = 32;
+    /// The three of them.
+    pub const SCHED: u8 = Self::FALLBACK | Self::PORT | Self::SCHED_3;
+}
+
+/// Bits of [`Service::policy`] and [`Dest::policy`]: where a service may do better than ip_vs. None of them: as ip_vs does.
+pub struct Policy;
+
+impl Policy {
+    /// The real server of an established TCP connection is gone: tell the client with a reset.
+    pub const RESET: u8 = 1;
+    /// The same: give the connection to another real server on that very packet.
+    pub const RESCHEDULE: u8 = 2;
+    /// A SYN on a closing connection is scheduled anew at once, persistence or not.
+    pub const REOPEN: u8 = 4;
+    /// A persistence template ends with its real server, be that deleted or quiesced.
+    pub const TEMPLATES_DIE: u8 = 8;
 }
 
 /// A virtual service.
 ///
 /// Its real servers are `DEST_LISTS[list_base ..][.. list_len]`, newest first. An edit writes a new list in another place and
-/// then replaces this value in one step, so a packet sees either the old list or the new one.
+/// then replaces this value in one step, so a packet sees either the old list or the new one. The same holds for the hash
+/// table of a scheduler that has one, which is `HASH_TABLES[table_base ..][.. table_len]`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 pub struct Service {
@@ -71,12 +96,20 @@ pub struct Service {
     pub flags: u8,
     /// Client network of the persistence, 1..=32 for IPv4.
     pub persist_prefix: u8,
-    pub pad: u8,
+    /// [`Policy`].
+    pub policy: u8,
     /// Host order; 0 without.
     pub mark: u32,
     /// As in the key, network order.
     pub port: [u8; 2],
-    pub pad2: [u8; 6],
+    pub pad: [u8; 2],
+    /// sh, mh: indices of real servers by hash.
+    pub table_base: u32,
+    pub table_len: u32,
+    /// wrr: the largest weight, less the step, plus one.
+    pub wrr_max: u32,
+    /// wrr: the greatest common divisor of the weights.
+    pub wrr_step: u32,
 }
 
 impl Service {
@@ -114,7 +147,19 @@ pub struct Dest {
     pub method: u8,
     /// [`DestFlags`].
     pub flags: u8,
-    pub pad: [u8; 8],
+    /// [`Policy`] of its service.
+    pub policy: u8,
+    pub pad: [u8; 7],
+}
+
+/// A place in a service's list.
+///
+/// The weight stands here, too, so that a scheduler that looks at every real server reads one table in a row.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct ListSlot {
+    pub dest: u32,
+    pub weight: u32,
 }
 
 /// What the datapath keeps of a real server. The daemon clears it when an index is given to another real server, and
@@ -139,11 +184,13 @@ pub struct DestState {
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 pub struct SchedState {
-    /// rr: 0 for the head of the list, else 1 + index of the real server chosen last.
-    pub last: u64,
+    /// rr, wrr: 0 for the head of the list, else 1 + index of the real server chosen last.
+    pub last: u32,
+    /// wrr: weight that a real server must have to be chosen now.
+    pub weight: u32,
 }
 
-/// Key of lblc's cache.
+/// Key of the caches of lblc and lblcr.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Pod, Zeroable)]
 pub struct LblcKey {
@@ -161,4 +208,29 @@ pub struct LblcEntry {
     pub last_use: u64,
     pub dest: u32,
     pub pad: u32,
+}
+
+/// lblcr: the real servers that serve an address, the newest last.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct LblcrEntry {
+    /// Time of the last use, in ticks.
+    pub last_use: u64,
+    /// Time when the set last changed, in ticks.
+    pub last_change: u64,
+    pub count: u32,
+    pub pad: u32,
+    pub members: [u32; LblcrEntry::MAX_MEMBERS],
+}
+
+impl LblcrEntry {
+    /// Members of a set; a further one takes the place of the oldest. (ip_vs has no bound.)
+    pub const MAX_MEMBERS: usize = 64;
+
+    /// The oldest first.
+    #[must_use]
+    pub fn members(&self) -> &[u32] {
+        let count = (self.count as usize).min(Self::MAX_MEMBERS);
+        &self.members[..count]
+    }
 }

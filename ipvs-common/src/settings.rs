@@ -16,6 +16,18 @@ impl SettingsFlags {
     pub const PMTU_DISC: u32 = 4;
     /// There are services at all.
     pub const HAS_SERVICES: u32 = 8;
+    /// Some TCP service has port 21 (FTP): it takes the data connections, too.
+    pub const HAS_FTP: u32 = 16;
+    /// A connection whose real server was deleted ends (`expire_nodest_conn`).
+    pub const EXPIRE_NODEST: u32 = 32;
+    /// A template whose real server is quiesced is not used (`expire_quiescent_template`).
+    pub const EXPIRE_QUIESCENT: u32 = 64;
+    /// Any TCP segment but RST may open a connection (`sloppy_tcp`).
+    pub const SLOPPY_TCP: u32 = 128;
+    /// The stricter state table is in force (`secure_tcp`).
+    pub const SECURE_TCP: u32 = 256;
+    /// Without a real server, packets of firewall mark services go on to their own destination (`cache_bypass`).
+    pub const CACHE_BYPASS: u32 = 512;
 }
 
 /// The one value of the `SETTINGS` map.
@@ -32,6 +44,15 @@ pub struct Settings {
     pub epoch: u32,
     /// ICMP errors each CPU may send in a second; 0: no limit.
     pub icmp_rate: u32,
+    /// When a SYN on a known connection is scheduled anew (`conn_reuse_mode`): 0 never, 1 if it is closed, bit 2 also while
+    /// it closes and nothing is seen of its real server.
+    pub conn_reuse_mode: u32,
+    /// One new connection of so many is dropped (`drop_packet` in force); 0: none.
+    pub drop_rate: u32,
+    /// Age in ticks at which lblcr takes the most loaded real server out of a set that did not change.
+    pub lblcr_expiration: u32,
+    /// First port that needs no privilege: data connections of FTP go to such (host order).
+    pub unprivileged_port: u32,
 }
 
 impl Settings {
@@ -48,6 +69,10 @@ impl Settings {
             flags: SettingsFlags::PMTU_DISC,
             epoch: 1,
             icmp_rate: 1000,
+            conn_reuse_mode: 1,
+            drop_rate: 0,
+            lblcr_expiration: 24 * 3600 * hz,
+            unprivileged_port: 1024,
         }
     }
 }

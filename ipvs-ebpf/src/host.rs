@@ -6,8 +6,9 @@ mod frame;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, Mac, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey, maps::Capacities, reason,
+    Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, LblcrEntry, ListSlot, Mac,
+    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
+    maps::Capacities, reason,
 };
 
 pub use self::frame::HostFrame;
@@ -38,12 +39,14 @@ pub struct HostTables {
     pub clock: u64,
     pub settings: Settings,
     pub services: BTreeMap<ServiceKey, Service>,
-    pub lists: Vec<u32>,
+    pub lists: Vec<ListSlot>,
+    pub hash_tables: Vec<u32>,
     pub dests: Vec<Dest>,
     pub dest_states: Vec<DestState>,
     pub dest_stats: Vec<Stats>,
     pub sched_states: Vec<SchedState>,
     pub lblc: BTreeMap<LblcKey, LblcEntry>,
+    pub lblcr: BTreeMap<LblcKey, LblcrEntry>,
     pub templates: BTreeMap<TemplateKey, Template>,
     pub conns: BTreeMap<FlowKey, Conn>,
     pub half_open: BTreeMap<FlowKey, Conn>,
@@ -67,12 +70,14 @@ impl HostTables {
             clock: u64::from(hz) * 1000,
             settings: Settings::with_hz(hz),
             services: BTreeMap::new(),
-            lists: vec![0; capacities.list_slots as usize],
+            lists: vec![ListSlot::default(); capacities.list_slots as usize],
+            hash_tables: vec![0; capacities.table_slots as usize],
             dests: vec![Dest::default(); dests],
             dest_states: vec![DestState::default(); dests],
             dest_stats: vec![Stats::default(); dests],
             sched_states: vec![SchedState::default(); capacities.services as usize],
             lblc: BTreeMap::new(),
+            lblcr: BTreeMap::new(),
             templates: BTreeMap::new(),
             conns: BTreeMap::new(),
             half_open: BTreeMap::new(),
@@ -205,8 +210,11 @@ impl Tables for HostTables {
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.services.get(key)
     }
-    fn listed(&self, slot: u32) -> Option<&u32> {
+    fn listed(&self, slot: u32) -> Option<&ListSlot> {
         self.lists.get(slot as usize)
+    }
+    fn hashed(&self, slot: u32) -> Option<&u32> {
+        self.hash_tables.get(slot as usize)
     }
     fn dest(&self, id: u32) -> Option<&Dest> {
         self.dests.get(id as usize)
@@ -233,14 +241,14 @@ impl Tables for HostTables {
         let total = &mut self.dest_stats[id as usize];
         *total = total.plus(*stats);
     }
-    fn sched_last(&self, service: u32) -> Option<&u64> {
-        self.sched_states.get(service as usize).map(|s| &s.last)
+    fn sched(&self, service: u32) -> Option<&SchedState> {
+        self.sched_states.get(service as usize)
     }
-    fn swap_sched_last(&mut self, service: u32, old: u64, new: u64) -> bool {
-        let last = &mut self.sched_states[service as usize].last;
-        let same = *last == old;
+    fn swap_sched(&mut self, service: u32, old: SchedState, new: SchedState) -> bool {
+        let state = &mut self.sched_states[service as usize];
+        let same = *state == old;
         if same {
-            *last = new;
+            *state = new;
         }
         same
     }

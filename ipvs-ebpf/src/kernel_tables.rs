@@ -14,14 +14,15 @@ use aya_ebpf::{
     helpers::generated::bpf_jiffies64,
 };
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, RingSlot, Service, ServiceKey,
-    Settings, Stats, Status, Template, TemplateKey,
+    Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
+    Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
 };
 use ipvs_datapath::{DestCounter, FibQuery, Tables, conn::Table, sched::Walk};
 
 use crate::maps::{
-    CLOCK, CONNS, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HALF_OPEN, HALF_OPEN_RING, HEADS,
-    ICMP_BUDGET, LBLC, REASONS, SCHED_STATES, SERVICES, SETTINGS, TEMPLATES, iface,
+    CLOCK, CONNS, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HALF_OPEN, HALF_OPEN_RING,
+    HASH_TABLES, HEADS, ICMP_BUDGET, LBLC, REASONS, SCHED_STATES, SERVICES, SETTINGS, TEMPLATES,
+    iface,
 };
 
 /// The tables, with the context that the routing helper wants (null where none is asked).
@@ -155,8 +156,14 @@ impl Tables for Maps {
         unsafe { SERVICES.get(key) }
     }
     #[inline(always)]
-    fn listed(&self, slot: u32) -> Option<&u32> {
+    fn listed(&self, slot: u32) -> Option<&ListSlot> {
         DEST_LISTS.get(slot)
+    }
+    #[inline(always)]
+    fn hashed(&self, slot: u32) -> Option<&u32> {
+        let pair: *const u32 = HASH_TABLES.get_ptr(slot / 2)?.cast();
+        // SAFETY: the first or the second of the pair.
+        Some(unsafe { &*pair.add((slot % 2) as usize) })
     }
     #[inline(always)]
     fn dest(&self, id: u32) -> Option<&Dest> {
@@ -201,20 +208,21 @@ impl Tables for Maps {
         }
     }
     #[inline(always)]
-    fn sched_last(&self, service: u32) -> Option<&u64> {
-        SCHED_STATES.get(service).map(|s| &s.last)
+    fn sched(&self, service: u32) -> Option<&SchedState> {
+        SCHED_STATES.get(service)
     }
     #[inline(always)]
-    fn swap_sched_last(&mut self, service: u32, old: u64, new: u64) -> bool {
+    fn swap_sched(&mut self, service: u32, old: SchedState, new: SchedState) -> bool {
         let Some(state) = SCHED_STATES.get_ptr_mut(service) else {
             return false;
         };
-        // SAFETY: a map value, aligned.
+        const { assert!(size_of::<SchedState>() == 8) };
+        // SAFETY: a map value of eight bytes, aligned as the kernel aligns all of them.
         let (_, swapped) = unsafe {
             atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                &raw mut (*state).last,
-                old,
-                new,
+                state.cast(),
+                bytemuck::cast(old),
+                bytemuck::cast(new),
             )
         };
         swapped

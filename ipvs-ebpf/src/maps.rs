@@ -11,8 +11,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage, reason,
+    Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
+    SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage, reason,
 };
 
 /// Bytes that are summed at once: what the checksum helper takes.
@@ -22,7 +22,9 @@ pub(crate) const SCRATCH_CHUNK: usize = 512;
 pub(crate) static SERVICES: HashMap<ServiceKey, Service> =
     HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 #[map]
-pub(crate) static DEST_LISTS: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static DEST_LISTS: Array<ListSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub(crate) static HASH_TABLES: Array<[u32; 2]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub(crate) static DESTS: Array<Dest> = Array::with_max_entries(1, 0);
 // The daemon takes overload marks off in place (`OverloadMarks`), so it maps this one into memory.

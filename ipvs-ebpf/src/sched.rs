@@ -17,7 +17,7 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service, dst: [u8; 4]) -> u32 {
         Some(Scheduler::Rr) => rr::choose(t, service),
         Some(Scheduler::Wlc) => wlc::choose(t, service),
         Some(Scheduler::Lblc) => lblc::choose(t, service, dst),
-        None => NO_DEST,
+        _ => NO_DEST,
     }
 }
 
@@ -50,7 +50,7 @@ fn listed<'t, T: Tables>(
     service: &Service,
     place: u32,
 ) -> Option<(u32, &'t Dest, &'t DestState)> {
-    let id = *t.listed(service.list_base.wrapping_add(place))?;
+    let id = t.listed(service.list_base.wrapping_add(place))?.dest;
     Some((id, t.dest(id)?, t.dest_state(id)?))
 }
 

@@ -8,8 +8,8 @@
 //! undefined one (see `exit.rs`).
 
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, LblcEntry, LblcKey, RingSlot, Service, ServiceKey,
-    Settings, Stats, Status, Template, TemplateKey,
+    Conn, Dest, DestState, Event, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
+    Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
 };
 
 use crate::{
@@ -71,7 +71,9 @@ pub trait Tables {
 
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
     /// An entry of the dest lists.
-    fn listed(&self, slot: u32) -> Option<&u32>;
+    fn listed(&self, slot: u32) -> Option<&ListSlot>;
+    /// An entry of the hash tables: index of a real server.
+    fn hashed(&self, slot: u32) -> Option<&u32>;
     fn dest(&self, id: u32) -> Option<&Dest>;
     fn dest_state(&self, id: u32) -> Option<&DestState>;
     fn set_dest_hop(&mut self, id: u32, hop: &Hop);
@@ -80,8 +82,8 @@ pub trait Tables {
     fn count(&mut self, id: u32, stats: &Stats);
 
     /// The scheduler's memory of a service.
-    fn sched_last(&self, service: u32) -> Option<&u64>;
-    fn swap_sched_last(&mut self, service: u32, old: u64, new: u64) -> bool;
+    fn sched(&self, service: u32) -> Option<&SchedState>;
+    fn swap_sched(&mut self, service: u32, old: SchedState, new: SchedState) -> bool;
 
     fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry>;
     fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry);

@@ -152,6 +152,7 @@ fn check_together(
         services: capacities.services,
         dests: capacities.dests,
         dests_per_service: Service::MAX_DESTS,
+        maglev: capacities.maglev,
     });
     for located in services {
         for command in located.config.commands() {

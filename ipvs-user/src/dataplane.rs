@@ -8,8 +8,8 @@ pub mod host;
 use std::collections::BTreeSet;
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, SchedState, Service, ServiceKey, Settings, Stats, Template,
-    TemplateKey, maps::Capacities,
+    Conn, Dest, DestState, FlowKey, ListSlot, SchedState, Service, ServiceKey, Settings, Stats,
+    Template, TemplateKey, maps::Capacities,
 };
 
 /// A table refused an operation.
@@ -42,8 +42,10 @@ pub trait Dataplane: Send {
     fn put_service(&mut self, key: &ServiceKey, service: &Service) -> Result<()>;
     /// Removing what is not there is no error.
     fn remove_service(&mut self, key: &ServiceKey) -> Result<()>;
-    /// Writes the dest indices of a list that no service refers to (yet).
-    fn write_list(&mut self, base: u32, dests: &[u32]) -> Result<()>;
+    /// Writes a list that no service refers to (yet).
+    fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()>;
+    /// The same for the slots of a hash table, from an even slot on.
+    fn write_table(&mut self, base: u32, dests: &[u32]) -> Result<()>;
     fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<()>;
     /// Prepares an index for another real server: state and statistics to zero.
     fn clear_dest(&mut self, id: u32) -> Result<()>;
@@ -52,10 +54,10 @@ pub trait Dataplane: Send {
     fn dest_stats(&self, id: u32) -> Result<Stats>;
     fn sched_state(&self, service: u32) -> Result<SchedState>;
     fn put_sched_state(&mut self, service: u32, state: &SchedState) -> Result<()>;
-    /// Drops a service's entries from lblc's cache.
-    fn clear_lblc(&mut self, service: u32) -> Result<()>;
-    /// Drops the entries of lblc's cache that point at one of these real servers, whose indices are about to go to others.
-    fn clear_lblc_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
+    /// Drops a service's entries from the caches of lblc and lblcr.
+    fn clear_caches(&mut self, service: u32) -> Result<()>;
+    /// Drops the entries of these caches that point at one of these real servers, whose indices are about to go to others.
+    fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
     /// Takes the overload mark off a real server whose upper threshold was lifted. The counts beside the mark belong to the
     /// packets: none that they make meanwhile may get lost.
     fn clear_overload(&mut self, id: u32) -> Result<()>;

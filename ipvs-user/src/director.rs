@@ -53,7 +53,10 @@ impl Director {
         source: SourceResolver,
     ) -> Result<Self, TableError> {
         let Capacities {
-            services, dests, ..
+            services,
+            dests,
+            maglev,
+            ..
         } = dataplane.capacities();
         let settings = Settings::with_hz(dataplane.hz());
         let tables = Tables::new(dataplane.as_mut(), settings)?;
@@ -61,6 +64,7 @@ impl Director {
             services,
             dests,
             dests_per_service: Service::MAX_DESTS,
+            maglev,
         };
         Ok(Self {
             model: Model::new(limits),

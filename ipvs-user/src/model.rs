@@ -8,10 +8,12 @@ mod command;
 mod error;
 mod ids;
 mod state;
+mod wrr;
 
 pub use command::{Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec};
 pub use error::{ModelError, service_name};
 pub use state::{Limits, Model, RealServer, Trashed, VirtualService};
+pub use wrr::WrrRange;
 
 /// What a command changed, for those who carry it out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +45,11 @@ pub enum Effect {
         service: u32,
         dest: u32,
         predecessor: Option<u32>,
+    },
+    /// The real servers of a service under wrr changed, which makes its walk start over.
+    WrrChanged {
+        service: u32,
+        range: WrrRange,
     },
     /// The upper threshold was lifted: an overloaded real server is none any more.
     OverloadLifted {

@@ -1,44 +1,62 @@
 //! What the maps should hold for a given model. Pure: the places of lists and the source addresses of tunnels are given.
 
+mod hash_table;
 mod list_space;
 
+pub use hash_table::hash_table;
 pub use list_space::{Block, ListSpace};
 
-use ipvs_common::{Addr, Dest, DestFlags, Service, ServiceFlags, SettingsFlags};
+use ipvs_common::{Addr, Dest, DestFlags, ListSlot, Proto, Service, ServiceFlags, SettingsFlags};
 
-use crate::model::{Model, RealServer, VirtualService};
+use crate::model::{Model, RealServer, VirtualService, WrrRange};
 
 /// Bits of [`ipvs_common::Settings::flags`] that follow from the model; the others are not the model's.
-pub const MODEL_FLAGS: u32 =
-    SettingsFlags::HAS_FWMARK | SettingsFlags::HAS_PORT0 | SettingsFlags::HAS_SERVICES;
+pub const MODEL_FLAGS: u32 = SettingsFlags::HAS_FWMARK
+    | SettingsFlags::HAS_PORT0
+    | SettingsFlags::HAS_SERVICES
+    | SettingsFlags::HAS_FTP;
+
+/// Port of FTP's control connections.
+const FTP: [u8; 2] = 21u16.to_be_bytes();
 
 /// Source address of the outer header towards a real server, if there is a route.
 pub type SourceOf<'a> = &'a dyn Fn(Addr) -> Option<Addr>;
 
-/// A service whose list is at `list`.
+/// A service whose list is at `list`, and whose scheduler's hash table is at `table`.
 #[must_use]
-pub fn service(service: &VirtualService, list: Block) -> Service {
+pub fn service(service: &VirtualService, list: Block, table: Block) -> Service {
+    let wrr = WrrRange::of(&service.dests);
     Service {
         id: service.id,
         list_base: list.base,
         list_len: list.len,
         persist_timeout: service.spec.persistent.unwrap_or(0),
         scheduler: service.spec.scheduler as u8,
-        flags: match service.spec.persistent {
-            Some(_) => ServiceFlags::PERSISTENT,
-            None => 0,
-        },
+        flags: service.spec.flags
+            | match service.spec.persistent {
+                Some(_) => ServiceFlags::PERSISTENT,
+                None => 0,
+            },
         persist_prefix: service.spec.prefix,
+        policy: service.spec.policy,
         mark: service.key.mark,
         port: service.key.port,
+        table_base: table.base,
+        table_len: table.len,
+        wrr_max: wrr.max,
+        wrr_step: wrr.step,
         ..Service::default()
     }
 }
 
-/// The indices in the service's list.
+/// The service's list.
 #[must_use]
-pub fn list(service: &VirtualService) -> Vec<u32> {
-    service.dests.iter().map(|d| d.id).collect()
+pub fn list(service: &VirtualService) -> Vec<ListSlot> {
+    let slot = |d: &RealServer| ListSlot {
+        dest: d.id,
+        weight: d.spec.weight,
+    };
+    service.dests.iter().map(slot).collect()
 }
 
 /// The real servers of a service under their indices.
@@ -65,6 +83,7 @@ fn dest(service: &VirtualService, real: &RealServer, position: u32, source: Sour
         port: real.key.port.to_be_bytes(),
         method: real.spec.method as u8,
         flags: DestFlags::AVAILABLE,
+        policy: service.spec.policy,
         ..Dest::default()
     }
 }
@@ -101,6 +120,8 @@ pub fn settings_flags(model: &Model) -> u32 {
             SettingsFlags::HAS_FWMARK
         } else if s.key.port == [0; 2] {
             SettingsFlags::HAS_PORT0
+        } else if s.key.port == FTP && s.key.proto == Proto::Tcp as u8 {
+            SettingsFlags::HAS_FTP
         } else {
             0
         };

@@ -35,6 +35,11 @@ pub enum ReconcileError {
          still hold theirs; try again in a second, or raise `list_slots`"
     )]
     ListSpace { needed: u32 },
+    #[error(
+        "no {needed} slots in a row are free for the hash table of a scheduler: tables that were replaced within the last \
+         second still hold theirs; try again in a second, or raise `table_slots`"
+    )]
+    TableSpace { needed: u32 },
 }
 
 /// What is in the tables, as far as the daemon wrote it.
@@ -44,12 +49,17 @@ pub struct Tables {
     dests: BTreeMap<u32, Dest>,
     settings: Settings,
     space: ListSpace,
+    table_space: ListSpace,
 }
 
 impl Tables {
     /// Tables that are empty but for the settings, which are written here.
     pub fn new(dataplane: &mut dyn Dataplane, settings: Settings) -> Result<Self, TableError> {
-        let Capacities { list_slots, .. } = dataplane.capacities();
+        let Capacities {
+            list_slots,
+            table_slots,
+            ..
+        } = dataplane.capacities();
         // More than a second, also if the clock is just about to tick.
         let hold = u64::from(dataplane.hz()) + 1;
         dataplane.put_settings(&settings)?;
@@ -58,6 +68,7 @@ impl Tables {
             dests: BTreeMap::new(),
             settings,
             space: ListSpace::new(list_slots, hold),
+            table_space: ListSpace::new(table_slots, hold),
         })
     }
 
@@ -74,6 +85,7 @@ impl Tables {
     /// Lets lists rest no longer than they must.
     pub fn tick(&mut self, now: u64) {
         self.space.end_quarantine(now);
+        self.table_space.end_quarantine(now);
     }
 
     /// Writes settings. What of their flags follows from the model stays as it is.
@@ -134,6 +146,13 @@ impl Tables {
     /// An index whose real server is gone for good.
     pub fn forget_dest(&mut self, id: u32) {
         self.dests.remove(&id);
+    }
+
+    fn table_of(&self, key: &ServiceKey) -> Block {
+        self.services.get(key).map_or(Block::default(), |s| Block {
+            base: s.table_base,
+            len: s.table_len,
+        })
     }
 
     fn list_of(&self, key: &ServiceKey) -> Block {

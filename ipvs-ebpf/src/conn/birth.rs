@@ -79,16 +79,13 @@ fn entry<T: Tables>(t: &T, p: &Packet, service: &Service, choice: Choice, method
     };
     let born = Status {
         state: State::None as u8,
-        flags: choice.parent.flags
-            | ConnFlags::FRESH
-            | if one_way { ConnFlags::NO_OUTPUT } else { 0 },
+        flags: choice.parent.flags | if one_way { ConnFlags::NO_OUTPUT } else { 0 },
         method,
         template_prefix: choice.parent.prefix,
     };
     Conn {
         expires: advance::deadline(t, state),
         dest: choice.dest,
-        service: service.id,
         status: advance::moved(born, state),
         mark: service.mark,
         ..Conn::default()
@@ -115,7 +112,7 @@ fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> bool {
         to_addr: p.key.dst,
         to_port: p.key.dport,
         status: Status {
-            flags: (conn.status.flags & !ConnFlags::FRESH) | ConnFlags::REPLY,
+            flags: conn.status.flags | ConnFlags::REPLY,
             ..conn.status
         },
         ..*conn

@@ -14,9 +14,6 @@ pub fn on_packet<T: Tables>(t: &mut T, p: &Packet, hit: Hit<T::ConnRef>) -> Hit<
     if hit.table == Table::Established || hit.is_reply() {
         return hit;
     }
-    if hit.conn.status.flags & ConnFlags::FRESH != 0 {
-        return settle(t, hit);
-    }
     let proven = !p.is_tcp() || (p.has(flag::ACK) && !p.has(flag::SYN) && !p.has(flag::RST));
     if !proven {
         return hit;
@@ -32,23 +29,6 @@ pub fn on_packet<T: Tables>(t: &mut T, p: &Packet, hit: Hit<T::ConnRef>) -> Hit<
             ..hit
         },
         None => hit,
-    }
-}
-
-/// The packet that opened the connection proves nothing; the next one may.
-#[inline(always)]
-fn settle<T: Tables>(t: &mut T, hit: Hit<T::ConnRef>) -> Hit<T::ConnRef> {
-    let old = hit.conn.status;
-    let status = Status {
-        flags: old.flags & !ConnFlags::FRESH,
-        ..old
-    };
-    if !t.swap_status(hit.entry, hit.conn.seq, old, status) {
-        return hit;
-    }
-    Hit {
-        conn: Conn { status, ..hit.conn },
-        ..hit
     }
 }
 

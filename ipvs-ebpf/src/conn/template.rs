@@ -85,7 +85,7 @@ fn key_of(k: &FlowKey, mark: u32, parent: Parent) -> TemplateKey {
             vip: mark.to_be_bytes(),
             vport: [0, 0],
             proto: 0,
-            pad: 0,
+            generation: 0,
         };
     }
     let vport = if parent.flags & ConnFlags::TEMPLATE_PORT0 != 0 {
@@ -98,7 +98,7 @@ fn key_of(k: &FlowKey, mark: u32, parent: Parent) -> TemplateKey {
         vip: k.dst,
         vport,
         proto: k.proto,
-        pad: 0,
+        generation: 0,
     }
 }
 
@@ -140,10 +140,10 @@ fn tie<T: Tables>(t: &mut T, key: &TemplateKey, service: &Service, dest: u32) ->
     let template = Template {
         expires,
         dest,
-        service: service.id,
         timeout,
         children: 1,
         assured: 0,
+        renamed: 0,
     };
     if t.insert_template(key, &template) {
         t.add(dest, DestCounter::Persistent, 1);

@@ -1,6 +1,6 @@
 //! Round robin: the next usable real server after the one chosen last, in list order.
 
-use ipvs_common::Service;
+use ipvs_common::{SchedState, Service};
 
 use super::{Walk, listed, usable};
 use crate::{exit::NO_DEST, tables::Tables};
@@ -13,12 +13,16 @@ const TRIES: u32 = 4;
 pub fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
     let mut id = NO_DEST;
     for _ in 0..TRIES {
-        let Some(last) = t.sched_last(service.id).copied() else {
+        let Some(state) = t.sched(service.id).copied() else {
             break;
         };
-        let start = behind(t, service, last);
+        let start = behind(t, service, state.last);
         id = t.walk(service, Walk::Next(start));
-        if id == NO_DEST || t.swap_sched_last(service.id, last, u64::from(id) + 1) {
+        let new = SchedState {
+            last: id.wrapping_add(1),
+            ..state
+        };
+        if id == NO_DEST || t.swap_sched(service.id, state, new) {
             break;
         }
     }
@@ -27,11 +31,11 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
 
 /// Place behind the real server that `last` names (0: none, the head of the list).
 #[inline(always)]
-fn behind<T: Tables>(t: &T, service: &Service, last: u64) -> u32 {
+fn behind<T: Tables>(t: &T, service: &Service, last: u32) -> u32 {
     if last == 0 {
         return 0;
     }
-    let Some(dest) = t.dest((last - 1) as u32) else {
+    let Some(dest) = t.dest(last - 1) else {
         return 0;
     };
     let next = dest.position.wrapping_add(1);

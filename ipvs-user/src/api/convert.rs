@@ -102,7 +102,7 @@ pub(super) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
 
 fn service_spec(s: &wire::ServiceSpec) -> Result<ServiceSpec, wire::Error> {
     let scheduler = Scheduler::from_name(&s.scheduler).ok_or_else(|| {
-        let known = Scheduler::ALL.map(Scheduler::name).join(", ");
+        let known = Scheduler::NAMES.join(", ");
         error(
             ErrorCode::UnknownScheduler,
             format!("no scheduler `{}`; there are {known}", s.scheduler),
@@ -122,6 +122,8 @@ fn service_spec(s: &wire::ServiceSpec) -> Result<ServiceSpec, wire::Error> {
         scheduler,
         persistent: s.persistent,
         prefix: bits.count_ones() as u8,
+        flags: 0,
+        policy: 0,
     })
 }
 
@@ -222,9 +224,9 @@ pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
             };
             error(model_code(e), message)
         }
-        DirectorError::Tables(e @ ReconcileError::ListSpace { .. }) => {
-            error(ErrorCode::Full, e.to_string())
-        }
+        DirectorError::Tables(
+            e @ (ReconcileError::ListSpace { .. } | ReconcileError::TableSpace { .. }),
+        ) => error(ErrorCode::Full, e.to_string()),
         DirectorError::Tables(e) => error(ErrorCode::Tables, e.to_string()),
     }
 }

@@ -65,6 +65,8 @@ fn service(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Located
         scheduler: scheduler(section, problems).unwrap_or(Scheduler::DEFAULT),
         persistent,
         prefix: netmask(section, problems).unwrap_or(ServiceSpec::FULL_PREFIX),
+        flags: 0,
+        policy: 0,
     };
     if let Some(id) = &id
         && id.value.mark == 0
@@ -156,8 +158,11 @@ fn scheduler(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Sched
     let scheduler = Scheduler::from_name(found.value);
     if scheduler.is_none() {
         let message = format!("no scheduler `{}`", found.value);
-        let names = Scheduler::ALL.map(Scheduler::name);
-        problems.report(found.span, message, suggestion(found.value, &names));
+        problems.report(
+            found.span,
+            message,
+            suggestion(found.value, Scheduler::NAMES),
+        );
     }
     scheduler
 }

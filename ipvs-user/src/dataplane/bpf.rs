@@ -12,6 +12,7 @@ mod error;
 mod handover;
 mod inspect;
 mod loader;
+mod mapped;
 mod maps;
 mod object;
 mod overload;
@@ -19,12 +20,12 @@ mod overload;
 use std::collections::{BTreeSet, HashMap as Map};
 
 use aya::{
-    maps::{IterableMap as _, MapError, PerCpuValues, RingBuf},
+    maps::{HashMap, IterableMap as _, MapData, MapError, PerCpuValues, RingBuf},
     util::nr_cpus,
 };
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, Iface, LblcEntry, LblcKey, SchedState, Service, ServiceKey,
-    Settings, Stats, Template, TemplateKey,
+    Conn, Dest, DestState, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot, SchedState,
+    Service, ServiceKey, Settings, Stats, Template, TemplateKey,
     maps::{self as names, Capacities},
 };
 
@@ -36,6 +37,7 @@ pub use object::OBJECT;
 
 use super::{Dataplane, Result, TableError};
 use control::{Control, Kind};
+use mapped::Mapped;
 use maps::{Maps, take};
 use overload::OverloadMarks;
 
@@ -45,6 +47,8 @@ pub struct BpfDataplane {
     control: Control,
     maps: Maps,
     overload: OverloadMarks,
+    lists: Mapped<ListSlot>,
+    hash_tables: Mapped<[u32; 2]>,
     egress: Option<EgressTable>,
     punt: Option<PuntRing>,
     messages: Option<Messages>,
@@ -72,6 +76,10 @@ impl BpfDataplane {
         let states = maps.dest_states.map();
         let overload =
             OverloadMarks::map(states.fd(), capacities.dests).map_err(LoadError::States)?;
+        let lists = Mapped::map(maps.dest_lists.map().fd(), maps.dest_lists.len())
+            .map_err(LoadError::States)?;
+        let hash_tables = Mapped::map(maps.hash_tables.map().fd(), maps.hash_tables.len())
+            .map_err(LoadError::States)?;
         let egress = EgressTable(take(control.ebpf(), names::EGRESS)?);
         let punt = PuntRing(take::<RingBuf<_>>(control.ebpf(), names::PUNT)?);
         let hz = match clock {
@@ -83,6 +91,8 @@ impl BpfDataplane {
             control,
             maps,
             overload,
+            lists,
+            hash_tables,
             egress: Some(egress),
             punt: Some(punt),
             messages,
@@ -125,16 +135,11 @@ impl BpfDataplane {
     }
 
     fn remove_lblc(&mut self, stale: impl Fn(&LblcKey, &LblcEntry) -> bool) -> Result<()> {
-        let entries =
-            batch::entries(&self.maps.lblc).map_err(failed(names::LBLC, "read", "all"))?;
-        for (key, _) in entries.iter().filter(|(k, e)| stale(k, e)) {
-            absent_is_fine(self.maps.lblc.remove(key)).map_err(failed(
-                names::LBLC,
-                "delete",
-                key.addr.ip(),
-            ))?;
-        }
-        Ok(())
+        remove_where(names::LBLC, &mut self.maps.lblc, stale)
+    }
+
+    fn remove_lblcr(&mut self, stale: impl Fn(&LblcKey, &LblcrEntry) -> bool) -> Result<()> {
+        remove_where(names::LBLCR, &mut self.maps.lblcr, stale)
     }
 
     fn sweep<K: bytemuck::Pod>(&self, kind: Kind, map: &'static str, due: &[K]) -> Result<()> {
@@ -181,12 +186,18 @@ impl Dataplane for BpfDataplane {
         ))
     }
 
-    fn write_list(&mut self, base: u32, dests: &[u32]) -> Result<()> {
-        for (slot, dest) in (base..).zip(dests) {
-            let set = self.maps.dest_lists.set(slot, *dest, 0);
-            set.map_err(failed(names::DEST_LISTS, "update", slot))?;
-        }
-        Ok(())
+    fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()> {
+        let written = self.lists.write(base as usize, list).then_some(());
+        written.ok_or_else(|| failed(names::DEST_LISTS, "update", base)("no such slots"))
+    }
+
+    fn write_table(&mut self, base: u32, dests: &[u32]) -> Result<()> {
+        let (pairs, odd) = dests.as_chunks();
+        let last = odd.first().map(|last| [*last, 0]);
+        let pairs: Vec<[u32; 2]> = pairs.iter().copied().chain(last).collect();
+        let written = base.is_multiple_of(2) && self.hash_tables.write(base as usize / 2, &pairs);
+        let written = written.then_some(());
+        written.ok_or_else(|| failed(names::HASH_TABLES, "update", base)("no such slots"))
     }
 
     fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<()> {
@@ -227,12 +238,14 @@ impl Dataplane for BpfDataplane {
         set.map_err(failed(names::SCHED_STATES, "update", service))
     }
 
-    fn clear_lblc(&mut self, service: u32) -> Result<()> {
-        self.remove_lblc(|key, _| key.service == service)
+    fn clear_caches(&mut self, service: u32) -> Result<()> {
+        self.remove_lblc(|key, _| key.service == service)?;
+        self.remove_lblcr(|key, _| key.service == service)
     }
 
-    fn clear_lblc_of(&mut self, dests: &BTreeSet<u32>) -> Result<()> {
-        self.remove_lblc(|_, entry| dests.contains(&entry.dest))
+    fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()> {
+        self.remove_lblc(|_, entry| dests.contains(&entry.dest))?;
+        self.remove_lblcr(|_, entry| entry.members().iter().any(|m| dests.contains(m)))
     }
 
     fn clear_overload(&mut self, id: u32) -> Result<()> {
@@ -304,6 +317,19 @@ where
         key: key.to_string(),
         source: source.into(),
     }
+}
+
+/// Removes entries of a scheduler's cache.
+fn remove_where<V: bytemuck::Pod + aya::Pod>(
+    name: &'static str,
+    map: &mut HashMap<MapData, LblcKey, V>,
+    stale: impl Fn(&LblcKey, &V) -> bool,
+) -> Result<()> {
+    let entries = batch::entries(map).map_err(failed(name, "read", "all"))?;
+    for (key, _) in entries.iter().filter(|(k, e)| stale(k, e)) {
+        absent_is_fine(map.remove(key)).map_err(failed(name, "delete", key.addr.ip()))?;
+    }
+    Ok(())
 }
 
 fn absent_is_fine(removed: std::result::Result<(), MapError>) -> std::result::Result<(), MapError> {

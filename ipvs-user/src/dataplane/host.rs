@@ -7,8 +7,8 @@ use std::{
 };
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, SchedState, Service, ServiceKey, Settings, Stats, Template,
-    TemplateKey,
+    Conn, Dest, DestState, FlowKey, ListSlot, SchedState, Service, ServiceKey, Settings, Stats,
+    Template, TemplateKey,
     maps::{self, Capacities},
 };
 use ipvs_datapath::{conn::Table, expire, host::HostTables};
@@ -73,11 +73,19 @@ impl Dataplane for HostDataplane {
         Ok(())
     }
 
-    fn write_list(&mut self, base: u32, dests: &[u32]) -> Result<()> {
+    fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()> {
         let mut t = self.tables();
         let from = base as usize;
-        let room = t.lists.get_mut(from..from + dests.len());
-        slot(room, maps::DEST_LISTS, "update", base)?.copy_from_slice(dests);
+        let room = t.lists.get_mut(from..from + list.len());
+        slot(room, maps::DEST_LISTS, "update", base)?.copy_from_slice(list);
+        Ok(())
+    }
+
+    fn write_table(&mut self, base: u32, dests: &[u32]) -> Result<()> {
+        let mut t = self.tables();
+        let from = base as usize;
+        let room = t.hash_tables.get_mut(from..from + dests.len());
+        slot(room, maps::HASH_TABLES, "update", base)?.copy_from_slice(dests);
         Ok(())
     }
 
@@ -122,13 +130,18 @@ impl Dataplane for HostDataplane {
         Ok(())
     }
 
-    fn clear_lblc(&mut self, service: u32) -> Result<()> {
-        self.tables().lblc.retain(|key, _| key.service != service);
+    fn clear_caches(&mut self, service: u32) -> Result<()> {
+        let mut t = self.tables();
+        t.lblc.retain(|key, _| key.service != service);
+        t.lblcr.retain(|key, _| key.service != service);
         Ok(())
     }
 
-    fn clear_lblc_of(&mut self, dests: &BTreeSet<u32>) -> Result<()> {
-        self.tables().lblc.retain(|_, e| !dests.contains(&e.dest));
+    fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()> {
+        let mut t = self.tables();
+        t.lblc.retain(|_, e| !dests.contains(&e.dest));
+        t.lblcr
+            .retain(|_, e| !e.members().iter().any(|m| dests.contains(m)));
         Ok(())
     }
 

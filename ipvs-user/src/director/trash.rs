@@ -45,7 +45,7 @@ impl Director {
         let mut after = self.model.clone();
         let freed: Vec<_> = due.iter().filter_map(|(s, d)| after.free(s, d)).collect();
         let ids: BTreeSet<_> = freed.iter().map(|t| t.dest.id).collect();
-        self.dataplane.clear_lblc_of(&ids)?;
+        self.dataplane.clear_caches_of(&ids)?;
         let stats = freed.iter().map(|t| self.stats_of(&t.dest));
         let stats: Vec<_> = stats.collect::<Result<_, _>>()?;
         self.model = after;
@@ -91,6 +91,7 @@ impl Director {
                 | Effect::DestAdded { .. }
                 | Effect::DestEdited { .. }
                 | Effect::DestRemoved { .. }
+                | Effect::WrrChanged { .. }
                 | Effect::OverloadLifted { .. } => {}
             }
         }

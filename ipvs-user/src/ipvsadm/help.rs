@@ -10,7 +10,7 @@ pub(super) fn version(program: &str) -> String {
 }
 
 pub(super) fn usage(program: &str) -> String {
-    let schedulers = Scheduler::ALL.map(Scheduler::name).join("|");
+    let schedulers = Scheduler::NAMES.join("|");
     let head = version(program);
     format!(
         "{head}Usage:

@@ -2,13 +2,14 @@
 
 use std::{net::Ipv4Addr, sync::Arc};
 
-use ipvs_common::{Addr, ForwardingMethod, ServiceKey};
+use ipvs_common::{Addr, ForwardingMethod, Proto, Scheduler, ServiceFlags, ServiceKey};
 
 use super::{
     Effect, Origin,
     command::{Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec},
     error::{ModelError, service_name},
     state::{Model, RealServer, Trashed, VirtualService},
+    wrr::WrrRange,
 };
 
 type Result<T> = std::result::Result<T, ModelError>;
@@ -16,6 +17,34 @@ type Result<T> = std::result::Result<T, ModelError>;
 impl Model {
     /// Carries out one command, or refuses it and changes nothing.
     pub fn apply(&mut self, command: &Command) -> Result<Vec<Effect>> {
+        let mut effects = self.carry_out(command)?;
+        self.note_wrr(&mut effects);
+        Ok(effects)
+    }
+
+    /// Says so where a service under wrr got another list, or wrr took a service over.
+    fn note_wrr(&self, effects: &mut Vec<Effect>) {
+        let service = match effects.first() {
+            Some(
+                &Effect::DestAdded { service, .. }
+                | &Effect::DestEdited { service, .. }
+                | &Effect::DestRemoved { service, .. }
+                | &Effect::ServiceEdited {
+                    service,
+                    rescheduled: true,
+                },
+            ) => service,
+            _ => return,
+        };
+        if let Some(s) = self.service_by_id(service)
+            && s.spec.scheduler == Scheduler::Wrr
+        {
+            let range = WrrRange::of(&s.dests);
+            effects.push(Effect::WrrChanged { service, range });
+        }
+    }
+
+    fn carry_out(&mut self, command: &Command) -> Result<Vec<Effect>> {
         match command {
             Command::AddService { service, spec } => self.add_service(service, spec),
             Command::EditService { service, spec } => self.edit_service(service, spec),
@@ -67,8 +96,10 @@ impl Model {
     }
 
     fn edit_service(&mut self, key: &ServiceKey, spec: &ServiceSpec) -> Result<Vec<Effect>> {
+        let maglev = self.maglev;
         let service = self.live(key).ok_or(ModelError::NoService(*key))?;
         check_service(key, spec)?;
+        check_maglev(spec.scheduler, service.dests.len(), maglev)?;
         let rescheduled = service.spec.scheduler != spec.scheduler;
         service.spec = *spec;
         Ok(vec![Effect::ServiceEdited {
@@ -133,12 +164,16 @@ impl Model {
                 capacity: self.dests_per_service,
             });
         }
+        check_maglev(service.spec.scheduler, service.dests.len() + 1, self.maglev)?;
+        let known = self.trash.get(&(*key, *dest));
+        let before = known.map_or(0, |t| t.dest.last_weight);
         let (dest_id, origin, lifted) = self.index_for(key, dest, spec)?;
         if let Some(service) = self.live(key) {
             let real = RealServer {
                 id: dest_id,
                 key: *dest,
                 spec: *spec,
+                last_weight: last_weight(spec, before),
             };
             service.dests.insert(0, real);
         }
@@ -190,6 +225,7 @@ impl Model {
         check_port(key, dest, spec)?;
         let lifted = lifts_overload(&real.spec, spec);
         real.spec = *spec;
+        real.last_weight = last_weight(spec, real.last_weight);
         let mut effects = vec![Effect::DestEdited {
             service: id,
             dest: real.id,
@@ -260,6 +296,13 @@ fn check_service(key: &ServiceKey, spec: &ServiceSpec) -> Result<()> {
             service_name(key)
         )));
     }
+    if spec.flags & ServiceFlags::ONE_PACKET != 0 && key.mark == 0 && key.proto != Proto::Udp as u8
+    {
+        return Err(ModelError::Invalid(format!(
+            "{}: one-packet scheduling is for UDP and firewall mark services",
+            service_name(key)
+        )));
+    }
     if spec.persistent == Some(0) {
         return Err(ModelError::Invalid(
             "a persistence timeout of 0 seconds".to_owned(),
@@ -270,6 +313,16 @@ fn check_service(key: &ServiceKey, spec: &ServiceSpec) -> Result<()> {
             "persistence prefix length {} is not one of 1 to {}",
             spec.prefix,
             ServiceSpec::FULL_PREFIX
+        )));
+    }
+    Ok(())
+}
+
+/// Every real server needs a slot of Maglev's table.
+fn check_maglev(scheduler: Scheduler, dests: usize, maglev: u32) -> Result<()> {
+    if scheduler == Scheduler::Mh && dests > maglev as usize {
+        return Err(ModelError::Invalid(format!(
+            "{dests} real servers under mh, whose table has {maglev} slots: raise `mh_table_index`"
         )));
     }
     Ok(())
@@ -313,6 +366,14 @@ fn check_port(key: &ServiceKey, dest: &DestKey, spec: &DestSpec) -> Result<()> {
         spec.method.name(),
         u16::from_be_bytes(key.port)
     )))
+}
+
+const fn last_weight(spec: &DestSpec, before: u32) -> u32 {
+    if spec.weight == 0 {
+        before
+    } else {
+        spec.weight
+    }
 }
 
 /// Without an upper threshold there was no overload to lift.

@@ -47,6 +47,10 @@ pub struct ServiceSpec {
     pub persistent: Option<u32>,
     /// Client networks of this prefix length stay together.
     pub prefix: u8,
+    /// [`ipvs_common::ServiceFlags`] but `PERSISTENT`, which follows from the timeout.
+    pub flags: u8,
+    /// [`ipvs_common::Policy`].
+    pub policy: u8,
 }
 
 impl ServiceSpec {
@@ -59,6 +63,8 @@ impl ServiceSpec {
             scheduler,
             persistent: None,
             prefix: Self::FULL_PREFIX,
+            flags: 0,
+            policy: 0,
         }
     }
 }

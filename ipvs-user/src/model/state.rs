@@ -15,6 +15,8 @@ pub struct Limits {
     pub services: u32,
     pub dests: u32,
     pub dests_per_service: u32,
+    /// Slots of the table of a service under mh.
+    pub maglev: u32,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +41,8 @@ pub struct RealServer {
     pub id: u32,
     pub key: DestKey,
     pub spec: DestSpec,
+    /// The last weight that was not 0: by it Maglev's table is filled, so that quiescing moves nobody else.
+    pub last_weight: u32,
 }
 
 /// A deleted real server whose index is not free yet.
@@ -55,6 +59,7 @@ pub struct Trashed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Model {
     pub(super) dests_per_service: u32,
+    pub(super) maglev: u32,
     pub(super) services: BTreeMap<u32, Arc<VirtualService>>,
     /// Indices of the services, also of deleted ones that still have real servers in the trash.
     pub(super) index: BTreeMap<ServiceKey, u32>,
@@ -68,6 +73,7 @@ impl Model {
     pub fn new(limits: Limits) -> Self {
         Self {
             dests_per_service: limits.dests_per_service,
+            maglev: limits.maglev,
             services: BTreeMap::new(),
             index: BTreeMap::new(),
             trash: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! One change: the models before and after it, and the effects between them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use ipvs_common::{SchedState, ServiceKey};
 
@@ -54,7 +54,8 @@ impl Change<'_> {
             | Effect::ServiceRemoved { service, .. }
             | Effect::DestAdded { service, .. }
             | Effect::DestEdited { service, .. }
-            | Effect::DestRemoved { service, .. } => Some(service),
+            | Effect::DestRemoved { service, .. }
+            | Effect::WrrChanged { service, .. } => Some(service),
             Effect::OverloadLifted { .. } => None,
         };
         self.effects.iter().filter_map(id).collect()
@@ -108,44 +109,50 @@ impl Change<'_> {
             let dest = plan::over(dest, journal.tables.dests.get(&id));
             journal.put_dest(id, &dest)?;
         }
-        let ids = plan::list(service);
         let written = journal.tables.services.get(&service.key).copied();
         let known = self.before.service(&service.key);
+        let known = known.filter(|_| written.is_some());
+        let entries = plan::list(service);
         let list = match known {
-            Some(old) if written.is_some() && plan::list(old) == ids => {
-                journal.tables.list_of(&service.key)
-            }
-            Some(_) | None => journal.write_list(&ids, now)?,
+            Some(old) if plan::list(old) == entries => journal.tables.list_of(&service.key),
+            Some(_) | None => journal.write_list(&entries, now)?,
         };
-        let planned = plan::service(service, list);
+        let maglev = journal.dataplane.capacities().maglev;
+        let slots = plan::hash_table(service, maglev);
+        let table = match known {
+            Some(old) if plan::hash_table(old, maglev) == slots => {
+                journal.tables.table_of(&service.key)
+            }
+            Some(_) | None => journal.write_table(&slots, now)?,
+        };
+        let planned = plan::service(service, list, table);
         if written != Some(planned) {
             journal.put_service(&service.key, &planned)?;
         }
         Ok(())
     }
 
-    /// Where round robin stands at a deleted real server, it goes back to that one's predecessor.
+    /// Where a round robin stands after the change of its list.
     fn fix_pointers(&self, journal: &mut Journal<'_>) -> Result<(), TableError> {
-        let mut moves: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
+        let mut states: BTreeMap<u32, (SchedState, SchedState)> = BTreeMap::new();
         for effect in self.effects {
-            if let Effect::DestRemoved {
-                service,
-                dest,
-                predecessor,
-            } = *effect
-            {
-                let to = predecessor.map_or(0, pointer);
-                moves.entry(service).or_default().push((pointer(dest), to));
-            }
+            let (Effect::DestRemoved { service, .. } | Effect::WrrChanged { service, .. }) =
+                *effect
+            else {
+                continue;
+            };
+            let (_, state) = match states.entry(service) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let state = journal.dataplane.sched_state(service)?;
+                    place.insert((state, state))
+                }
+            };
+            *state = moved(effect, *state);
         }
-        for (service, moves) in moves {
-            let before = journal.dataplane.sched_state(service)?;
-            let last = moves.iter().fold(
-                before.last,
-                |at, &(from, to)| if at == from { to } else { at },
-            );
-            if last != before.last {
-                journal.put_sched(service, before, SchedState { last })?;
+        for (service, (before, after)) in states {
+            if after != before {
+                journal.put_sched(service, before, after)?;
             }
         }
         Ok(())
@@ -159,6 +166,7 @@ impl Change<'_> {
             | Effect::ServiceEdited { .. }
             | Effect::DestAdded { .. }
             | Effect::DestEdited { .. }
+            | Effect::WrrChanged { .. }
             | Effect::OverloadLifted { .. } => &[],
         });
         let back: BTreeSet<u32> = self.live_among_touched();
@@ -174,7 +182,7 @@ impl Change<'_> {
         let services = touched
             .iter()
             .filter_map(|id| self.after.service_by_id(*id));
-        services.flat_map(plan::list).collect()
+        services.flat_map(|s| &s.dests).map(|d| d.id).collect()
     }
 
     fn write_flags(&self, journal: &mut Journal<'_>) -> Result<(), TableError> {
@@ -194,13 +202,14 @@ impl Change<'_> {
                     service,
                     rescheduled: true,
                 } => {
-                    journal.dataplane.clear_lblc(service)?;
+                    journal.dataplane.clear_caches(service)?;
                 }
                 Effect::OverloadLifted { dest } => journal.dataplane.clear_overload(dest)?,
                 Effect::ServiceAdded { .. }
                 | Effect::ServiceEdited { .. }
                 | Effect::DestAdded { .. }
                 | Effect::DestEdited { .. }
+                | Effect::WrrChanged { .. }
                 | Effect::DestRemoved { .. } => {}
             }
         }
@@ -208,7 +217,21 @@ impl Change<'_> {
     }
 }
 
+/// A deleted real server's place goes to its predecessor; wrr starts over.
+fn moved(effect: &Effect, state: SchedState) -> SchedState {
+    match *effect {
+        Effect::DestRemoved {
+            dest, predecessor, ..
+        } if state.last == pointer(dest) => SchedState {
+            last: predecessor.map_or(0, pointer),
+            ..state
+        },
+        Effect::WrrChanged { range, .. } => range.restart(state),
+        _ => state,
+    }
+}
+
 /// A real server as [`SchedState::last`] names it.
-fn pointer(id: u32) -> u64 {
-    u64::from(id) + 1
+const fn pointer(id: u32) -> u32 {
+    id + 1
 }

@@ -1,6 +1,6 @@
 //! Writes to the tables that can be taken back.
 
-use ipvs_common::{Dest, SchedState, Service, ServiceKey, Settings};
+use ipvs_common::{Dest, ListSlot, SchedState, Service, ServiceKey, Settings};
 
 use super::{ReconcileError, Tables};
 use crate::{
@@ -25,6 +25,8 @@ pub(super) struct Journal<'a> {
     taken: Vec<Block>,
     /// Lists that are out of use once the change is done.
     replaced: Vec<Block>,
+    taken_tables: Vec<Block>,
+    replaced_tables: Vec<Block>,
 }
 
 impl<'a> Journal<'a> {
@@ -35,11 +37,17 @@ impl<'a> Journal<'a> {
             undo: Vec::new(),
             taken: Vec::new(),
             replaced: Vec::new(),
+            taken_tables: Vec::new(),
+            replaced_tables: Vec::new(),
         }
     }
 
-    pub(super) fn write_list(&mut self, ids: &[u32], now: u64) -> Result<Block, ReconcileError> {
-        let needed = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    pub(super) fn write_list(
+        &mut self,
+        list: &[ListSlot],
+        now: u64,
+    ) -> Result<Block, ReconcileError> {
+        let needed = u32::try_from(list.len()).unwrap_or(u32::MAX);
         let block = self
             .tables
             .space
@@ -47,9 +55,24 @@ impl<'a> Journal<'a> {
             .ok_or(ReconcileError::ListSpace { needed })?;
         self.taken.push(block);
         if needed > 0 {
-            self.dataplane.write_list(block.base, ids)?;
+            self.dataplane.write_list(block.base, list)?;
         }
         Ok(block)
+    }
+
+    /// The same for a scheduler's hash table. The block returned is as long as the table; the place, even.
+    pub(super) fn write_table(&mut self, slots: &[u32], now: u64) -> Result<Block, ReconcileError> {
+        let len = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+        let block = self
+            .tables
+            .table_space
+            .take(even(len), now)
+            .ok_or(ReconcileError::TableSpace { needed: len })?;
+        self.taken_tables.push(block);
+        if len > 0 {
+            self.dataplane.write_table(block.base, slots)?;
+        }
+        Ok(Block { len, ..block })
     }
 
     /// Writes a real server unless it stands there already.
@@ -121,6 +144,9 @@ impl<'a> Journal<'a> {
         for block in self.replaced {
             self.tables.space.release(block, now);
         }
+        for block in self.replaced_tables {
+            self.tables.table_space.release(block, now);
+        }
     }
 
     /// Takes everything back, last write first, and goes on past errors.
@@ -134,6 +160,9 @@ impl<'a> Journal<'a> {
         for block in std::mem::take(&mut self.taken) {
             // A packet may have read the new service before it was taken back.
             self.tables.space.release(block, now);
+        }
+        for block in std::mem::take(&mut self.taken_tables) {
+            self.tables.table_space.release(block, now);
         }
         match failed {
             Some(undo) => ReconcileError::HalfDone {
@@ -176,5 +205,17 @@ impl<'a> Journal<'a> {
         if by.is_none_or(|s| s.list_base != old.base || s.list_len != old.len) {
             self.replaced.push(old);
         }
+        let old = self.tables.table_of(key);
+        if by.is_none_or(|s| s.table_base != old.base || s.table_len != old.len) {
+            self.replaced_tables.push(Block {
+                len: even(old.len),
+                ..old
+            });
+        }
     }
+}
+
+/// Tables start at even slots.
+const fn even(len: u32) -> u32 {
+    len.next_multiple_of(2)
 }

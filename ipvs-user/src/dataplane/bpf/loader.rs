@@ -17,14 +17,17 @@ use super::{bpffs::Bpffs, error::LoadError};
 pub(super) const LOG_MAP: &str = "AYA_LOGS";
 
 /// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
-const SHARED: [&str; 20] = [
+const SHARED: [&str; 23] = [
     maps::SERVICES,
     maps::DEST_LISTS,
+    maps::HASH_TABLES,
     maps::DESTS,
     maps::DEST_STATES,
     maps::DEST_STATS,
     maps::SCHED_STATES,
     maps::LBLC,
+    maps::LBLCR,
+    maps::LBLCR_BLANK,
     maps::TEMPLATES,
     maps::CONNS,
     maps::HALF_OPEN,

@@ -10,20 +10,22 @@ use aya::{
     maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapFd, PerCpuArray},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, LblcEntry, LblcKey, SchedState, Service, ServiceKey, Settings,
-    Stats, Template, TemplateKey, maps,
+    Conn, Dest, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, ListSlot, SchedState, Service,
+    ServiceKey, Settings, Stats, Template, TemplateKey, maps,
 };
 
 use super::error::LoadError;
 
 pub(super) struct Maps {
     pub(super) services: HashMap<MapData, ServiceKey, Service>,
-    pub(super) dest_lists: Array<MapData, u32>,
+    pub(super) dest_lists: Array<MapData, ListSlot>,
+    pub(super) hash_tables: Array<MapData, [u32; 2]>,
     pub(super) dests: Array<MapData, Dest>,
     pub(super) dest_states: Array<MapData, DestState>,
     pub(super) dest_stats: PerCpuArray<MapData, Stats>,
     pub(super) sched_states: Array<MapData, SchedState>,
     pub(super) lblc: HashMap<MapData, LblcKey, LblcEntry>,
+    pub(super) lblcr: HashMap<MapData, LblcKey, LblcrEntry>,
     pub(super) templates: HashMap<MapData, TemplateKey, Template>,
     pub(super) conns: HashMap<MapData, FlowKey, Conn>,
     pub(super) half_open: HashMap<MapData, FlowKey, Conn>,
@@ -38,11 +40,13 @@ impl Maps {
         Ok(Self {
             services: take(ebpf, maps::SERVICES)?,
             dest_lists: take(ebpf, maps::DEST_LISTS)?,
+            hash_tables: take(ebpf, maps::HASH_TABLES)?,
             dests: take(ebpf, maps::DESTS)?,
             dest_states: take(ebpf, maps::DEST_STATES)?,
             dest_stats: take(ebpf, maps::DEST_STATS)?,
             sched_states: take(ebpf, maps::SCHED_STATES)?,
             lblc: take(ebpf, maps::LBLC)?,
+            lblcr: take(ebpf, maps::LBLCR)?,
             templates: take(ebpf, maps::TEMPLATES)?,
             conns: take(ebpf, maps::CONNS)?,
             half_open: take(ebpf, maps::HALF_OPEN)?,
@@ -57,10 +61,12 @@ impl Maps {
         let large = [
             (maps::SERVICES, self.services.map()),
             (maps::DEST_LISTS, self.dest_lists.map()),
+            (maps::HASH_TABLES, self.hash_tables.map()),
             (maps::DESTS, self.dests.map()),
             (maps::DEST_STATES, self.dest_states.map()),
             (maps::DEST_STATS, self.dest_stats.map()),
             (maps::LBLC, self.lblc.map()),
+            (maps::LBLCR, self.lblcr.map()),
             (maps::TEMPLATES, self.templates.map()),
             (maps::CONNS, self.conns.map()),
             (maps::HALF_OPEN, self.half_open.map()),
