@@ -15,6 +15,7 @@ use crate::{
     model::{Command, DestKey, DestSpec, ServiceSpec},
 };
 
+mod ageing;
 mod sources;
 
 const HZ: u32 = 100;
