@@ -4,6 +4,7 @@
 //! configuration files.
 
 mod attach;
+mod available;
 mod batch;
 mod bpffs;
 mod clock;
@@ -14,6 +15,7 @@ mod inspect;
 mod loader;
 mod mapped;
 mod maps;
+mod memory;
 mod object;
 mod overload;
 mod walk;
@@ -31,9 +33,11 @@ use ipvs_common::{
 };
 
 pub use attach::{Attachment, IfaceProgram, ModePolicy};
+pub use available::Available;
 pub use error::{AttachError, LoadError};
 pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
 pub use loader::{Clock, Loader};
+pub use memory::{Need, Shortage};
 pub use object::OBJECT;
 
 use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
@@ -71,6 +75,8 @@ impl BpfDataplane {
         capacities: Capacities,
         clock: Clock,
     ) -> std::result::Result<Self, LoadError> {
+        let cpus = nr_cpus().map_err(|(_, e)| LoadError::States(e))?;
+        Need::of(capacities, cpus).check(&Available::now())?;
         let loader = Loader::new(object, capacities, clock)?;
         let (ebpf, _) = loader.load(Iface::default())?;
         let mut control = Control::load(ebpf)?;
@@ -101,7 +107,7 @@ impl BpfDataplane {
             messages,
             buffers: Buffers::default(),
             hz,
-            cpus: nr_cpus().map_err(|(_, e)| LoadError::States(e))?,
+            cpus,
         })
     }
 
@@ -124,6 +130,12 @@ impl BpfDataplane {
     /// What the talking build says; `None` of any other.
     pub const fn take_messages(&mut self) -> Option<Messages> {
         self.messages.take()
+    }
+
+    /// What the tables were expected to take.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        Need::of(self.loader.capacities(), self.cpus)
     }
 
     /// Bytes of kernel memory of the large tables, by name.

@@ -16,6 +16,7 @@ const AT_ONCE: usize = 4096;
 /// More than that in one bucket of a hash table means that something else is wrong.
 const AT_ONCE_MAX: usize = 1 << 20;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 
 /// The arguments of the batch commands in the kernel's `union bpf_attr`.
 #[repr(C)]
@@ -156,6 +157,39 @@ fn lookup<K: Pod, V: Pod>(
         e if e.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
         e => Err(e),
     }
+}
+
+/// Enters keys with their values, over what is there.
+pub(super) fn put<K, V>(
+    map: &HashMap<MapData, K, V>,
+    keys: &[K],
+    values: &[V],
+) -> Result<(), MapError>
+where
+    K: Pod + aya::Pod,
+    V: Pod + aya::Pod,
+{
+    let mut request = Request {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: keys.len().min(values.len()) as u32,
+        map_fd: map.map().fd().as_fd().as_raw_fd().cast_unsigned(),
+        ..Request::zeroed()
+    };
+    // SAFETY: the kernel reads `count` keys and values of the map's sizes, which are those of `K` and `V` (aya checked), and
+    // writes to the request alone.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_UPDATE_BATCH,
+            &raw mut request,
+            size_of::<Request>(),
+        )
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    Err(MapError::IoError(io::Error::last_os_error()))
 }
 
 fn address<T>(of: &T) -> u64 {
