@@ -6,8 +6,8 @@ use std::{
 };
 
 use ipvs_common::{
-    Addr, Conn, Dest, DestFlags, DestState, FlowKey, ForwardingMethod, SchedState, Scheduler,
-    Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::Capacities,
+    Addr, Conn, Dest, DestFlags, DestState, FlowKey, ForwardingMethod, ListSlot, SchedState,
+    Scheduler, Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::Capacities,
 };
 use ipvs_datapath::host::HostTables;
 use proptest::prelude::*;
@@ -26,6 +26,7 @@ const CAPACITIES: Capacities = Capacities {
     half_open: 8,
     templates: 8,
     lblc: 8,
+    ..Capacities::SMALL
 };
 
 /// Looks after each write whether a packet at this moment would find everything it is pointed at.
@@ -61,7 +62,7 @@ impl Watched {
         let t = self.tables.lock().unwrap();
         for (key, service) in &t.services {
             let from = service.list_base as usize;
-            for &id in &t.lists[from..from + service.list_len as usize] {
+            for &ListSlot { dest: id, weight } in &t.lists[from..from + service.list_len as usize] {
                 let dest = &t.dests[id as usize];
                 assert_ne!(
                     dest.flags & DestFlags::AVAILABLE,
@@ -71,6 +72,10 @@ impl Watched {
                 assert_eq!(
                     dest.service, service.id,
                     "{key:?} lists another's real server {id}"
+                );
+                assert_eq!(
+                    dest.weight, weight,
+                    "{key:?} lists {id} with another weight"
                 );
             }
         }
@@ -101,12 +106,13 @@ impl Dataplane for Watched {
         put_settings(settings: &Settings);
         put_service(key: &ServiceKey, service: &Service);
         remove_service(key: &ServiceKey);
-        write_list(base: u32, dests: &[u32]);
+        write_list(base: u32, list: &[ListSlot]);
+        write_table(base: u32, dests: &[u32]);
         put_dest(id: u32, dest: &Dest);
         clear_dest(id: u32);
         put_sched_state(service: u32, state: &SchedState);
-        clear_lblc(service: u32);
-        clear_lblc_of(dests: &BTreeSet<u32>);
+        clear_caches(service: u32);
+        clear_caches_of(dests: &BTreeSet<u32>);
         clear_overload(id: u32);
         expire();
     }
@@ -133,7 +139,7 @@ fn visible(t: &HostTables) -> impl PartialEq + std::fmt::Debug + use<> {
             let list = &t.lists[from..from + s.list_len as usize];
             let dests: Vec<_> = list
                 .iter()
-                .map(|&id| (id, t.dests[id as usize], t.dest_states[id as usize]))
+                .map(|&s| (s, t.dests[s.dest as usize], t.dest_states[s.dest as usize]))
                 .collect();
             (*key, *s, dests, t.sched_states[s.id as usize])
         })
@@ -164,8 +170,7 @@ fn check_against_model(d: &Director, t: &HostTables) {
         let stored = t.services[&s.key];
         let from = stored.list_base as usize;
         let list = &t.lists[from..from + stored.list_len as usize];
-        let ids: Vec<_> = s.dests.iter().map(|d| d.id).collect();
-        assert_eq!(list, ids);
+        assert_eq!(list, crate::plan::list(s));
         for (position, real) in (0..).zip(&s.dests) {
             let dest = &t.dests[real.id as usize];
             assert_eq!((dest.position, dest.weight), (position, real.spec.weight));

@@ -109,7 +109,7 @@ impl Backend for Host {
         let verdict = ipvs_datapath::run(&mut frame, &mut *self.tables(), &iface);
         let verdict = match verdict.action() {
             Action::Pass => Verdict::Pass,
-            Action::Drop | Action::Handed => Verdict::Drop,
+            Action::Drop | Action::Handed | Action::Stage(_) => Verdict::Drop,
             Action::Tx => Verdict::Tx,
             Action::Redirect(ifindex) => {
                 Verdict::Redirect(self.setup.network.index_of_ifindex(ifindex))

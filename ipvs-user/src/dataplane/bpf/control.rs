@@ -135,7 +135,7 @@ mod tests {
             vip: [2; 4],
             vport: [3; 2],
             proto: 4,
-            pad: 0,
+            generation: 0,
         };
         let frame = batch(Kind::Templates, &[key, key]);
         assert_eq!(frame.len(), size_of::<Batch>() + 2 * Batch::STRIDE);

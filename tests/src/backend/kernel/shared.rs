@@ -6,8 +6,8 @@ use std::{
 };
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, SchedState, Service, ServiceKey, Settings, Stats, Template,
-    TemplateKey, maps::Capacities,
+    Conn, Dest, DestState, FlowKey, ListSlot, SchedState, Service, ServiceKey, Settings, Stats,
+    Template, TemplateKey, maps::Capacities,
 };
 use ipvs_user::dataplane::{Dataplane, Result, bpf::BpfDataplane};
 
@@ -52,12 +52,13 @@ impl Dataplane for Shared {
         fn put_settings(&mut self, settings: &Settings) -> Result<()>;
         fn put_service(&mut self, key: &ServiceKey, service: &Service) -> Result<()>;
         fn remove_service(&mut self, key: &ServiceKey) -> Result<()>;
-        fn write_list(&mut self, base: u32, dests: &[u32]) -> Result<()>;
+        fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()>;
+        fn write_table(&mut self, base: u32, dests: &[u32]) -> Result<()>;
         fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<()>;
         fn clear_dest(&mut self, id: u32) -> Result<()>;
         fn put_sched_state(&mut self, service: u32, state: &SchedState) -> Result<()>;
-        fn clear_lblc(&mut self, service: u32) -> Result<()>;
-        fn clear_lblc_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
+        fn clear_caches(&mut self, service: u32) -> Result<()>;
+        fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
         fn clear_overload(&mut self, id: u32) -> Result<()>;
         fn expire(&mut self) -> Result<()>;
     }
