@@ -12,9 +12,11 @@ mod service;
 pub use diagnostic::{Diagnostic, Position};
 pub use interface::{Interface, Mode};
 
+pub use crate::timeouts::Timeouts;
+
 use std::{collections::BTreeMap, path::Path};
 
-use ipvs_common::{Service, Settings, State, maps::Capacities};
+use ipvs_common::{Service, Settings, maps::Capacities};
 use toml::de::DeTable;
 
 use crate::model::{Command, DestKey, DestSpec, Limits, Model, ServiceSpec};
@@ -37,14 +39,6 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
 }
 
-/// Seconds after which idle connections end; `None`: as the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Timeouts {
-    pub tcp: Option<u32>,
-    pub tcp_fin: Option<u32>,
-    pub udp: Option<u32>,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServiceConfig {
     pub key: ServiceKey,
@@ -65,16 +59,7 @@ impl Config {
 
     /// Puts the configured settings in the place of the defaults.
     pub fn adjust(&self, settings: &mut Settings) {
-        let of_states = [
-            (State::Established, self.timeouts.tcp),
-            (State::FinWait, self.timeouts.tcp_fin),
-            (State::Udp, self.timeouts.udp),
-        ];
-        for (state, seconds) in of_states {
-            if let Some(seconds) = seconds {
-                settings.timeouts[state as usize] = seconds.saturating_mul(settings.hz);
-            }
-        }
+        self.timeouts.put(settings);
         settings.icmp_rate = self.icmp_rate.unwrap_or(settings.icmp_rate);
     }
 }

@@ -4,10 +4,12 @@
 //! and the replay of traces drive the same thing over different dataplanes.
 
 mod connections;
+mod knobs;
 mod trash;
 mod view;
 
 pub use connections::Connection;
+pub use knobs::{MemorySource, SetTimeoutsError};
 pub use view::{DestView, ServiceView, Usage};
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use crate::{
     model::{Command, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
+use knobs::Controls;
 use trash::Idle;
 
 /// Tells the source address of a tunnel to a real server; `None` without a route.
@@ -44,6 +47,7 @@ pub struct Director {
     /// Traffic of all real servers ever freed.
     folded_total: Stats,
     idle: Idle,
+    controls: Controls,
 }
 
 impl Director {
@@ -74,6 +78,7 @@ impl Director {
             folded: BTreeMap::new(),
             folded_total: Stats::default(),
             idle: Idle::default(),
+            controls: Controls::default(),
         })
     }
 
@@ -103,8 +108,9 @@ impl Director {
         Ok(())
     }
 
-    /// Housekeeping: ends what timed out, frees deleted real servers that nothing refers to.
+    /// Housekeeping, once a second: sets up defences if memory is low, ends what timed out, frees deleted real servers that nothing refers to.
     pub fn tick(&mut self) -> Result<(), TableError> {
+        self.defend()?;
         self.dataplane.expire()?;
         let now = self.dataplane.now()?;
         self.tables.tick(now);

@@ -10,4 +10,8 @@ pub mod model;
 pub mod net;
 pub mod plan;
 pub mod reconcile;
+pub mod sched_flags;
 pub mod slowpath;
+mod suggest;
+pub mod sysctl;
+pub mod timeouts;

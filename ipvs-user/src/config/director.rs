@@ -3,9 +3,8 @@
 use ipvs_common::maps::Capacities;
 
 use super::{Timeouts, problems::Problems, section::Section};
+use crate::timeouts::MAX_SECONDS;
 
-/// Timeouts go up to 31 days.
-const MAX_SECONDS: u32 = 31 * 24 * 3600;
 /// Largest table of anything.
 const MAX_ENTRIES: u32 = 1 << 26;
 

@@ -9,6 +9,7 @@ use toml::{
 };
 
 use super::problems::Problems;
+pub(super) use crate::suggest::suggestion;
 
 /// A value and where it stands.
 pub(super) struct Found<T> {
@@ -156,18 +157,4 @@ pub(super) fn wrong_type(
     };
     let message = format!("`{key}` is {is}, but should be {wanted}");
     problems.report(value.span(), message, hint);
-}
-
-/// "did you mean", if something is near, and what there is.
-pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
-    let near = |k: &&&str| strsim::damerau_levenshtein(word, k) <= 1 + k.len() / 3;
-    let best = known
-        .iter()
-        .filter(near)
-        .min_by_key(|k| strsim::damerau_levenshtein(word, k));
-    let all = known.join(", ");
-    match best {
-        Some(best) => format!("did you mean `{best}`? There are: {all}"),
-        None => format!("there are: {all}"),
-    }
 }

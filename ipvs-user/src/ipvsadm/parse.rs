@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddrV4},
     num::NonZeroU32,
+    ops::RangeInclusive,
 };
 
 use super::{
@@ -17,7 +18,7 @@ use crate::api::wire::{Method, ServiceId, full_netmask};
 /// Persistence timeout when `-p` comes without one, in seconds.
 const DEFAULT_PERSISTENCE: u32 = 360;
 /// 31 days.
-const MAX_PERSISTENCE: u32 = 31 * 24 * 3600;
+const MAX_TIMEOUT: u32 = 31 * 24 * 3600;
 
 /// What was typed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,12 +29,15 @@ pub(super) struct Args {
     pub(super) scheduler: Option<String>,
     pub(super) persistent: Option<u32>,
     pub(super) netmask: Ipv4Addr,
+    pub(super) sched_flags: String,
     /// Real server; its port if one was given.
     pub(super) server: Option<(Ipv4Addr, Option<u16>)>,
     pub(super) method: Method,
     pub(super) weight: u32,
     pub(super) upper: u32,
     pub(super) lower: u32,
+    /// Of TCP, of closing TCP and of UDP; 0: as it is.
+    pub(super) timeouts: [u32; 3],
 }
 
 impl Args {
@@ -45,11 +49,13 @@ impl Args {
             scheduler: None,
             persistent: None,
             netmask: full_netmask(),
+            sched_flags: String::new(),
             server: None,
             method: Method::Droute,
             weight: 1,
             upper: 0,
             lower: 0,
+            timeouts: [0; 3],
         }
     }
 
@@ -80,7 +86,11 @@ pub(super) fn parse(program: &str, args: &[String], names: &dyn Names) -> Result
     for token in &mut words {
         take(&mut parsed, &token?, names)?;
     }
-    if let Some(word) = words.left_over.first() {
+    let mut left_over = words.left_over.into_iter();
+    if command == Command::Set {
+        parsed.timeouts = timeouts(&mut left_over)?;
+    }
+    if let Some(word) = left_over.next() {
         return Err(Usage::mistake(format!("unexpected argument {word}")));
     }
     check(&parsed)?;
@@ -277,7 +287,9 @@ fn plain(args: &mut Args, opt: Opt, value: Option<&str>, names: &dyn Names) -> R
         Opt::TunType if text != "ipip" => {
             return Err(Usage::mistake("illegal tunnel type specified"));
         }
+        Opt::SchedFlags => text.clone_into(&mut args.sched_flags),
         Opt::TunType
+        | Opt::OnePacket
         | Opt::Numeric
         | Opt::Connection
         | Opt::Service
@@ -293,13 +305,25 @@ fn plain(args: &mut Args, opt: Opt, value: Option<&str>, names: &dyn Names) -> R
 }
 
 fn persistence(value: Option<&str>) -> Result<u32, Usage> {
-    let Some(text) = value else {
-        return Ok(DEFAULT_PERSISTENCE);
-    };
-    let seconds = text.parse().ok();
-    seconds
-        .filter(|s| (1..=MAX_PERSISTENCE).contains(s))
-        .ok_or_else(|| Usage::mistake(format!("invalid timeout value `{text}' specified")))
+    value.map_or(Ok(DEFAULT_PERSISTENCE), |text| {
+        timeout(text, 1..=MAX_TIMEOUT)
+    })
+}
+
+/// The words after `--set`.
+fn timeouts<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<[u32; 3], Usage> {
+    let missing = || Usage::mistake("--set option requires 3 timeout values");
+    let mut word = || words.next().ok_or_else(missing);
+    let words = [word()?, word()?, word()?];
+    let seconds = words.map(|text| timeout(text, 0..=MAX_TIMEOUT));
+    let [tcp, tcp_fin, udp] = seconds;
+    Ok([tcp?, tcp_fin?, udp?])
+}
+
+fn timeout(text: &str, range: RangeInclusive<u32>) -> Result<u32, Usage> {
+    let seconds = text.parse().ok().filter(|s| range.contains(s));
+    let invalid = || Usage::mistake(format!("invalid timeout value `{text}' specified"));
+    seconds.ok_or_else(invalid)
 }
 
 /// The kernel keeps weights and thresholds in signed integers.
