@@ -123,7 +123,7 @@ fn put_connection(t: &mut HostTables, row: &[&str]) {
             vip,
             vport,
             proto,
-            pad: 0,
+            generation: 0,
         };
         let dest = dest_called(t, &real.to_string()) as u32;
         let template = Template {

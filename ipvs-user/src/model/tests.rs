@@ -13,6 +13,7 @@ const LIMITS: Limits = Limits {
     services: 3,
     dests: 8,
     dests_per_service: 4,
+    maglev: 251,
 };
 
 fn web() -> ServiceKey {
@@ -306,7 +307,7 @@ prop_compose! {
 
 prop_compose! {
     fn any_service_spec()(s in 0..3usize, persistent in proptest::option::of(0..400u32), prefix in 0..34u8) -> ServiceSpec {
-        ServiceSpec { scheduler: Scheduler::ALL[s], persistent, prefix }
+        ServiceSpec { persistent, prefix, ..ServiceSpec::new(Scheduler::ALL[s]) }
     }
 }
 
