@@ -24,17 +24,17 @@ impl Model {
 
     /// Says so where a service under wrr got another list, or wrr took a service over.
     fn note_wrr(&self, effects: &mut Vec<Effect>) {
-        let service = match effects.first() {
-            Some(
-                &Effect::DestAdded { service, .. }
-                | &Effect::DestEdited { service, .. }
-                | &Effect::DestRemoved { service, .. }
-                | &Effect::ServiceEdited {
-                    service,
-                    rescheduled: true,
-                },
-            ) => service,
-            _ => return,
+        let Some(
+            &Effect::DestAdded { service, .. }
+            | &Effect::DestEdited { service, .. }
+            | &Effect::DestRemoved { service, .. }
+            | &Effect::ServiceEdited {
+                service,
+                rescheduled: true,
+            },
+        ) = effects.first()
+        else {
+            return;
         };
         if let Some(s) = self.service_by_id(service)
             && s.spec.scheduler == Scheduler::Wrr
