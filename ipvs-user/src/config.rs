@@ -8,6 +8,7 @@ mod interface;
 mod problems;
 mod section;
 mod service;
+mod sysctl;
 
 pub use diagnostic::{Diagnostic, Position};
 pub use interface::{Interface, Mode};
@@ -33,6 +34,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// ICMP errors that each CPU may send in a second; 0: no limit.
     pub icmp_rate: Option<u32>,
+    /// `[sysctl]`: names and values, which a director takes.
+    pub sysctls: Vec<(String, String)>,
     /// `[interface.NAME]`, by name.
     pub interfaces: BTreeMap<String, Interface>,
     /// `[[service]]`, in the order of the file.
@@ -110,15 +113,17 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
 }
 
 fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Config {
-    root.only_known(&["director", "interface", "service"], problems);
+    root.only_known(&["director", "interface", "service", "sysctl"], problems);
     let director = director::read(root, problems);
     let interfaces = interface::read(root, problems);
+    let sysctls = sysctl::read(root, problems);
     let services = service::read(root, problems);
     check_together(&services, director.capacities, problems);
     Config {
         capacities: director.capacities,
         timeouts: director.timeouts,
         icmp_rate: director.icmp_rate,
+        sysctls,
         interfaces,
         services: services.into_iter().map(|s| s.config).collect(),
     }

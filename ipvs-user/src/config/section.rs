@@ -70,6 +70,42 @@ impl<'a> Section<'a> {
         })
     }
 
+    pub(super) fn boolean(&self, key: &str, problems: &mut Problems<'_>) -> Option<Found<bool>> {
+        let value = self.get(key)?;
+        let DeValue::Boolean(set) = value.get_ref() else {
+            let hint = format!("write {key} = true or {key} = false");
+            wrong_type(key, value, "true or false", hint, problems);
+            return None;
+        };
+        Some(Found {
+            value: *set,
+            span: value.span(),
+        })
+    }
+
+    /// The strings of an array.
+    pub(super) fn strings(&self, key: &str, problems: &mut Problems<'_>) -> Vec<Found<&'a str>> {
+        let Some(value) = self.get(key) else {
+            return Vec::new();
+        };
+        let Some(array) = value.get_ref().as_array() else {
+            let hint = format!("write {key} = [\"…\"]");
+            wrong_type(key, value, "an array of strings", hint, problems);
+            return Vec::new();
+        };
+        let mut strings = Vec::new();
+        for value in array {
+            match value.get_ref().as_str() {
+                Some(text) => strings.push(Found {
+                    value: text,
+                    span: value.span(),
+                }),
+                None => wrong_type(key, value, "strings", "write it in quotes", problems),
+            }
+        }
+        strings
+    }
+
     pub(super) fn integer(
         &self,
         key: &str,

@@ -1,6 +1,6 @@
 //! What knobs take and what they do to the settings; the defences over good and bad times.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use ipvs_common::{Settings, SettingsFlags};
 
@@ -27,46 +27,23 @@ fn written(changes: &[(&str, &str)]) -> Settings {
 
 #[test]
 fn the_kernels_knobs_are_all_there_with_its_defaults() {
-    let golden = [
-        "am_droprate 10",
-        "amemthresh 1024",
-        "backup_only 0",
-        "cache_bypass 0",
-        "conn_reuse_mode 1",
-        "conntrack 0",
-        "drop_entry 0",
-        "drop_packet 0",
-        "expire_nodest_conn 0",
-        "expire_quiescent_template 0",
-        "ignore_tunneled 0",
-        "lblc_expiration 86400",
-        "lblcr_expiration 86400",
-        "nat_icmp_send 0",
-        "pmtu_disc 1",
-        "run_estimation 1",
-        "schedule_icmp 0",
-        "secure_tcp 0",
-        "sloppy_sctp 0",
-        "sloppy_tcp 0",
-        "snat_reroute 1",
-        "sync_persist_mode 0",
-        "sync_ports 1",
-        "sync_refresh_period 0",
-        "sync_retries 0",
-        "sync_sock_size 0",
-        "sync_threshold 3\t50",
-        "sync_version 1",
-    ];
-    for line in golden {
-        let (name, value) = line.split_once(' ').unwrap();
-        let default = find(name).unwrap().default;
-        assert_eq!(default, value.replace('\t', " "), "{name}");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/sysctl_defaults.json");
+    let golden = std::fs::read_to_string(file).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(&golden).unwrap();
+    let golden = golden["sysctl_defaults"].as_object().unwrap();
+    for (name, value) in golden {
+        let default = match name.as_str() {
+            // Sized by the memory of the machine.
+            "sync_qlen_max" => "auto".to_owned(),
+            _ => value.as_str().unwrap().replace('\t', " "),
+        };
+        assert_eq!(find(name).unwrap().default, default, "{name}");
     }
-    // Sized by the memory of the machine; and those of newer kernels.
-    for name in ["sync_qlen_max", "est_cpulist", "est_nice"] {
+    // Newer kernels have two more.
+    for name in ["est_cpulist", "est_nice"] {
         find(name).unwrap();
     }
-    assert_eq!(TABLE.len(), golden.len() + 3);
+    assert_eq!(TABLE.len(), golden.len() + 2);
 }
 
 #[test]
@@ -255,4 +232,29 @@ fn memory_does_not_move_the_modes_that_are_not_automatic() {
         assert!(defence.drop_entry() && !defence.secure_tcp());
         assert_eq!(defence.drop_rate(), 10);
     }
+}
+
+#[test]
+fn the_documentation_tells_of_every_knob_what_the_table_does() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/OPERATIONS.md");
+    let text = std::fs::read_to_string(file).unwrap();
+    let row = |s: &Sysctl| match s.applies {
+        Applies::Here(_) => format!(
+            "| `{}` | {} | {} | {} |\n",
+            s.name, s.default, s.range, s.doc
+        ),
+        Applies::DefaultOnly(why) => format!("| `{}` | {} | {why} |\n", s.name, s.default),
+    };
+    let here = |s: &&Sysctl| matches!(s.applies, Applies::Here(_));
+    let turned: String = TABLE.iter().filter(here).map(row).collect();
+    let fixed: String = TABLE.iter().filter(|s| !here(s)).map(row).collect();
+    let missing: Vec<_> = [turned, fixed]
+        .into_iter()
+        .filter(|rows| !text.contains(rows))
+        .collect();
+    let rows = missing.join("\n");
+    assert!(
+        missing.is_empty(),
+        "docs/OPERATIONS.md should have these rows:\n{rows}"
+    );
 }
