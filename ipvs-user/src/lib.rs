@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod dataplane;
 pub mod director;
 pub mod ipvsadm;
+pub mod knobs;
 pub mod model;
 pub mod net;
 pub mod plan;
