@@ -68,9 +68,9 @@ fn service(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Located
     section.only_known(&known, problems);
     let id = identity(section, problems);
     let persistent = persistent(section, problems);
-    let scheduler = scheduler(section, problems).unwrap_or(Scheduler::DEFAULT);
+    let scheduler = scheduler(section, problems);
     let spec = ServiceSpec {
-        scheduler,
+        scheduler: scheduler.unwrap_or(Scheduler::DEFAULT),
         persistent,
         prefix: netmask(section, problems).unwrap_or(ServiceSpec::FULL_PREFIX),
         flags: options::flags(section, id.as_ref().map(|id| id.value), scheduler, problems),
@@ -161,7 +161,11 @@ fn address_of(
     })
 }
 
+/// `None`: there is one that was not understood.
 fn scheduler(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Scheduler> {
+    if section.get("scheduler").is_none() {
+        return Some(Scheduler::DEFAULT);
+    }
     let found = section.string("scheduler", problems)?;
     let scheduler = Scheduler::from_name(found.value);
     if scheduler.is_none() {

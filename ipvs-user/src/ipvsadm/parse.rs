@@ -1,11 +1,12 @@
 //! From words to arguments that are each valid by themselves. Reads like popt, which the original uses: short options may be
 //! bundled, a value may follow directly or as the next word, other words are left over.
 
+mod numbers;
+
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddrV4},
     num::NonZeroU32,
-    ops::RangeInclusive,
 };
 
 use super::{
@@ -14,11 +15,7 @@ use super::{
     names::{Names, Transport},
 };
 use crate::api::wire::{Method, ServiceId, full_netmask};
-
-/// Persistence timeout when `-p` comes without one, in seconds.
-const DEFAULT_PERSISTENCE: u32 = 360;
-/// 31 days.
-const MAX_TIMEOUT: u32 = 31 * 24 * 3600;
+use numbers::{number, persistence, timeouts};
 
 /// What was typed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -302,34 +299,6 @@ fn plain(args: &mut Args, opt: Opt, value: Option<&str>, names: &dyn Names) -> R
         | Opt::Exact => {}
     }
     Ok(())
-}
-
-fn persistence(value: Option<&str>) -> Result<u32, Usage> {
-    value.map_or(Ok(DEFAULT_PERSISTENCE), |text| {
-        timeout(text, 1..=MAX_TIMEOUT)
-    })
-}
-
-/// The words after `--set`.
-fn timeouts<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<[u32; 3], Usage> {
-    let missing = || Usage::mistake("--set option requires 3 timeout values");
-    let mut word = || words.next().ok_or_else(missing);
-    let words = [word()?, word()?, word()?];
-    let seconds = words.map(|text| timeout(text, 0..=MAX_TIMEOUT));
-    let [tcp, tcp_fin, udp] = seconds;
-    Ok([tcp?, tcp_fin?, udp?])
-}
-
-fn timeout(text: &str, range: RangeInclusive<u32>) -> Result<u32, Usage> {
-    let seconds = text.parse().ok().filter(|s| range.contains(s));
-    let invalid = || Usage::mistake(format!("invalid timeout value `{text}' specified"));
-    seconds.ok_or_else(invalid)
-}
-
-/// The kernel keeps weights and thresholds in signed integers.
-fn number(text: &str, message: &str) -> Result<u32, Usage> {
-    let n = text.parse::<i32>().ok().and_then(|n| u32::try_from(n).ok());
-    n.ok_or_else(|| Usage::mistake(message))
 }
 
 fn virtual_address(

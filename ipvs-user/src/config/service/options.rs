@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn flags(
     section: &Section<'_>,
     service: Option<ServiceKey>,
-    scheduler: Scheduler,
+    scheduler: Option<Scheduler>,
     problems: &mut Problems<'_>,
 ) -> u8 {
     one_packet(section, service, problems) | of_scheduler(section, scheduler, problems)
@@ -38,9 +38,18 @@ fn one_packet(
     ServiceFlags::ONE_PACKET
 }
 
-fn of_scheduler(section: &Section<'_>, scheduler: Scheduler, problems: &mut Problems<'_>) -> u8 {
+/// Of a scheduler that was not understood, nobody knows the flags.
+fn of_scheduler(
+    section: &Section<'_>,
+    scheduler: Option<Scheduler>,
+    problems: &mut Problems<'_>,
+) -> u8 {
+    let given = section.strings("sched_flags", problems);
+    let Some(scheduler) = scheduler else {
+        return 0;
+    };
     let mut bits = 0;
-    for found in section.strings("sched_flags", problems) {
+    for found in given {
         match sched_flags::bit(found.value, scheduler.name()) {
             Ok(bit) => bits |= bit,
             Err(e) => {

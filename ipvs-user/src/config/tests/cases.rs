@@ -339,6 +339,13 @@ const CASES: &[Case] = &[
     ),
     (
         SERVICE,
+        "sched_flags = [\"sh-port\"]\nscheduler = \"shh\"",
+        (4, 13),
+        "no scheduler `shh`",
+        "did you mean `sh`?",
+    ),
+    (
+        SERVICE,
         "sched_flags = \"sh-port\"",
         (3, 15),
         "`sched_flags` is a string, but should be an array of strings",
