@@ -1,6 +1,6 @@
 //! Knobs and timeouts: turning them, and the defences that some of them set up.
 
-use super::Director;
+use super::{CacheLimits, Director};
 use crate::{
     dataplane::TableError,
     sysctl::{Defence, Knob, Knobs, SysctlError, SysctlView},
@@ -74,12 +74,6 @@ impl Director {
         self.controls.knobs.get(knob)
     }
 
-    /// Whether half-open and idle connections are to be ended before their time.
-    #[must_use]
-    pub const fn drop_entry_in_force(&self) -> bool {
-        self.controls.defence.drop_entry()
-    }
-
     /// Sets timeouts: all that are given, or none. Connections take them up with their next packet.
     pub fn set_timeouts(&mut self, timeouts: Timeouts) -> Result<(), SetTimeoutsError> {
         timeouts.check()?;
@@ -100,6 +94,12 @@ impl Director {
         self.adjust_settings(|settings| knobs.write(&defence, settings))?;
         self.controls.knobs = knobs;
         self.controls.defence = defence;
+        self.set_drop_entry(defence.drop_entry());
+        self.set_cache_limits(CacheLimits {
+            lblc_expiration: knobs.get(Knob::LblcExpiration).into(),
+            lblcr_expiration: knobs.get(Knob::LblcrExpiration).into(),
+            ..self.cache_limits()
+        });
         Ok(())
     }
 }

@@ -40,6 +40,16 @@ fn all_knobs_are_turned_or_none() {
 }
 
 #[test]
+fn caches_age_as_the_knobs_say() {
+    let mut b = Bench::new();
+    let expirations = [("lblc_expiration", "600"), ("lblcr_expiration", "3")];
+    b.director.set_sysctls(expirations).unwrap();
+    let limits = b.director.cache_limits();
+    assert_eq!((limits.lblc_expiration, limits.lblcr_expiration), (600, 3));
+    assert_eq!(b.tables().settings.lblcr_expiration, 3 * HZ);
+}
+
+#[test]
 fn turning_a_knob_leaves_the_services_flags() {
     let mut b = Bench::with_three(Scheduler::Rr);
     b.director.set_sysctl("pmtu_disc", "0").unwrap();
