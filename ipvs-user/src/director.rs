@@ -108,7 +108,8 @@ impl Director {
         Ok(())
     }
 
-    /// Housekeeping, once a second: sets up defences if memory is low, ends what timed out, frees deleted real servers that nothing refers to.
+    /// Housekeeping, about once a second: sets up defences if memory is low, ends what timed out, frees deleted real servers
+    /// that nothing refers to.
     pub fn tick(&mut self) -> Result<(), TableError> {
         self.defend()?;
         self.dataplane.expire()?;
