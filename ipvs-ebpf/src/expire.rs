@@ -1,21 +1,23 @@
-//! Ends what is past its deadline. Runs as a program of its own, over keys that user space found in its sweep.
+//! Ends what is past its deadline, what leads to a deleted real server, and what a defence picked. Runs as a program of its
+//! own, over keys that user space found in its sweep; each is looked at again here, for packets come meanwhile.
 //!
 //! The keys travel as a frame: a header, then the keys, in the machine's own byte order.
 
 use bytemuck::{Pod, Zeroable};
-use ipvs_common::{ConnFlags, Event, FlowKey, TemplateKey};
+use ipvs_common::{Conn, ConnFlags, DestFlags, Event, FlowKey, State, Template, TemplateKey};
 
 use crate::{
     conn::{self, Table, belongs, is_masq, opposite},
+    exit::NO_DEST,
     frame::Frame,
-    tables::Tables,
+    tables::{DestCounter, Tables},
 };
 
 /// Head of a batch.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
 pub struct Batch {
-    /// [`Batch::CONNECTIONS`], [`Batch::TEMPLATES`] or [`Batch::HALF_OPEN`].
+    /// What the keys are, and what is to end of them: [`Batch::CONNECTIONS`] and so on.
     pub kind: [u8; 4],
     /// Keys that follow.
     pub count: [u8; 4],
@@ -23,11 +25,22 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Keys of the established table.
+    /// Keys of the established table that may be past their deadline.
     pub const CONNECTIONS: u32 = 0;
+    /// Templates that may be past theirs.
     pub const TEMPLATES: u32 = 1;
-    /// Keys of the half-open table.
+    /// Keys of the half-open table that may be past theirs.
     pub const HALF_OPEN: u32 = 2;
+    /// Established connections that make room, whatever their deadline.
+    pub const DROP_CONNECTIONS: u32 = 3;
+    /// Half-open ones.
+    pub const DROP_HALF_OPEN: u32 = 4;
+    /// Established connections whose real server was deleted, whatever their deadline.
+    pub const GONE_CONNECTIONS: u32 = 5;
+    /// Half-open ones.
+    pub const GONE_HALF_OPEN: u32 = 6;
+    /// Templates without children whose real server was deleted.
+    pub const GONE_TEMPLATES: u32 = 7;
     /// Keys in one frame.
     pub const MAX: usize = 200;
     /// Bytes of a key in the frame.
@@ -61,10 +74,19 @@ pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
     let Ok(bytes) = f.at::<[u8; Batch::STRIDE]>(at).copied() else {
         return false;
     };
+    let table = match kind {
+        Batch::HALF_OPEN | Batch::DROP_HALF_OPEN | Batch::GONE_HALF_OPEN => Table::HalfOpen,
+        _ => Table::Established,
+    };
     match kind {
-        Batch::CONNECTIONS => connection(t, Table::Established, &bytemuck::cast(bytes)),
-        Batch::HALF_OPEN => connection(t, Table::HalfOpen, &bytemuck::cast(bytes)),
-        _ => template(t, &template_key(bytes)),
+        Batch::CONNECTIONS | Batch::HALF_OPEN => connection(t, table, &bytemuck::cast(bytes)),
+        Batch::DROP_CONNECTIONS | Batch::DROP_HALF_OPEN => {
+            dropped(t, table, &bytemuck::cast(bytes))
+        }
+        Batch::GONE_CONNECTIONS | Batch::GONE_HALF_OPEN => gone(t, table, &bytemuck::cast(bytes)),
+        Batch::TEMPLATES => template(t, &template_key(bytes)),
+        Batch::GONE_TEMPLATES => template_of_gone(t, &template_key(bytes)),
+        _ => false,
     }
 }
 
@@ -150,6 +172,74 @@ fn orphaned_reply<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRe
     conn::remove(t, hit.table, key)
 }
 
+/// Ends a connection that the defence picked ([`Event::DroppedEntry`]): one that is still being opened in any case, another
+/// if it was idle for a minute in both directions.
+#[inline(always)]
+pub fn dropped<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+    let Some(hit) = client_entry(t, table, key) else {
+        return false;
+    };
+    let state = hit.conn.status.state;
+    if !is_opening(state) {
+        let (timeout, minute) = t.settings().map_or((0, 0), |s| {
+            let timeout = s.timeouts.get(state as usize).copied().unwrap_or(0);
+            (u64::from(timeout), MINUTE * u64::from(s.hz))
+        });
+        if t.now() + timeout < later_deadline(t, key, &hit) + minute {
+            return false;
+        }
+    }
+    by_force(t, table, key, &hit.conn, Event::DroppedEntry)
+}
+
+/// Whether a connection in this state is one whose client has proved nothing yet.
+#[must_use]
+#[inline(always)]
+pub const fn is_opening(state: u8) -> bool {
+    state == State::SynRecv as u8 || state == State::SynAck as u8
+}
+
+/// Ends a connection whose real server was deleted.
+#[inline(always)]
+pub fn gone<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+    let Some(hit) = client_entry(t, table, key) else {
+        return false;
+    };
+    is_gone(t, hit.conn.dest) && by_force(t, table, key, &hit.conn, Event::DestGoneEnded)
+}
+
+/// A connection that bypasses the real servers has none that could be gone.
+#[inline(always)]
+fn is_gone<T: Tables>(t: &T, dest: u32) -> bool {
+    t.dest(dest)
+        .is_some_and(|d| d.flags & DestFlags::AVAILABLE == 0)
+}
+
+/// The client's entry of a connection that nobody else is ending or moving.
+#[inline(always)]
+fn client_entry<T: Tables>(
+    t: &mut T,
+    table: Table,
+    key: &FlowKey,
+) -> Option<conn::Hit<T::ConnRef>> {
+    let entry = conn::find_in(t, table, key)?;
+    let hit = conn::hit(t, table, entry);
+    (hit.conn.status.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) == 0).then_some(hit)
+}
+
+/// Takes the template along that nobody else holds and that never proved itself.
+#[inline(always)]
+fn by_force<T: Tables>(t: &mut T, table: Table, key: &FlowKey, conn: &Conn, event: Event) -> bool {
+    if !t.end(table, key) {
+        return false;
+    }
+    t.event(event);
+    if conn.status.flags & ConnFlags::CHILD != 0 {
+        conn::template::abandon(t, key, conn);
+    }
+    true
+}
+
 /// Ends a template without living children.
 #[inline(always)]
 pub fn template<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
@@ -160,15 +250,60 @@ pub fn template<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
     if t.now() < template.expires {
         return false;
     }
+    let second = t.settings().map_or(1, |s| u64::from(s.hz));
+    if template.dest == NO_DEST {
+        // Not while whoever ended it may be about to remove it.
+        return t.now() >= template.expires + second
+            && !has_later(t, key)
+            && t.remove_template(key);
+    }
     if template.children != 0 {
-        let minute = MINUTE * t.settings().map_or(1, |s| u64::from(s.hz));
+        let minute = MINUTE * second;
         let expires = t.now() + minute;
         t.set_template_timer(entry, minute, expires);
         return false;
     }
-    let ended = conn::template::end(t, key, entry);
+    let ended = end_template(t, key, entry, &template);
     if ended {
         t.event(Event::TemplateExpired);
     }
     ended
+}
+
+/// Ends a template whose real server was deleted, unless connections hold it.
+#[inline(always)]
+pub fn template_of_gone<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
+    let Some(entry) = t.template(key) else {
+        return false;
+    };
+    let template = t.load_template(entry);
+    template.children == 0 && is_gone(t, template.dest) && end_template(t, key, entry, &template)
+}
+
+/// Takes the real server from a template, with its count, and removes it. It keeps its place while a later generation is
+/// there, which would not be found without it.
+#[inline(always)]
+fn end_template<T: Tables>(
+    t: &mut T,
+    key: &TemplateKey,
+    entry: T::TemplateRef,
+    template: &Template,
+) -> bool {
+    if !t.swap_template_dest(entry, template.dest, NO_DEST) {
+        return false;
+    }
+    t.add(template.dest, DestCounter::Persistent, -1);
+    if !has_later(t, key) {
+        t.remove_template(key);
+    }
+    true
+}
+
+#[inline(always)]
+fn has_later<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
+    let later = TemplateKey {
+        generation: key.generation + 1,
+        ..*key
+    };
+    later.generation < TemplateKey::GENERATIONS && t.template(&later).is_some()
 }

@@ -4,12 +4,15 @@
 
 pub mod bpf;
 pub mod host;
+mod walk;
+
+pub use walk::{Cache, Pick, Place, Stop, Task};
 
 use std::collections::BTreeSet;
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, ListSlot, SchedState, Service, ServiceKey, Settings, Stats,
-    Template, TemplateKey, maps::Capacities,
+    Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
+    Stats, Template, TemplateKey, maps::Capacities,
 };
 
 /// A table refused an operation.
@@ -58,6 +61,10 @@ pub trait Dataplane: Send {
     fn clear_caches(&mut self, service: u32) -> Result<()>;
     /// Drops the entries of these caches that point at one of these real servers, whose indices are about to go to others.
     fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
+    /// Every entry of a cache, with the time of its last use in ticks.
+    fn cached(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>>;
+    /// Drops entries of a cache; those that are not there are no error.
+    fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()>;
     /// Takes the overload mark off a real server whose upper threshold was lifted. The counts beside the mark belong to the
     /// packets: none that they make meanwhile may get lost.
     fn clear_overload(&mut self, id: u32) -> Result<()>;
@@ -68,6 +75,19 @@ pub trait Dataplane: Send {
     /// Counter map, summed over all CPUs, by slot ([`ipvs_common::reason`]).
     fn reasons(&self) -> Result<Vec<u64>>;
 
-    /// Ends what is past its deadline in the connection, half-open and template tables.
-    fn expire(&mut self) -> Result<()>;
+    /// Goes on with a walk over the half-open, the connection and the template table, in this order: connections before
+    /// templates, which live as long as their children. True: it came to its end, and `place` is at the beginning again.
+    fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool>;
+
+    /// Ends what is past its deadline in all of these tables.
+    fn expire(&mut self) -> Result<()> {
+        self.walk(Task::Expire, &mut Place::default(), Stop::Never)?;
+        Ok(())
+    }
+
+    /// Ends what leads to these real servers, as far as they are deleted.
+    fn end_connections_of(&mut self, dests: &BTreeSet<u32>) -> Result<()> {
+        self.walk(Task::EndOf(dests), &mut Place::default(), Stop::Never)?;
+        Ok(())
+    }
 }

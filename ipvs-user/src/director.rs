@@ -3,22 +3,32 @@
 //! Driven from outside: by commands, by `tick` about once a second, and by word that routes changed. The daemon, the tests
 //! and the replay of traces drive the same thing over different dataplanes.
 
+mod ageing;
+mod caches;
 mod connections;
+mod defence;
+mod knobs;
 mod trash;
 mod view;
 
+pub use ageing::Aged;
+pub use caches::CacheLimits;
 pub use connections::Connection;
+pub use knobs::{MemorySource, SetTimeoutsError};
 pub use view::{DestView, ServiceView, Usage};
 
 use std::collections::BTreeMap;
 
-use ipvs_common::{Addr, Service, ServiceKey, Settings, Stats, maps::Capacities};
+use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, Stats, maps::Capacities};
 
 use crate::{
     dataplane::{Dataplane, TableError},
     model::{Command, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
+use ageing::Walks;
+use caches::CacheTimers;
+use knobs::Controls;
 use trash::Idle;
 
 /// Tells the source address of a tunnel to a real server; `None` without a route.
@@ -44,6 +54,9 @@ pub struct Director {
     /// Traffic of all real servers ever freed.
     folded_total: Stats,
     idle: Idle,
+    walks: Walks,
+    caches: CacheTimers,
+    controls: Controls,
 }
 
 impl Director {
@@ -74,6 +87,9 @@ impl Director {
             folded: BTreeMap::new(),
             folded_total: Stats::default(),
             idle: Idle::default(),
+            walks: Walks::default(),
+            caches: CacheTimers::default(),
+            controls: Controls::default(),
         })
     }
 
@@ -91,6 +107,7 @@ impl Director {
             effects.extend(applied.map_err(|error| DirectorError::Refused { index, error })?);
         }
         let folded = self.folds_after(&effects).map_err(ReconcileError::from)?;
+        let now = self.dataplane.now().map_err(ReconcileError::from)?;
         let change = Change {
             before: &self.model,
             after: &after,
@@ -100,14 +117,25 @@ impl Director {
             .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
         self.model = after;
         self.folded = folded;
+        self.set_cache_timers(&effects, now);
+        if let Err(e) = self.after_effects(&effects) {
+            // The change stands. What did not end now ends by its packets or its timer.
+            tracing::warn!("connections of deleted real servers: {e}");
+        }
         Ok(())
     }
 
-    /// Housekeeping: ends what timed out, frees deleted real servers that nothing refers to.
+    /// Housekeeping, about once a second: sets up defences if memory is low, ends what timed out (unless [`Self::age`] does),
+    /// ages the schedulers' caches, makes room if that is wished, frees deleted real servers that nothing refers to.
     pub fn tick(&mut self) -> Result<(), TableError> {
-        self.dataplane.expire()?;
+        self.defend()?;
+        if !self.walks.in_parts() {
+            self.dataplane.expire()?;
+        }
         let now = self.dataplane.now()?;
         self.tables.tick(now);
+        self.age_caches(now)?;
+        self.drop_entries(now)?;
         self.empty_trash(now)
     }
 
@@ -123,9 +151,18 @@ impl Director {
         &mut self,
         adjust: impl FnOnce(&mut Settings),
     ) -> Result<(), TableError> {
-        let mut settings = *self.tables.settings();
+        let before = *self.tables.settings();
+        let mut settings = before;
         adjust(&mut settings);
-        self.tables.put_settings(self.dataplane.as_mut(), settings)
+        self.tables
+            .put_settings(self.dataplane.as_mut(), settings)?;
+        if settings.flags & !before.flags & SettingsFlags::EXPIRE_NODEST != 0
+            && let Err(e) = self.begin_ending()
+        {
+            // The settings stand. What did not end now ends by its packets or its timer.
+            tracing::warn!("connections of deleted real servers: {e}");
+        }
+        Ok(())
     }
 
     #[must_use]

@@ -16,6 +16,7 @@ mod mapped;
 mod maps;
 mod object;
 mod overload;
+mod walk;
 
 use std::collections::{BTreeSet, HashMap as Map};
 
@@ -35,11 +36,12 @@ pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
 pub use loader::{Clock, Loader};
 pub use object::OBJECT;
 
-use super::{Dataplane, Result, TableError};
-use control::{Control, Kind};
+use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
+use control::Control;
 use mapped::Mapped;
 use maps::{Maps, take};
 use overload::OverloadMarks;
+use walk::Buffers;
 
 /// The tables in the kernel, and the programs that end what is in them.
 pub struct BpfDataplane {
@@ -52,6 +54,7 @@ pub struct BpfDataplane {
     egress: Option<EgressTable>,
     punt: Option<PuntRing>,
     messages: Option<Messages>,
+    buffers: Buffers,
     hz: u32,
     cpus: usize,
 }
@@ -96,6 +99,7 @@ impl BpfDataplane {
             egress: Some(egress),
             punt: Some(punt),
             messages,
+            buffers: Buffers::default(),
             hz,
             cpus: nr_cpus().map_err(|(_, e)| LoadError::States(e))?,
         })
@@ -140,15 +144,6 @@ impl BpfDataplane {
 
     fn remove_lblcr(&mut self, stale: impl Fn(&LblcKey, &LblcrEntry) -> bool) -> Result<()> {
         remove_where(names::LBLCR, &mut self.maps.lblcr, stale)
-    }
-
-    fn sweep<K: bytemuck::Pod>(&self, kind: Kind, map: &'static str, due: &[K]) -> Result<()> {
-        let ended = self.control.expire(kind, due);
-        let ended = ended.map_err(failed(map, "expire", format!("{} entries", due.len())))?;
-        if ended != 0 {
-            tracing::debug!(map, due = due.len(), ended, "sweep");
-        }
-        Ok(())
     }
 }
 
@@ -282,23 +277,29 @@ impl Dataplane for BpfDataplane {
         (0..self.maps.reasons.len()).map(sum).collect()
     }
 
-    fn expire(&mut self) -> Result<()> {
-        let now = self.now()?;
-        // Connections before templates, which live as long as their children. Reply entries go along: the program ends those
-        // whose other half is gone, and leaves the others to that half.
-        for (kind, map, name) in [
-            (Kind::HalfOpen, &self.maps.half_open, names::HALF_OPEN),
-            (Kind::Established, &self.maps.conns, names::CONNS),
-        ] {
-            let entries = batch::entries(map).map_err(failed(name, "read", "all"))?;
-            let due = entries.iter().filter(|(_, c)| c.expires <= now);
-            let due: Vec<_> = due.map(|(key, _)| *key).collect();
-            self.sweep(kind, name, &due)?;
+    fn cached(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>> {
+        Ok(match cache {
+            Cache::Lblc => {
+                let entries = self.lblc()?;
+                entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
+            }
+            Cache::Lblcr => {
+                let entries = batch::entries(&self.maps.lblcr);
+                let entries = entries.map_err(failed(names::LBLCR, "read", "all"))?;
+                entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
+            }
+        })
+    }
+
+    fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()> {
+        match cache {
+            Cache::Lblc => remove_all(names::LBLC, &mut self.maps.lblc, keys),
+            Cache::Lblcr => remove_all(names::LBLCR, &mut self.maps.lblcr, keys),
         }
-        let templates = self.templates()?;
-        let due = templates.iter().filter(|(_, t)| t.expires <= now);
-        let due: Vec<_> = due.map(|(key, _)| *key).collect();
-        self.sweep(Kind::Templates, names::TEMPLATES, &due)
+    }
+
+    fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool> {
+        self.walk_tables(task, place, stop)
     }
 }
 
@@ -326,7 +327,17 @@ fn remove_where<V: bytemuck::Pod + aya::Pod>(
     stale: impl Fn(&LblcKey, &V) -> bool,
 ) -> Result<()> {
     let entries = batch::entries(map).map_err(failed(name, "read", "all"))?;
-    for (key, _) in entries.iter().filter(|(k, e)| stale(k, e)) {
+    let stale = entries.iter().filter(|(k, e)| stale(k, e));
+    let stale: Vec<_> = stale.map(|(key, _)| *key).collect();
+    remove_all(name, map, &stale)
+}
+
+fn remove_all<V: bytemuck::Pod + aya::Pod>(
+    name: &'static str,
+    map: &mut HashMap<MapData, LblcKey, V>,
+    keys: &[LblcKey],
+) -> Result<()> {
+    for key in keys {
         absent_is_fine(map.remove(key)).map_err(failed(name, "delete", key.addr.ip()))?;
     }
     Ok(())

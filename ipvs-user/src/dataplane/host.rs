@@ -7,13 +7,13 @@ use std::{
 };
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, ListSlot, SchedState, Service, ServiceKey, Settings, Stats,
-    Template, TemplateKey,
+    Conn, ConnFlags, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey,
+    Settings, Stats, Template, TemplateKey,
     maps::{self, Capacities},
 };
 use ipvs_datapath::{conn::Table, expire, host::HostTables};
 
-use super::{Dataplane, Result, TableError};
+use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
 
 /// The tables of [`ipvs_datapath::host`] behind a lock.
 #[derive(Clone, Debug)]
@@ -171,25 +171,94 @@ impl Dataplane for HostDataplane {
         Ok(self.tables().reasons.clone())
     }
 
-    fn expire(&mut self) -> Result<()> {
+    fn cached(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>> {
+        let t = self.tables();
+        Ok(match cache {
+            Cache::Lblc => t.lblc.iter().map(|(k, e)| (*k, e.last_use)).collect(),
+            Cache::Lblcr => t.lblcr.iter().map(|(k, e)| (*k, e.last_use)).collect(),
+        })
+    }
+
+    fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()> {
         let mut t = self.tables();
-        let now = t.clock;
-        for table in [Table::HalfOpen, Table::Established] {
-            let flows = match table {
-                Table::HalfOpen => &t.half_open,
-                Table::Established => &t.conns,
-            };
-            let due = flows.iter().filter(|(_, c)| c.expires <= now);
-            let due: Vec<_> = due.map(|(key, _)| *key).collect();
-            for key in &due {
-                expire::connection(&mut *t, table, key);
+        for key in keys {
+            match cache {
+                Cache::Lblc => drop(t.lblc.remove(key)),
+                Cache::Lblcr => drop(t.lblcr.remove(key)),
             }
-        }
-        let due = t.templates.iter().filter(|(_, t)| t.expires <= now);
-        let templates: Vec<_> = due.map(|(key, _)| *key).collect();
-        for key in &templates {
-            expire::template(&mut *t, key);
         }
         Ok(())
     }
+
+    /// Whole at any time, but for parts.
+    fn walk(&mut self, mut task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool> {
+        let mut t = self.tables();
+        for table in [Table::HalfOpen, Table::Established] {
+            walk_connections(&mut t, table, &mut task, place.at, stop);
+        }
+        walk_templates(&mut t, &task);
+        place.at += 1;
+        let parts = match stop {
+            Stop::Part(parts) => parts,
+            Stop::Never | Stop::After(_) => 1,
+        };
+        let ended = place.at >= parts;
+        if ended {
+            *place = place.next_round();
+        }
+        Ok(ended)
+    }
+}
+
+fn walk_connections(t: &mut HostTables, table: Table, task: &mut Task<'_>, at: u32, stop: Stop) {
+    let now = t.clock;
+    let flows = match table {
+        Table::HalfOpen => &t.half_open,
+        Table::Established => &t.conns,
+    };
+    let in_part = |key: &FlowKey| match stop {
+        Stop::Part(parts) => spread(key) % parts == at % parts,
+        Stop::Never | Stop::After(_) => true,
+    };
+    let mut found = |key: &FlowKey, conn: &Conn| match task {
+        Task::Expire => conn.expires <= now,
+        Task::EndOf(dests) => dests.contains(&conn.dest),
+        Task::Drop(pick) => conn.status.flags & ConnFlags::REPLY == 0 && pick(key, conn),
+    };
+    let flows = flows.iter().filter(|(key, _)| in_part(key));
+    let found = flows.filter(|(key, conn)| found(key, conn));
+    let found: Vec<_> = found.map(|(key, _)| *key).collect();
+    for key in &found {
+        match task {
+            Task::Expire => expire::connection(t, table, key),
+            Task::EndOf(_) => expire::gone(t, table, key),
+            Task::Drop(_) => expire::dropped(t, table, key),
+        };
+    }
+}
+
+fn walk_templates(t: &mut HostTables, task: &Task<'_>) {
+    let now = t.clock;
+    let found = t.templates.iter().filter(|(_, template)| match task {
+        Task::Expire => template.expires <= now,
+        Task::EndOf(dests) => dests.contains(&template.dest),
+        Task::Drop(_) => false,
+    });
+    let found: Vec<_> = found.map(|(key, _)| *key).collect();
+    for key in &found {
+        match task {
+            Task::Expire => expire::template(t, key),
+            Task::EndOf(_) => expire::template_of_gone(t, key),
+            Task::Drop(_) => false,
+        };
+    }
+}
+
+/// A number that has nothing to do with the order of keys.
+fn spread(key: &FlowKey) -> u32 {
+    let bytes = bytemuck::bytes_of(key);
+    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    });
+    hash >> 16
 }

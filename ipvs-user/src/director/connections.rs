@@ -25,7 +25,8 @@ pub struct Connection {
 }
 
 impl Director {
-    /// Templates first, then connections, each in the order of their keys.
+    /// Templates first, then connections, each in the order of their keys. What is past its deadline is gone for packets, so
+    /// it is not listed, even if it still stands in the tables.
     pub fn connections(&self) -> Result<Vec<Connection>, TableError> {
         let now = self.dataplane.now()?;
         let hz = u64::from(self.dataplane.hz()).max(1);
@@ -34,14 +35,30 @@ impl Director {
         let reals: BTreeMap<u32, DestKey> = self.model.all_dests().map(|d| (d.id, d.key)).collect();
         let mut templates = self.dataplane.templates()?;
         templates.sort_unstable_by_key(|(key, _)| *key);
-        let mut list: Vec<_> = templates
+        let living = templates
             .iter()
-            .map(|(key, t)| template_line(key, t, reals.get(&t.dest), remaining(t.expires)))
+            .filter_map(|(key, t)| Some((key, t, template_deadline(t, now, hz)?)));
+        let mut list: Vec<_> = living
+            .map(|(key, t, expires)| template_line(key, t, reals.get(&t.dest), remaining(expires)))
             .collect();
         let conns = pair(self.dataplane.conns()?);
-        list.extend(conns.iter().map(|p| p.line(remaining(p.expires))));
+        let living = conns.iter().filter(|p| p.expires > now);
+        list.extend(living.map(|p| p.line(remaining(p.expires))));
         Ok(list)
     }
+}
+
+/// When a template ends; `None`: it did. One with children lives on from minute to minute, whenever that is written down.
+fn template_deadline(template: &Template, now: u64, hz: u64) -> Option<u64> {
+    if template.dest == u32::MAX {
+        return None;
+    }
+    let over = match now.checked_sub(template.expires) {
+        None => return Some(template.expires),
+        Some(over) => over,
+    };
+    let minute = 60 * hz;
+    (template.children != 0).then(|| now + minute - over % minute)
 }
 
 /// A connection seen from the client's side, with the later deadline of its entries.

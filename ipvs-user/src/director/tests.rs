@@ -15,6 +15,7 @@ use crate::{
     model::{Command, DestKey, DestSpec, ServiceSpec},
 };
 
+mod knobs;
 mod sources;
 
 const HZ: u32 = 100;
@@ -96,6 +97,10 @@ fn delete(n: u8) -> Command {
     }
 }
 
+const fn standing_at(last: u32) -> SchedState {
+    SchedState { last, weight: 0 }
+}
+
 const fn conns(conns: u64) -> Stats {
     Stats {
         conns,
@@ -109,12 +114,9 @@ const fn conns(conns: u64) -> Stats {
 #[test]
 fn deleting_the_real_server_round_robin_stands_at_moves_it_to_the_predecessor() {
     // The list is 2, 1, 0 by index.
-    for (at, deleted, then) in [(1, 2u8, 3), (2, 3, 0), (2, 1, 2)] {
+    for (at, deleted, then) in [(1, 2, 3), (2, 3, 0), (2, 1, 2)] {
         let mut b = Bench::with_three(Scheduler::Rr);
-        b.tables().sched_states[0] = SchedState {
-            last: at + 1,
-            weight: 0,
-        };
+        b.tables().sched_states[0] = standing_at(at + 1);
         b.run(delete(deleted));
         let expected = if u32::from(deleted) == at + 1 {
             then
@@ -132,7 +134,7 @@ fn deleting_the_real_server_round_robin_stands_at_moves_it_to_the_predecessor() 
 #[test]
 fn deleting_several_at_once_moves_round_robin_past_all_of_them() {
     let mut b = Bench::with_three(Scheduler::Rr);
-    b.tables().sched_states[0] = SchedState { last: 1, weight: 0 };
+    b.tables().sched_states[0] = standing_at(1);
     b.director.execute_all(&[delete(1), delete(2)]).unwrap();
     assert_eq!(
         b.tables().sched_states[0].last,
@@ -144,10 +146,11 @@ fn deleting_several_at_once_moves_round_robin_past_all_of_them() {
 #[test]
 fn another_scheduler_finds_no_memory_of_the_old_one() {
     let mut b = Bench::with_three(Scheduler::Rr);
-    b.tables().sched_states[0] = SchedState { last: 2, weight: 0 };
+    b.tables().sched_states[0] = standing_at(2);
     let edit = |scheduler| Command::EditService {
         service: web(),
         spec: ServiceSpec::new(scheduler),
+        keep: 0,
     };
     b.run(edit(Scheduler::Rr));
     assert_eq!(b.tables().sched_states[0].last, 2);

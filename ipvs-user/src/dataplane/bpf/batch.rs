@@ -1,4 +1,4 @@
-//! Reads a whole hash map in few system calls (`BPF_MAP_LOOKUP_BATCH`), which aya does not offer: ten times faster than entry
+//! Reads a hash map, whole or in parts, in few system calls (`BPF_MAP_LOOKUP_BATCH`), which aya does not offer: ten times faster than entry
 //! by entry.
 //!
 //! Knows bytes and sizes only; what a key means is the caller's business.
@@ -45,25 +45,77 @@ where
 }
 
 fn sweep<K: Pod, V: Pod>(map: &MapData) -> io::Result<Vec<(K, V)>> {
-    let mut keys = vec![K::zeroed(); AT_ONCE];
-    let mut values = vec![V::zeroed(); AT_ONCE];
+    let mut batches = Batches::default();
     let mut found = Vec::new();
-    let mut at = None;
+    let mut at = 0;
     loop {
-        let (got, next) = match lookup(map.fd(), at, &mut keys, &mut values) {
-            // The next bucket alone holds more.
-            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && keys.len() < AT_ONCE_MAX => {
-                keys.resize(keys.len() * 2, K::zeroed());
-                values.resize(keys.len(), V::zeroed());
-                continue;
-            }
-            looked_up => looked_up?,
-        };
-        found.extend(keys.iter().copied().zip(values.iter().copied()).take(got));
-        if next.is_none() {
-            return Ok(found);
+        let next = batches.read(map, at, AT_ONCE)?;
+        found.extend(batches.entries().map(|(k, v)| (*k, *v)));
+        match next {
+            Some(next) => at = next,
+            None => return Ok(found),
         }
-        at = next;
+    }
+}
+
+/// Room for the entries that come at once, used over and over.
+pub(super) struct Batches<K, V> {
+    keys: Vec<K>,
+    values: Vec<V>,
+    /// How many of them came.
+    got: usize,
+}
+
+impl<K, V> Default for Batches<K, V> {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            values: Vec::new(),
+            got: 0,
+        }
+    }
+}
+
+impl<K: Pod, V: Pod> Batches<K, V> {
+    /// Reads at most `at_once` entries from bucket `at` on, unless that one alone holds more. Returns the bucket to go on
+    /// with, if any is left.
+    pub(super) fn read(
+        &mut self,
+        map: &MapData,
+        at: u32,
+        at_once: usize,
+    ) -> io::Result<Option<u32>> {
+        self.got = 0;
+        let mut room = at_once;
+        loop {
+            if self.keys.len() < room {
+                self.keys.resize(room, K::zeroed());
+                self.values.resize(room, V::zeroed());
+            }
+            let (keys, values) = (&mut self.keys[..room], &mut self.values[..room]);
+            match lookup(map.fd(), (at != 0).then_some(at), keys, values) {
+                // The next bucket alone holds more.
+                Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && room < AT_ONCE_MAX => {
+                    room *= 2;
+                }
+                Err(e) => return Err(e),
+                Ok((got, next)) => {
+                    self.got = got;
+                    return Ok(next);
+                }
+            }
+        }
+    }
+
+    /// What came with the last read.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.keys.iter().zip(&self.values).take(self.got)
+    }
+
+    /// Takes what was read in another way.
+    pub(super) fn fill(&mut self, entries: Vec<(K, V)>) {
+        self.got = entries.len();
+        (self.keys, self.values) = entries.into_iter().unzip();
     }
 }
 

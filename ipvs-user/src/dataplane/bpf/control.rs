@@ -25,14 +25,6 @@ const WATCH_MAX: Duration = Duration::from_secs(2);
 
 pub(super) struct Control(Ebpf);
 
-/// What the keys of a batch are.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Established,
-    HalfOpen,
-    Templates,
-}
-
 impl Control {
     /// Puts the control programs of a load into the kernel. The maps may be taken out of the load afterwards.
     pub(super) fn load(mut ebpf: Ebpf) -> Result<Self, LoadError> {
@@ -76,12 +68,14 @@ impl Control {
         }
     }
 
-    /// Has the program look at each key and end what is past its deadline; returns how many ended.
-    pub(super) fn expire<K: Pod>(&self, kind: Kind, keys: &[K]) -> Result<u32, LoadError> {
+    /// Has the program look at each key and end what is to end by the kind of the batch ([`Batch::CONNECTIONS`] and so on);
+    /// returns how many ended.
+    pub(super) fn expire<K: Pod>(&self, kind: u32, keys: &[K]) -> Result<u32, LoadError> {
         let program = program(&self.0, EXPIRE)?;
         let mut ended = 0;
+        let mut frame = Vec::new();
         for keys in keys.chunks(Batch::MAX) {
-            let frame = batch(kind, keys);
+            batch(kind, keys, &mut frame);
             let options = TestRunOptions {
                 data_in: Some(&frame),
                 ..TestRunOptions::new()
@@ -100,26 +94,21 @@ fn named(name: &'static str, source: ProgramError) -> LoadError {
     LoadError::Run { name, source }
 }
 
-/// The keys as the frame that the program reads.
-fn batch<K: Pod>(kind: Kind, keys: &[K]) -> Vec<u8> {
+/// Makes the keys the frame that the program reads.
+fn batch<K: Pod>(kind: u32, keys: &[K], frame: &mut Vec<u8>) {
     const { assert!(size_of::<K>() <= Batch::STRIDE) };
-    let kind = match kind {
-        Kind::Established => Batch::CONNECTIONS,
-        Kind::HalfOpen => Batch::HALF_OPEN,
-        Kind::Templates => Batch::TEMPLATES,
-    };
     let head = Batch {
         kind: kind.to_ne_bytes(),
         count: (keys.len() as u32).to_ne_bytes(),
         pad: [0; 8],
     };
-    let mut frame = bytemuck::bytes_of(&head).to_vec();
+    frame.clear();
+    frame.extend_from_slice(bytemuck::bytes_of(&head));
     for key in keys {
         let end = frame.len() + Batch::STRIDE;
         frame.extend_from_slice(bytemuck::bytes_of(key));
         frame.resize(end, 0);
     }
-    frame
 }
 
 #[cfg(test)]
@@ -135,9 +124,10 @@ mod tests {
             vip: [2; 4],
             vport: [3; 2],
             proto: 4,
-            generation: 0,
+            generation: 5,
         };
-        let frame = batch(Kind::Templates, &[key, key]);
+        let mut frame = vec![9; 3];
+        batch(Batch::TEMPLATES, &[key, key], &mut frame);
         assert_eq!(frame.len(), size_of::<Batch>() + 2 * Batch::STRIDE);
         assert_eq!(
             frame[..8],
@@ -145,7 +135,7 @@ mod tests {
         );
         assert_eq!(
             frame[16..32],
-            [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 0, 0, 0, 0, 0]
+            [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 5, 0, 0, 0, 0]
         );
         assert_eq!(frame[16..32], frame[32..48]);
     }

@@ -1,0 +1,139 @@
+//! What ends without a packet: by its timer, with its real server, or because a defence makes room.
+//!
+//! Each is a walk over the tables. A director that nobody told otherwise walks them whole; the daemon has it go in parts.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use ipvs_common::SettingsFlags;
+
+use super::{Director, defence::DropEntry};
+use crate::{
+    dataplane::{Place, Stop, TableError, Task},
+    model::Effect,
+};
+
+/// The table's part that `drop_entry` looks at each second.
+const PARTS: u32 = 32;
+
+/// How a part of the work ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Aged {
+    /// There is more that somebody waits for: connections of deleted real servers are to end at once.
+    Urgent,
+    /// There is more.
+    More,
+    /// Everything was looked at; it may start over.
+    Round,
+}
+
+/// Where the walks stand.
+#[derive(Debug, Default)]
+pub(super) struct Walks {
+    /// Somebody calls [`Director::age`].
+    in_parts: bool,
+    expiry: Place,
+    /// Connections of deleted real servers are to end (`expire_nodest_conn`).
+    ending: Option<Place>,
+    dropping: Place,
+    drop_entry: bool,
+    defence: DropEntry,
+}
+
+impl Walks {
+    pub(super) const fn in_parts(&self) -> bool {
+        self.in_parts
+    }
+}
+
+impl Director {
+    /// From here on only [`Self::age`] walks the tables, and it alone ends what is due.
+    pub const fn age_in_parts(&mut self) {
+        self.walks.in_parts = true;
+    }
+
+    /// Goes on for about so long with what ends by its timer or with its real server.
+    pub fn age(&mut self, most: Duration) -> Result<Aged, TableError> {
+        let stop = Stop::After(most);
+        if self.walks.ending.is_some() {
+            self.end_of_gone(stop)?;
+            return Ok(Aged::Urgent);
+        }
+        let task = Task::Expire;
+        let ended = self.dataplane.walk(task, &mut self.walks.expiry, stop)?;
+        Ok(if ended { Aged::Round } else { Aged::More })
+    }
+
+    /// Whether [`Self::age`] has something to do at once.
+    #[must_use]
+    pub const fn is_ending(&self) -> bool {
+        self.walks.ending.is_some()
+    }
+
+    /// Switches the defence `drop_entry` on or off.
+    pub const fn set_drop_entry(&mut self, in_force: bool) {
+        self.walks.drop_entry = in_force;
+    }
+
+    /// Whether connections are dropped to make room.
+    #[must_use]
+    pub const fn drop_entry_in_force(&self) -> bool {
+        self.walks.drop_entry
+    }
+
+    /// One second's share of the defence.
+    pub(super) fn drop_entries(&mut self, now: u64) -> Result<(), TableError> {
+        if !self.drop_entry_in_force() {
+            return Ok(());
+        }
+        let settings = *self.tables.settings();
+        let defence = &mut self.walks.defence;
+        let mut pick = |_: &_, conn: &_| defence.picks(conn, now, &settings);
+        let task = Task::Drop(&mut pick);
+        let stop = Stop::Part(PARTS);
+        self.dataplane.walk(task, &mut self.walks.dropping, stop)?;
+        Ok(())
+    }
+
+    /// After a change that deleted real servers their connections end, if that is wished.
+    pub(super) fn after_effects(&mut self, effects: &[Effect]) -> Result<(), TableError> {
+        let deletes = |e: &Effect| {
+            matches!(
+                e,
+                Effect::ServiceRemoved { .. } | Effect::DestRemoved { .. }
+            )
+        };
+        if effects.iter().any(deletes) {
+            return self.begin_ending();
+        }
+        Ok(())
+    }
+
+    /// Ends the connections of all deleted real servers, if that is wished: at once, or in parts.
+    pub(super) fn begin_ending(&mut self) -> Result<(), TableError> {
+        let wished = self.tables.settings().flags & SettingsFlags::EXPIRE_NODEST != 0;
+        if !wished || self.model.trash().next().is_none() {
+            return Ok(());
+        }
+        // From the beginning, as those that were just deleted may stand anywhere.
+        self.walks.ending = Some(Place::default());
+        if self.walks.in_parts {
+            return Ok(());
+        }
+        self.end_of_gone(Stop::Never)
+    }
+
+    fn end_of_gone(&mut self, stop: Stop) -> Result<(), TableError> {
+        let Some(place) = &mut self.walks.ending else {
+            return Ok(());
+        };
+        let gone: BTreeSet<u32> = self.model.trash().map(|(_, t)| t.dest.id).collect();
+        let ended = self
+            .dataplane
+            .walk(Task::EndOf(&gone), place, stop)
+            .inspect_err(|_| self.walks.ending = None)?;
+        if ended {
+            self.walks.ending = None;
+        }
+        Ok(())
+    }
+}
