@@ -20,7 +20,7 @@ use ipvs_user::slowpath::fragment;
 pub use compare::Difference;
 pub use console::Console;
 pub use expectations::{Expectations, Standing};
-pub use folder::{Engine, Report, Totals, replay_all};
+pub use folder::{Engine, Report, Totals, files, replay_all};
 
 use crate::{
     backend::{Backend, HZ, START, Setup, Verdict},
@@ -70,6 +70,16 @@ pub fn replay(trace: &Trace, backend: &mut dyn Backend) -> Result<Vec<Difference
     }
     replay.differences.sort_by_key(Difference::step);
     Ok(replay.differences)
+}
+
+/// What a replay does, a line for each event; what was not recorded says so.
+pub fn outline(trace: &Trace) -> Result<Vec<String>> {
+    let (events, complaint) = script(trace, &setup(trace)?.network);
+    let complaint = complaint.map(|c| format!("the trace cannot be read: {c}"));
+    Ok(complaint
+        .into_iter()
+        .chain(events.iter().map(Event::to_string))
+        .collect())
 }
 
 struct Replay<'a> {
@@ -189,6 +199,11 @@ impl<'a> Replay<'a> {
     /// A command of the configuration or of a step; whether it failed or printed something was recorded apart.
     fn carry_out(&mut self, command: &str) -> Result<()> {
         if let Some(arguments) = IpCommand::arguments(command) {
+            if let Some(at) = self.outputs.iter().position(|said| said.cmd == command)
+                && self.outputs.remove(at).status != 0
+            {
+                return Ok(());
+            }
             let parsed = IpCommand::parse(&arguments);
             let parsed = parsed.with_context(|| format!("nothing is known of: {command}"))?;
             self.stack.network.apply(&parsed)?;

@@ -141,10 +141,9 @@ pub struct Word(pub String);
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Self(match Value::deserialize(from)? {
-            Value::String(text) => text,
-            other => other.to_string(),
-        }))
+        let value = Value::deserialize(from)?;
+        let text = value.as_str().map(str::to_owned);
+        Ok(Self(text.unwrap_or_else(|| value.to_string())))
     }
 }
 

@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Parser;
 use ipvs_tests::{
-    replay::{Engine, Expectations, replay_all},
-    trace::golden_dir,
+    replay::{Engine, Expectations, files, outline, replay_all},
+    trace::{Trace, golden_dir},
 };
 use nix::unistd::Uid;
 
@@ -16,6 +16,9 @@ struct Args {
     /// Only on the host, which needs no root
     #[arg(long)]
     host_only: bool,
+    /// Tell what would be done, and do nothing
+    #[arg(long)]
+    outline: bool,
     /// Files and folders; without any, the traces of this project
     paths: Vec<PathBuf>,
 }
@@ -24,6 +27,9 @@ fn main() -> Result<ExitCode> {
     let mut args = Args::parse();
     if args.paths.is_empty() {
         args.paths.push(golden_dir());
+    }
+    if args.outline {
+        return tell(&args.paths);
     }
     let mut engines = &Engine::ALL[..];
     if args.host_only || !Uid::effective().is_root() {
@@ -40,4 +46,14 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn tell(paths: &[PathBuf]) -> Result<ExitCode> {
+    for file in files(paths)? {
+        if let Some(trace) = Trace::read(&file)? {
+            println!("{}:", trace.name);
+            outline(&trace)?.iter().for_each(|line| println!("{line}"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -28,8 +28,9 @@ struct Intended {
     command: Option<String>,
     /// Only at steps with such a note.
     note: Option<String>,
-    /// Only at this step.
-    step: Option<usize>,
+    /// Only at these steps.
+    #[serde(default)]
+    steps: Vec<usize>,
     reason: String,
 }
 
@@ -64,7 +65,7 @@ impl Expectations {
         let text = fs::read_to_string(path).with_context(shown)?;
         let this: Self = toml::from_str(&text).with_context(shown)?;
         for entry in &this.intended {
-            let narrow = entry.command.is_some() || entry.note.is_some() || entry.step.is_some();
+            let narrow = entry.command.is_some() || entry.note.is_some() || !entry.steps.is_empty();
             let trace = &entry.trace;
             ensure!(narrow, "{}: {trace} may differ in everything", shown());
         }
@@ -103,7 +104,7 @@ impl Expectations {
             };
         }
         let own = self.intended.iter().filter(|e| e.trace == trace.name);
-        let mut stale = own.filter(|e| !all().any(|(_, d)| e.is_about(trace, d)));
+        let mut stale = own.filter(|e| e.is_stale(|e| all().any(|(_, d)| e.is_about(trace, d))));
         if let Some(entry) = stale.next() {
             return Standing::Different(format!(
                 "{FILE} tells of a difference that is none any more: {}",
@@ -139,6 +140,15 @@ impl Expectations {
 }
 
 impl Intended {
+    /// Whether nothing, or nothing at one of the steps, is `there`.
+    fn is_stale(&self, there: impl Fn(&Self) -> bool) -> bool {
+        let mut at_steps = self.steps.iter().map(|step| Self {
+            steps: vec![*step],
+            ..self.clone()
+        });
+        !there(self) || at_steps.any(|e| !there(&e))
+    }
+
     fn is_about(&self, trace: &Trace, difference: &Difference) -> bool {
         let command = |pattern: &String| {
             difference
@@ -151,7 +161,7 @@ impl Intended {
                 .note
                 .as_ref()
                 .is_none_or(|n| matches(n, difference.note()))
-            && self.step.is_none_or(|s| s == difference.step())
+            && (self.steps.is_empty() || self.steps.contains(&difference.step()))
     }
 }
 
@@ -205,8 +215,15 @@ mod tests {
 
     #[test]
     fn entry_about_a_difference_that_is_gone_is_a_difference() {
-        let text = "[[intended]]\ntrace = 'tun_gre'\nstep = 3\nreason = 'why'\n";
+        let text = "[[intended]]\ntrace = 'tun_gre'\nsteps = [3]\nreason = 'why'\n";
         assert!(matches!(judged(text, Vec::new()), Standing::Different(_)));
+        let two = text.replace("[3]", "[3, 4]");
+        let at = |step| Difference::new(String::new()).at(step, "");
+        assert!(matches!(judged(&two, vec![at(3)]), Standing::Different(_)));
+        assert!(matches!(
+            judged(&two, vec![at(3), at(4)]),
+            Standing::Intended(_)
+        ));
         let general = text.replace("tun_gre", "tun_*");
         assert_eq!(judged(&general, Vec::new()), Standing::Equal);
     }

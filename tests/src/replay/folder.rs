@@ -193,7 +193,8 @@ fn standing(trace: &Trace, engines: &[Engine], expectations: &Expectations) -> S
     expectations.judge(trace, &found)
 }
 
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// The files themselves, and those of folders that may be traces, in order.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         let shown = || path.display().to_string();

@@ -1,5 +1,8 @@
 //! Listings of ipvsadm: compared with the recorded ones, but for what cannot be reproduced: the order of connections and
-//! of services without sorting, and a second of an expiry.
+//! of services without sorting, a second of an expiry, and that the kernel is late.
+//!
+//! Its timers fire up to an eighth of their time late, so that it lists a connection with no time to go for a while. Here
+//! such a one may be gone.
 
 use std::{
     collections::BTreeMap,
@@ -108,10 +111,13 @@ fn same_connections(expected: &str, printed: &str) -> bool {
     ) else {
         return false;
     };
+    let is_there = |row: &Vec<&str>, times: &Vec<u64>| match b.get(row) {
+        Some(own) => close(times, own),
+        None => times.iter().all(|left| *left == 0),
+    };
     titles == own_titles
-        && (kept.is_some() || a.len() == b.len())
-        && a.iter()
-            .all(|(row, times)| b.get(row).is_some_and(|own| close(times, own)))
+        && a.iter().all(|(row, times)| is_there(row, times))
+        && (kept.is_some() || b.keys().all(|row| a.contains_key(row)))
 }
 
 fn close(a: &[u64], b: &[u64]) -> bool {
@@ -131,7 +137,9 @@ fn connections(listing: &str) -> Option<Connections<'_>> {
         let left = seconds(words.remove(1))?;
         rows.entry(words).or_default().push(left);
     }
-    rows.values_mut().for_each(|times| times.sort_unstable());
+    for times in rows.values_mut() {
+        times.sort_unstable();
+    }
     Some((listing.lines().take(2).collect(), rows))
 }
 
@@ -157,6 +165,9 @@ mod tests {
         assert!(same(&listing(&[a, b]), &listing(&[b, later])));
         assert!(!same(&listing(&[a, b]), &listing(&[b, much_later])));
         assert!(!same(&listing(&[a]), &listing(&[a, b])));
+        let over = "UDP 00:00  UDP    1.2.3.4:6 6.7.8.9:80 10.0.1.10:80";
+        assert!(same(&listing(&[a, over]), &listing(&[a])));
+        assert!(!same(&listing(&[a]), &listing(&[a, over])));
         let cut = format!("{TITLES}{a}\nUDP 04:5...truncated\n");
         assert!(same(&cut, &listing(&[b, a])));
         assert!(!same(&cut, &listing(&[b])));

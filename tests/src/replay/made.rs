@@ -252,27 +252,17 @@ impl<'a> Maker<'a, '_> {
             let opening = flow.opening(self.network);
             let is_opening =
                 |m: &Made<'_>| matches!(&m.act, Act::Frame { frame, .. } if **frame == opening);
-            let mut at = self
-                .made
-                .iter()
-                .position(is_opening)
-                .unwrap_or(self.made.len());
-            for (frame, choice, n) in frames {
-                let act = Act::Frame {
+            let at = self.made.iter().position(is_opening);
+            let frames = frames.into_iter().map(|(frame, choice, n)| Made {
+                before: step,
+                note: format!("close {n}, not recorded"),
+                act: Act::Frame {
                     frame: Cow::Owned(frame),
                     then: Then::Choice(choice),
-                };
-                let note = format!("close {n}, not recorded");
-                self.made.insert(
-                    at,
-                    Made {
-                        before: step,
-                        note,
-                        act,
-                    },
-                );
-                at += 1;
-            }
+                },
+            });
+            let at = at.unwrap_or(self.made.len());
+            self.made.splice(at..at, frames);
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! What a replay does, in order: the recorded steps, and between them what was not recorded but must have happened.
 
-use std::{borrow::Cow, net::SocketAddrV4, time::Duration};
+use std::{borrow::Cow, fmt, net::SocketAddrV4, time::Duration};
 
 use super::made::{Made, made};
+use crate::packet;
 use crate::trace::{Choice, Frame, Network, Said, Step, Trace, What, Word};
 
 /// How long after another a client sent its next packet, if nothing else tells.
@@ -40,6 +41,35 @@ pub(super) enum Act<'a> {
         virt: SocketAddrV4,
         expected: Option<&'a (String, String)>,
     },
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, note, .. } = self;
+        write!(f, "{:>12.3} step {step} ", self.time.as_secs_f64())?;
+        match &self.act {
+            Act::Frame { frame, then } => {
+                write!(f, "{} {} -> ", frame.link, packet::describe(&frame.bytes))?;
+                match then {
+                    Then::Frames(frames) => write!(f, "{} frames", frames.len())?,
+                    Then::Choice(Choice { real: None, .. }) => f.write_str("no real server")?,
+                    Then::Choice(choice) => write!(f, "{:?}", choice.real)?,
+                    Then::Anything => f.write_str("anything")?,
+                }
+            }
+            Act::Command(cmd) | Act::Show { cmd, .. } => f.write_str(cmd)?,
+            Act::Said(said) => write!(f, "{} -> status {}", said.cmd, said.status)?,
+            Act::Sysctl { key, value } => write!(f, "{key} = {}", value.0)?,
+            Act::Sleep(time) => write!(f, "wait {time:?}")?,
+            Act::State {
+                client, expected, ..
+            } => write!(f, "{client} is {expected:?}")?,
+        }
+        if note.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({note})")
+    }
 }
 
 /// What a frame causes.
@@ -110,7 +140,12 @@ fn event<'a>(number: usize, step: &'a Step, outs: Vec<&'a Frame>) -> Event<'a> {
 fn spread<'a>(events: &mut Vec<Event<'a>>, made: Vec<Made<'a>>, until: Option<Duration>) {
     let from = events.last().map_or(Duration::ZERO, |e| match e.act {
         Act::Sleep(time) => e.time + time,
-        _ => e.time,
+        Act::Frame { .. }
+        | Act::Command(_)
+        | Act::Said(_)
+        | Act::Show { .. }
+        | Act::Sysctl { .. }
+        | Act::State { .. } => e.time,
     });
     let apart = until.map_or(APART, |until| {
         until.saturating_sub(from) / (made.len() as u32 + 1)

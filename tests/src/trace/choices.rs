@@ -79,7 +79,7 @@ pub(super) fn groups(lists: Ordered<Value>, maps: Ordered<Value>) -> (Vec<Group>
 fn choice(value: &Value) -> Option<Choice> {
     let Some(list) = value.as_array() else {
         return Some(Choice {
-            real: real(value)?,
+            real: real(value).ok()?,
             ..Choice::default()
         });
     };
@@ -96,16 +96,18 @@ fn choice(value: &Value) -> Option<Choice> {
     };
     Some(Choice {
         label: Some(label.as_str()?.to_owned()),
-        real: real(rest.first()?)?,
+        real: real(rest.first()?).ok()?,
         port,
     })
 }
 
-fn real(value: &Value) -> Option<Option<IpAddr>> {
-    match value {
-        Value::Null => Some(None),
-        other => Some(Some(other.as_str()?.parse().ok()?)),
+/// Fails for what is neither `null` nor an address.
+fn real(value: &Value) -> Result<Option<IpAddr>, ()> {
+    if value.is_null() {
+        return Ok(None);
     }
+    let address = value.as_str().and_then(|text| text.parse().ok());
+    address.map(Some).ok_or(())
 }
 
 #[cfg(test)]

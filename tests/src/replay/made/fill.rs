@@ -119,20 +119,17 @@ impl<'a> Filler<'a> {
         rest: std::ops::Range<usize>,
     ) {
         let (start, from) = if let Some((n, flow)) = known.first_key_value() {
-            (*flow, *n as i64)
+            (*flow, *n)
         } else {
             let unanswered = choices.iter().take_while(|c| c.real.is_none()).count();
             let listed = self.spare.first().and_then(flow);
             let next = self.last.and_then(|l| l.moved(1, 0));
-            match listed
-                .map(|f| (f, unanswered as i64))
-                .or(next.map(|f| (f, 0)))
-            {
+            match listed.map(|f| (f, unanswered)).or(next.map(|f| (f, 0))) {
                 Some(start) => start,
                 None => return,
             }
         };
-        let step = known.get(&(from as usize + 1)).map_or((1, 0), |second| {
+        let step = known.get(&(from + 1)).map_or((1, 0), |second| {
             let clients = second.number().zip(start.number());
             let ports = i64::from(second.client.port()) - i64::from(start.client.port());
             (
@@ -141,7 +138,7 @@ impl<'a> Filler<'a> {
             )
         });
         for n in rest {
-            let by = n as i64 - from;
+            let by = apart(n, from);
             known.extend(start.moved(by * step.0, by * step.1).map(|f| (n, f)));
         }
     }
@@ -155,8 +152,8 @@ impl<'a> Filler<'a> {
     ) -> Option<Flow> {
         let nearest = known.iter().min_by_key(|(k, _)| k.abs_diff(n));
         let (flow, by) = match nearest {
-            Some((k, flow)) => (*flow, n as i64 - *k as i64),
-            None => (self.last.or_else(|| self.service())?, n as i64),
+            Some((k, flow)) => (*flow, apart(n, *k)),
+            None => (self.last.or_else(|| self.service())?, apart(n, 0)),
         };
         let Some(label) = label else {
             return flow.moved(by, 0);
@@ -197,6 +194,12 @@ impl<'a> Filler<'a> {
             })
         })
     }
+}
+
+/// How far the one place is from the other.
+fn apart(n: usize, from: usize) -> i64 {
+    let number = |n| i64::try_from(n).unwrap_or(i64::MAX);
+    number(n) - number(from)
 }
 
 /// The flow of a listed connection; `None` for other protocols.

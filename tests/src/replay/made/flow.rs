@@ -57,15 +57,15 @@ impl Flow {
     pub(super) fn opening(&self, network: &Network) -> Frame {
         match self.proto {
             Proto::Tcp => self.segment(network, flag::SYN, 0),
-            Proto::Udp => self.from_client(network, 0, b"x".to_vec()),
+            Proto::Udp => self.sent(network, 0, b"x".to_vec()),
         }
     }
 
     pub(super) fn segment(&self, network: &Network, flags: u8, data: usize) -> Frame {
-        self.from_client(network, flags, vec![b'x'; data])
+        self.sent(network, flags, vec![b'x'; data])
     }
 
-    fn from_client(&self, network: &Network, flags: u8, payload: Vec<u8>) -> Frame {
+    fn sent(&self, network: &Network, flags: u8, payload: Vec<u8>) -> Frame {
         let packet = Packet {
             payload,
             ..self.packet(self.client, self.virt, flags)

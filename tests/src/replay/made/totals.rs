@@ -34,7 +34,7 @@ pub(super) fn frames(
         let totals = totals(trace, &real.to_string()).ok_or_else(unclear)?;
         let each = |total: u64| {
             let count = rows.len() as u64;
-            (total % count == 0).then(|| total / count)
+            total.is_multiple_of(count).then(|| total / count)
         };
         let [conns, ins, outs, in_bytes, out_bytes] = totals;
         let shares = [ins, outs, in_bytes, out_bytes].map(each);
@@ -120,5 +120,6 @@ fn length(bytes: u64, packets: u64, headers: u64) -> Option<usize> {
         return (bytes == 0).then_some(0);
     }
     let data = (bytes / packets).checked_sub(headers)?;
-    (bytes % packets == 0).then(|| usize::try_from(data).ok())?
+    let whole = bytes.is_multiple_of(packets);
+    whole.then(|| usize::try_from(data).ok())?
 }
