@@ -7,6 +7,8 @@ mod features;
 mod folder;
 mod listing;
 mod made;
+mod outputs;
+mod readings;
 mod script;
 mod stack;
 mod statistics;
@@ -27,6 +29,8 @@ use crate::{
     packet,
     trace::{Frame, IpCommand, Network, Said, Trace},
 };
+use outputs::Outputs;
+use readings::Readings;
 use script::{Act, Event, Then, script};
 use stack::Stack;
 use statistics::{Open, Statistics};
@@ -35,9 +39,6 @@ use statistics::{Open, Statistics};
 const TABLE_SIZE: u32 = 4096;
 /// How long after the last step the final listings were made, if not at once.
 const UNTIL_AFTER: u64 = 2 * HZ + HZ / 4;
-/// How long before and after a recorded listing of statistics ours are of interest.
-const AROUND_STATISTICS: u64 = 3 * HZ;
-
 /// What a trace wants of a backend.
 pub fn setup(trace: &Trace) -> Result<Setup> {
     let mut network = Network::load()?;
@@ -60,7 +61,7 @@ pub fn replay(trace: &Trace, backend: &mut dyn Backend) -> Result<Vec<Difference
         .into_iter()
         .map(|what| Difference::new(format!("the trace cannot be read: {what}")).at(0, "file"));
     replay.differences.extend(unread);
-    replay.read_statistics(&events);
+    replay.readings = Readings::of(&events, trace.after.stats.is_some());
     if let Err(error) = replay.run(&events) {
         let what = format!("cannot be replayed: {error:#}");
         let (step, note) = &replay.at;
@@ -88,12 +89,9 @@ struct Replay<'a> {
     console: Console,
     stack: Stack,
     clock: u64,
-    /// Commands whose printing or failing was recorded and that are still to come.
-    outputs: Vec<&'a Said>,
+    outputs: Outputs<'a>,
     statistics: Statistics,
-    /// Commands that list statistics, and when the recording gave them.
-    statistics_commands: Vec<&'a str>,
-    statistics_times: Vec<u64>,
+    readings: Readings<'a>,
     /// Step and note of what is being done.
     at: (usize, String),
     differences: Vec<Difference>,
@@ -110,10 +108,9 @@ impl<'a> Replay<'a> {
             stack: Stack::new(network, marks),
             backend,
             clock: START,
-            outputs: trace.outputs.iter().collect(),
+            outputs: Outputs::new(trace),
             statistics: Statistics::default(),
-            statistics_commands: Vec::new(),
-            statistics_times: Vec::new(),
+            readings: Readings::default(),
             at: (0, "config".to_owned()),
             differences: Vec::new(),
         })
@@ -196,12 +193,12 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// A command of the configuration or of a step; whether it failed or printed something was recorded apart.
+    /// A command of the configuration or of a step.
     fn carry_out(&mut self, command: &str) -> Result<()> {
+        let outcomes = self.outputs.of(command);
         if let Some(arguments) = IpCommand::arguments(command) {
-            if let Some(at) = self.outputs.iter().position(|said| said.cmd == command)
-                && self.outputs.remove(at).status != 0
-            {
+            outcomes.recorded.iter().for_each(|s| self.outputs.seen(s));
+            if outcomes.recorded.is_some_and(|said| said.status != 0) {
                 return Ok(());
             }
             let parsed = IpCommand::parse(&arguments);
@@ -209,33 +206,35 @@ impl<'a> Replay<'a> {
             self.stack.network.apply(&parsed)?;
             return self.backend.ip(&arguments, &parsed);
         }
-        match self.outputs.iter().position(|said| said.cmd == command) {
-            Some(at) => {
-                let said = self.outputs.remove(at);
-                self.say(said)
-            }
-            None => self.say(&Said {
-                cmd: command.to_owned(),
-                status: 0,
-                out: String::new(),
-            }),
+        let got = self.outcome(command)?;
+        let silent = Said {
+            out: String::new(),
+            status: 0,
+            ..got.clone()
+        };
+        if outcomes.silent && got == silent {
+            return Ok(());
         }
+        let expected = outcomes.recorded.unwrap_or(&silent);
+        self.outputs.seen(expected);
+        self.differ(compare::outcome(expected, &got));
+        Ok(())
     }
 
     /// A command, its exit status and all that it printed.
     fn say(&mut self, said: &Said) -> Result<()> {
-        let outcome = self.console.run(&said.cmd)?;
-        let printed = outcome.stdout + &outcome.stderr;
-        let same = i32::from(outcome.status) == said.status
-            && (said.out == printed || listing::same(&said.cmd, &said.out, &printed));
-        if !same {
-            let what = format!(
-                "expected status {} and\n{}\ngot {} and\n{printed}",
-                said.status, said.out, outcome.status
-            );
-            self.differ([Difference::of(&said.cmd, what)]);
-        }
+        let got = self.outcome(&said.cmd)?;
+        self.differ(compare::outcome(said, &got));
         Ok(())
+    }
+
+    fn outcome(&self, command: &str) -> Result<Said> {
+        let outcome = self.console.run(command)?;
+        Ok(Said {
+            cmd: command.to_owned(),
+            status: outcome.status.into(),
+            out: outcome.stdout + &outcome.stderr,
+        })
     }
 
     fn show(&mut self, command: &str, expected: &str) -> Result<()> {
@@ -258,50 +257,7 @@ impl<'a> Replay<'a> {
     }
 
     fn print(&self, command: &str) -> Result<String> {
-        let outcome = self.console.run(command)?;
-        Ok(outcome.stdout + &outcome.stderr)
-    }
-
-    /// Learns from the events and the trace what statistics were read when.
-    fn read_statistics(&mut self, events: &[Event<'a>]) {
-        for event in events {
-            if let Act::Show { cmd, .. } = event.act
-                && statistics::is_of_statistics(cmd)
-            {
-                self.statistics_commands.push(cmd);
-                self.statistics_times.push(START + ticks(event.time));
-            }
-        }
-        if self.trace.after.stats.is_some() {
-            let last = events.last().map_or(Duration::ZERO, |e| e.time);
-            self.statistics_commands.push(AFTER_STATISTICS);
-            self.statistics_times
-                .push(START + ticks(last) + UNTIL_AFTER);
-            self.statistics_times.push(START + ticks(last));
-        }
-        self.statistics_commands.sort_unstable();
-        self.statistics_commands.dedup();
-    }
-
-    /// Keeps what the statistics are now, if a recorded listing may have been of this moment.
-    fn note_statistics(&mut self) -> Result<()> {
-        let (clock, times) = (self.clock, &self.statistics_times);
-        if times.iter().any(|t| t.abs_diff(clock) <= AROUND_STATISTICS) {
-            for command in self.statistics_commands.clone() {
-                let printed = self.print(command)?;
-                self.statistics.note(command, clock, &printed);
-            }
-        }
-        self.give_up_statistics();
-        Ok(())
-    }
-
-    fn give_up_statistics(&mut self) {
-        let found = self.statistics.given_up(self.clock).into_iter().map(|o| {
-            let what = contrast(&o.expected, &o.printed);
-            Difference::of(&o.command, what).at(o.step, &o.note)
-        });
-        self.differences.extend(found);
+        Ok(self.outcome(command)?.out)
     }
 
     /// Sets what can be set; of the rest, takes what is always so here.
@@ -380,10 +336,11 @@ impl<'a> Replay<'a> {
         if let Some(until) = self.statistics.until() {
             self.advance_to(until + HZ)?;
         }
-        for said in std::mem::take(&mut self.outputs) {
-            let what = "recorded as failing or printing, but nobody gave it".to_owned();
-            self.differ([Difference::of(&said.cmd, what)]);
-        }
+        let rest = self.outputs.rest().iter().map(|said| {
+            let what = "recorded as failing or printing, but it was not given".to_owned();
+            Difference::of(&said.cmd, what)
+        });
+        self.differ(rest.collect::<Vec<_>>());
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     packet::{self, ETHERNET, checksum},
-    trace::{Choice, Frame, Network},
+    trace::{Choice, Frame, Network, Said},
 };
 
 /// One way in which our director behaved differently.
@@ -133,6 +133,21 @@ pub(super) fn choice(
         sent.len(),
         list(sent)
     ))]
+}
+
+/// How a command ended and what it printed, against what it should have.
+pub(super) fn outcome(expected: &Said, got: &Said) -> Vec<Difference> {
+    let command = &expected.cmd;
+    let same = expected.status == got.status
+        && (expected.out == got.out || listing::same(command, &expected.out, &got.out));
+    if same {
+        return Vec::new();
+    }
+    let what = format!(
+        "expected status {} and\n{}\ngot {} and\n{}",
+        expected.status, expected.out, got.status, got.out
+    );
+    vec![Difference::of(command, what)]
 }
 
 /// Time to go and state of a connection, against what was listed.
