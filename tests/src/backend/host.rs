@@ -13,7 +13,7 @@ use ipvs_datapath::{
 use ipvs_user::dataplane::{Dataplane, host::HostDataplane};
 
 use super::{Backend, HZ, Outcome, START, Setup, Snapshot, Verdict, snapshot};
-use crate::trace::{Network, Way};
+use crate::trace::{IpCommand, Network, Way};
 
 pub struct Host {
     setup: Setup,
@@ -100,6 +100,15 @@ impl Backend for Host {
 
     fn set_clock(&mut self, ticks: u64) -> Result<()> {
         self.tables().clock = ticks;
+        Ok(())
+    }
+
+    /// The datapath asks for neighbours and for routes without a mark.
+    fn ip(&mut self, _: &[&str], command: &IpCommand) -> Result<()> {
+        self.setup.network.apply(command)?;
+        if let IpCommand::Neighbour { addr, mac, .. } = command {
+            self.tables().neighbours.insert(addr.octets(), *mac);
+        }
         Ok(())
     }
 
