@@ -15,8 +15,8 @@ mod statistics;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use ipvs_common::{PuntReason, SettingsFlags};
+use anyhow::{Context as _, Result, ensure};
+use ipvs_common::PuntReason;
 use ipvs_user::slowpath::fragment;
 
 pub use compare::Difference;
@@ -262,18 +262,7 @@ impl<'a> Replay<'a> {
 
     /// Sets what can be set; of the rest, takes what is always so here.
     fn sysctl(&self, key: &str, value: &str) -> Result<()> {
-        match (key, value) {
-            ("pmtu_disc", _) => self.console.director().adjust_settings(|s| {
-                s.flags &= !SettingsFlags::PMTU_DISC;
-                if value != "0" {
-                    s.flags |= SettingsFlags::PMTU_DISC;
-                }
-            })?,
-            ("conn_reuse_mode", "1")
-            | ("expire_nodest_conn" | "expire_quiescent_template", "0") => {}
-            _ => bail!("sysctl {key} = {value} is not supported"),
-        }
-        Ok(())
+        Ok(self.console.director().set_sysctl(key, value)?)
     }
 
     /// Lets a frame in; returns what leaves because of it, by link.

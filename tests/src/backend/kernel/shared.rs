@@ -6,10 +6,10 @@ use std::{
 };
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, ListSlot, SchedState, Service, ServiceKey, Settings, Stats,
-    Template, TemplateKey, maps::Capacities,
+    Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
+    Stats, Template, TemplateKey, maps::Capacities,
 };
-use ipvs_user::dataplane::{Dataplane, Result, bpf::BpfDataplane};
+use ipvs_user::dataplane::{Cache, Dataplane, Place, Result, Stop, Task, bpf::BpfDataplane};
 
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Mutex<BpfDataplane>>);
@@ -47,6 +47,7 @@ impl Dataplane for Shared {
         fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
         fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
         fn reasons(&self) -> Result<Vec<u64>>;
+        fn cached(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>>;
     }
     forward_mut! {
         fn put_settings(&mut self, settings: &Settings) -> Result<()>;
@@ -60,6 +61,7 @@ impl Dataplane for Shared {
         fn clear_caches(&mut self, service: u32) -> Result<()>;
         fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
         fn clear_overload(&mut self, id: u32) -> Result<()>;
-        fn expire(&mut self) -> Result<()>;
+        fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()>;
+        fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool>;
     }
 }
