@@ -58,6 +58,8 @@ impl ConnFlags {
     pub const TEMPLATE_FWMARK: u8 = 32;
     /// The entry is on its way out (expired) or to the other table (promoted): forward by it, but change nothing.
     pub const LEAVING: u8 = 64;
+    /// Of one datagram that is scheduled by itself: in no table, and over when that is forwarded.
+    pub const ONE_PACKET: u8 = 128;
 }
 
 /// What [`Hop::kind`] says of the way to the next hop.

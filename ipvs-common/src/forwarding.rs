@@ -16,6 +16,8 @@ impl ForwardingMethod {
     /// In the place of a method, of connections only: to the packet's own destination, for want of a real server
     /// (`cache_bypass`).
     pub const BYPASS: u8 = 4;
+    /// In the place of a method, of a packet that no real server is available for: tell its client.
+    pub const REFUSE: u8 = 5;
 
     pub const ALL: [Self; 3] = [Self::Masq, Self::Tunnel, Self::Droute];
 

@@ -22,6 +22,8 @@ pub const EGRESS: &str = "EGRESS";
 pub const REASONS: &str = "REASONS";
 pub const SCRATCH: &str = "SCRATCH";
 pub const PUNT: &str = "PUNT";
+/// The connection that a packet just opened, on its way from one stage to the next.
+pub const NEWBORN: &str = "NEWBORN";
 pub const CLOCK: &str = "CLOCK";
 pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
 /// Programs of the later stages; the maps of one interface's programs are shared but for this one.
@@ -31,9 +33,12 @@ pub const STAGES: &str = "STAGES";
 pub mod stage {
     pub const SLOW: u32 = 0;
     pub const OPEN: u32 = 1;
-    pub const COUNT: u32 = 2;
+    pub const ENTER: u32 = 2;
+    pub const BORN: u32 = 3;
+    pub const COUNT: u32 = 4;
     /// Program names by place.
-    pub const PROGRAMS: [&str; COUNT as usize] = ["ipvs_slow", "ipvs_open"];
+    pub const PROGRAMS: [&str; COUNT as usize] =
+        ["ipvs_slow", "ipvs_open", "ipvs_enter", "ipvs_born"];
 }
 
 /// Read-only global of the program of one interface ([`crate::Iface`]).

@@ -41,6 +41,7 @@ pub fn to_dest<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, id: u32, addr: [
         tos: p.tos,
         proto: p.key.proto,
         ifindex: iface.ifindex,
+        mark: 0,
     };
     let hop = ask(t, &query);
     t.set_dest_hop(id, &hop);
@@ -61,6 +62,7 @@ pub fn to_client<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, conn: &Hit<T::
         tos: p.tos,
         proto: p.key.proto,
         ifindex: iface.ifindex,
+        mark: 0,
     };
     let hop = ask(t, &query);
     t.set_hop(conn.entry, conn.conn.seq, &hop);
@@ -79,11 +81,38 @@ pub fn to_sender<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Hop {
             tos: 0,
             proto: ICMP,
             ifindex: iface.ifindex,
+            mark: 0,
         },
     )
 }
 
-/// Whether the packet's destination is an address of the director.
+/// The way to a packet's own destination (`cache_bypass`), without regard to its mark.
+#[inline(always)]
+pub fn onwards<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Hop {
+    let query = FibQuery {
+        src: p.key.src,
+        dst: p.key.dst,
+        tos: p.tos,
+        proto: p.key.proto,
+        ifindex: iface.ifindex,
+        mark: 0,
+    };
+    ask(t, &query)
+}
+
+/// The same, kept with the connection.
+#[inline(always)]
+pub fn past_dests<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, conn: &Hit<T::ConnRef>) -> Hop {
+    let cached = conn.conn.hop;
+    if fresh(t, &cached) {
+        return cached;
+    }
+    let hop = onwards(t, p, iface);
+    t.set_hop(conn.entry, conn.conn.seq, &hop);
+    hop
+}
+
+/// Whether the packet's destination is an address of the director, or made one by a routing rule for its mark.
 #[inline(always)]
 pub fn is_local<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> bool {
     let query = FibQuery {
@@ -92,6 +121,7 @@ pub fn is_local<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> bool {
         tos: p.tos,
         proto: p.key.proto,
         ifindex: iface.ifindex,
+        mark: iface.mark,
     };
     ask(t, &query).kind == HopKind::Local as u8
 }

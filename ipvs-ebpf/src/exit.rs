@@ -5,11 +5,11 @@
 
 use core::num::NonZeroU64;
 
-use ipvs_common::{DropReason, PassReason};
+use ipvs_common::{DropReason, PassReason, maps::stage};
 
 use crate::icmp;
 
-/// Final word on a frame. `Option<Verdict>` is as wide.
+/// What a stage decides on a frame: the final word, or that another stage has it.
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Verdict(NonZeroU64);
@@ -26,6 +26,8 @@ pub enum Action {
     Handed,
     /// Out of the interface with this index.
     Redirect(u32),
+    /// Not decided yet: the stage with this number ([`ipvs_common::maps::stage`]) goes on. No byte was changed.
+    Stage(u32),
 }
 
 impl Verdict {
@@ -33,6 +35,19 @@ impl Verdict {
     pub const DROP: Self = Self::code(2);
     pub const TX: Self = Self::code(3);
     pub const HANDED: Self = Self::code(4);
+    /// [`crate::pipeline::slow`] goes on.
+    pub const SLOW: Self = Self::stage(stage::SLOW);
+    /// [`crate::pipeline::open`] goes on.
+    pub const OPEN: Self = Self::stage(stage::OPEN);
+    /// [`crate::pipeline::enter`] goes on.
+    pub const ENTER: Self = Self::stage(stage::ENTER);
+    /// [`crate::pipeline::born`] goes on.
+    pub const BORN: Self = Self::stage(stage::BORN);
+
+    #[inline(always)]
+    const fn stage(number: u32) -> Self {
+        Self::code(6 | (number as u64) << 32)
+    }
 
     #[inline(always)]
     pub const fn redirect(ifindex: u32) -> Self {
@@ -55,6 +70,7 @@ impl Verdict {
             3 => Action::Tx,
             4 => Action::Handed,
             5 => Action::Redirect((self.0.get() >> 32) as u32),
+            6 => Action::Stage((self.0.get() >> 32) as u32),
             _ => Action::Drop,
         }
     }
@@ -72,7 +88,9 @@ pub enum Ending {
     Pass(u32),
     /// With the slot of the reason.
     Drop(u32),
-    /// Replace the packet by an ICMP error about it, which counts as a reply of the real server with this index
+    /// Another stage goes on.
+    Stage(Verdict),
+    /// Replace the packet by an error about it, which counts as a reply of the real server with this index
     /// ([`NO_DEST`]: of none).
     Answer(icmp::Error, u32),
 }
@@ -81,8 +99,14 @@ pub enum Ending {
 pub const NO_DEST: u32 = u32::MAX;
 
 const ANSWER: u64 = 2;
+const STAGE: u64 = 3;
 
 impl Exit {
+    /// Nothing ends: the other stage goes on.
+    pub const SLOW: Self = Self(STAGE | (stage::SLOW as u64) << 32);
+    /// The same.
+    pub const OPEN: Self = Self(STAGE | (stage::OPEN as u64) << 32);
+
     #[inline(always)]
     pub const fn answer(error: icmp::Error, dest: u32) -> Self {
         Self(ANSWER | (error.word() as u64) << 8 | (dest as u64) << 32)
@@ -97,6 +121,7 @@ impl Exit {
                 icmp::Error::from_word((self.0 >> 8) as u32 & 0xff_ffff),
                 (self.0 >> 32) as u32,
             ),
+            STAGE => Ending::Stage(Verdict::stage((self.0 >> 32) as u32)),
             _ => Ending::Drop((self.0 >> 32) as u32),
         }
     }

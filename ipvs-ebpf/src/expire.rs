@@ -124,6 +124,23 @@ pub fn connection<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
     ended
 }
 
+/// A packet met an entry past its deadline: ends the connection, unless its other direction was used in time. True: there is no
+/// connection any more.
+#[inline(always)]
+pub fn overdue<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRef>) -> bool {
+    if hit.conn.status.flags & ConnFlags::LEAVING != 0 {
+        return false;
+    }
+    if !hit.is_reply() {
+        return connection(t, hit.table, key);
+    }
+    let client = opposite(key, &hit.conn);
+    let Some(entry) = conn::find_in(t, hit.table, &client) else {
+        return conn::remove(t, hit.table, key);
+    };
+    t.load(entry).expires <= t.now() && connection(t, hit.table, &client)
+}
+
 /// Deadline of both directions of a client's entry.
 #[inline(always)]
 fn later_deadline<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRef>) -> u64 {

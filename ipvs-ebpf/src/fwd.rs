@@ -57,6 +57,32 @@ pub fn to_dest<F: Frame, T: Tables>(
     by_method(f, t, iface, p, conn, tunnel, hop)
 }
 
+/// Whether a way leads out of the director.
+#[must_use]
+#[inline(always)]
+pub const fn leads_on(hop: &Hop) -> bool {
+    hop.kind == HopKind::Send as u8 || hop.kind == HopKind::Unresolved as u8
+}
+
+/// Sends a packet past the real servers to its own destination, by way of `hop`.
+#[inline(always)]
+pub fn past_dests<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet,
+    conn: &Conn,
+    hop: &Hop,
+) -> Result<Verdict, Exit> {
+    if !leads_on(hop) {
+        return Err(DropReason::NoRoute.into());
+    }
+    if p.ttl <= 1 {
+        return Err(Exit::answer(icmp::Error::TIME_EXCEEDED, NO_DEST));
+    }
+    droute::forward(f, t, iface, p, conn, hop)
+}
+
 /// The dispatch.
 #[inline(always)]
 pub fn by_method<F: Frame, T: Tables>(

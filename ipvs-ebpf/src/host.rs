@@ -5,6 +5,7 @@ mod frame;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytemuck::Zeroable as _;
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, LblcrEntry, ListSlot, Mac,
     RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
@@ -52,6 +53,8 @@ pub struct HostTables {
     pub half_open: BTreeMap<FlowKey, Conn>,
     pub ring: Vec<RingSlot>,
     pub ring_next: u32,
+    /// The connection that a packet just opened.
+    pub newborn: Conn,
     pub reasons: Vec<u64>,
     pub routes: Vec<HostRoute>,
     pub neighbours: BTreeMap<[u8; 4], Mac>,
@@ -59,6 +62,12 @@ pub struct HostTables {
     pub no_xmit: BTreeSet<u32>,
     /// ICMP errors sent in the running second.
     pub icmp_sent: (u64, u32),
+    /// Packets with these firewall marks count as the director's own, whatever their address.
+    pub local_marks: BTreeSet<u32>,
+    /// State of the generator of random numbers; not 0.
+    pub dice: u32,
+    /// New connections until the defence drops one.
+    pub until_drop: u32,
 }
 
 impl HostTables {
@@ -83,11 +92,15 @@ impl HostTables {
             half_open: BTreeMap::new(),
             ring: vec![RingSlot::default(); capacities.half_open as usize],
             ring_next: 0,
+            newborn: Conn::default(),
             reasons: vec![0; reason::SLOTS as usize],
             routes: Vec::new(),
             neighbours: BTreeMap::new(),
             no_xmit: BTreeSet::new(),
             icmp_sent: (0, 0),
+            local_marks: BTreeSet::new(),
+            dice: 1,
+            until_drop: 0,
         }
     }
 
@@ -104,6 +117,12 @@ impl HostTables {
             self.half_open.get_mut(&r.1)
         } else {
             self.conns.get_mut(&r.1)
+        }
+    }
+
+    fn set(&mut self, key: LblcKey, change: impl FnOnce(&mut LblcrEntry)) {
+        if let Some(set) = self.lblcr.get_mut(&key) {
+            change(set);
         }
     }
 
@@ -139,6 +158,7 @@ impl Tables for HostTables {
     /// Whether half-open, and the key.
     type ConnRef = (bool, FlowKey);
     type TemplateRef = TemplateKey;
+    type LblcrRef = LblcKey;
 
     fn now(&self) -> u64 {
         self.clock
@@ -158,6 +178,11 @@ impl Tables for HostTables {
     fn set_expires(&mut self, r: Self::ConnRef, seq: u32, expires: u64) {
         if let Some(c) = self.entry_mut(r).filter(|c| c.seq == seq) {
             c.expires = expires;
+        }
+    }
+    fn set_packets(&mut self, r: Self::ConnRef, seq: u32, packets: u8) {
+        if let Some(c) = self.entry_mut(r).filter(|c| c.seq == seq) {
+            c.packets = packets;
         }
     }
     fn set_hop(&mut self, r: Self::ConnRef, seq: u32, hop: &Hop) {
@@ -206,6 +231,12 @@ impl Tables for HostTables {
     fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot {
         let place = slot.seq as usize % self.ring.len();
         std::mem::replace(&mut self.ring[place], *slot)
+    }
+    fn put_newborn(&mut self, conn: &Conn) {
+        self.newborn = *conn;
+    }
+    fn newborn(&self) -> Option<&Conn> {
+        Some(&self.newborn)
     }
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.services.get(key)
@@ -258,6 +289,35 @@ impl Tables for HostTables {
     fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry) {
         self.lblc.insert(*key, *entry);
     }
+    fn lblcr(&mut self, key: &LblcKey) -> Option<Self::LblcrRef> {
+        self.lblcr.contains_key(key).then_some(*key)
+    }
+    fn open_lblcr(&mut self, key: &LblcKey) -> Option<Self::LblcrRef> {
+        self.lblcr.insert(*key, LblcrEntry::zeroed());
+        Some(*key)
+    }
+    fn lblcr_change(&self, set: Self::LblcrRef) -> u64 {
+        self.lblcr[&set].last_change
+    }
+    fn lblcr_count(&self, set: Self::LblcrRef) -> u32 {
+        self.lblcr[&set].count
+    }
+    fn lblcr_member(&self, set: Self::LblcrRef, place: u32) -> u32 {
+        let members = &self.lblcr[&set].members;
+        members.get(place as usize).copied().unwrap_or(u32::MAX)
+    }
+    fn set_lblcr_use(&mut self, set: Self::LblcrRef, now: u64) {
+        self.set(set, |s| s.last_use = now);
+    }
+    fn set_lblcr_change(&mut self, set: Self::LblcrRef, now: u64) {
+        self.set(set, |s| s.last_change = now);
+    }
+    fn set_lblcr_count(&mut self, set: Self::LblcrRef, count: u32) {
+        self.set(set, |s| s.count = count);
+    }
+    fn set_lblcr_member(&mut self, set: Self::LblcrRef, place: u32, dest: u32) {
+        self.set(set, |s| s.members[place as usize] = dest);
+    }
     fn template(&mut self, key: &TemplateKey) -> Option<Self::TemplateRef> {
         self.templates.contains_key(key).then_some(*key)
     }
@@ -275,6 +335,11 @@ impl Tables for HostTables {
             t.assured = 1;
         }
     }
+    fn set_template_renamed(&mut self, r: Self::TemplateRef) {
+        if let Some(t) = self.templates.get_mut(&r) {
+            t.renamed = 1;
+        }
+    }
     fn add_template_children(&mut self, r: Self::TemplateRef, delta: i32) {
         if let Some(t) = self.templates.get_mut(&r) {
             t.children = t.children.wrapping_add_signed(delta);
@@ -287,12 +352,6 @@ impl Tables for HostTables {
                 true
             }
             _ => false,
-        }
-    }
-    fn restart_template(&mut self, r: Self::TemplateRef) {
-        if let Some(t) = self.templates.get_mut(&r) {
-            t.children = 1;
-            t.assured = 0;
         }
     }
     fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool {
@@ -312,6 +371,9 @@ impl Tables for HostTables {
             kind: k as u8,
             ..Hop::default()
         };
+        if query.mark != 0 && self.local_marks.contains(&query.mark) {
+            return kind(HopKind::Local);
+        }
         let Some(via) = self.best_route(query.dst).and_then(|r| r.via) else {
             return kind(HopKind::Local);
         };
@@ -340,6 +402,21 @@ impl Tables for HostTables {
             xmit,
             ..Hop::default()
         }
+    }
+    fn random(&mut self) -> u32 {
+        // Xorshift (Marsaglia 2003).
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 17;
+        self.dice ^= self.dice << 5;
+        self.dice
+    }
+    fn drops(&mut self, rate: u32) -> bool {
+        if self.until_drop > 1 {
+            self.until_drop -= 1;
+            return false;
+        }
+        self.until_drop = rate;
+        true
     }
     fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
         let second = self.clock / u64::from(hz.max(1));

@@ -14,6 +14,7 @@ use crate::{
     exit::Verdict,
     frame::Frame,
     parse::{L3, Packet},
+    reset,
     rewrite::{csum, l3},
     tables::Tables,
 };
@@ -22,7 +23,7 @@ const HEADERS: usize = size_of::<Ipv4>() + size_of::<Icmp>();
 /// IP length of the longest error.
 const LONGEST: usize = 576;
 
-/// An error the director has to report: type, code, and for "fragmentation needed" the length that would fit.
+/// An error that the director has to report: type, code, and for "fragmentation needed" the length that would fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Error {
     kind: u8,
@@ -32,6 +33,8 @@ pub struct Error {
 impl Error {
     pub const PORT_UNREACHABLE: Self = Self { kind: 0, mtu: 0 };
     pub const TIME_EXCEEDED: Self = Self { kind: 1, mtu: 0 };
+    /// No ICMP: a TCP reset; see [`crate::reset`].
+    pub const RESET: Self = Self { kind: 3, mtu: 0 };
 
     #[must_use]
     #[inline(always)]
@@ -68,6 +71,7 @@ impl Error {
         match self.kind {
             0 => DropReason::NoDest,
             1 => DropReason::TtlExceeded,
+            3 => DropReason::DestGoneReset,
             _ => DropReason::TooBig,
         }
     }
@@ -99,9 +103,15 @@ pub fn reply<F: Frame, T: Tables>(
     if hop.kind != HopKind::Send as u8 || !egress::takes(iface, &hop) {
         return Err(DropReason::IcmpNoRoute);
     }
-    build(f, p, error, &hop)?;
+    let sent = if error == Error::RESET {
+        reset::build(f, p, &hop)?;
+        Event::ResetSent
+    } else {
+        build(f, p, error, &hop)?;
+        Event::IcmpSent
+    };
     t.note(error.drop_reason().slot());
-    t.event(Event::IcmpSent);
+    t.event(sent);
     Ok(egress::send(iface, &hop))
 }
 

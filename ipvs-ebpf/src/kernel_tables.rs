@@ -4,6 +4,7 @@
 //! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
 use core::{
+    hint::black_box,
     intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd},
     mem::offset_of,
     ptr::{self, NonNull},
@@ -11,18 +12,22 @@ use core::{
 
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, xdp_md},
-    helpers::generated::bpf_jiffies64,
+    helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
+    Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot,
+    SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
 };
-use ipvs_datapath::{DestCounter, FibQuery, Tables, conn::Table, sched::Walk};
+use ipvs_datapath::{
+    DestCounter, FibQuery, Tables,
+    conn::{Table, template::Joined},
+    sched::{Found, Walk},
+};
 
 use crate::maps::{
     CLOCK, CONNS, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HALF_OPEN, HALF_OPEN_RING,
-    HASH_TABLES, HEADS, ICMP_BUDGET, LBLC, REASONS, SCHED_STATES, SERVICES, SETTINGS, TEMPLATES,
-    iface,
+    HASH_TABLES, HEADS, ICMP_BUDGET, LBLC, LBLCR, LBLCR_BLANK, NEWBORN, REASONS, SCHED_STATES,
+    SERVICES, SETTINGS, TEMPLATES, head, iface,
 };
 
 /// The tables, with the context that the routing helper wants (null where none is asked).
@@ -49,6 +54,7 @@ impl Maps {
 impl Tables for Maps {
     type ConnRef = NonNull<Conn>;
     type TemplateRef = NonNull<Template>;
+    type LblcrRef = NonNull<LblcrEntry>;
 
     #[inline(always)]
     fn now(&self) -> u64 {
@@ -82,6 +88,15 @@ impl Tables for Maps {
         unsafe {
             if (*conn.as_ptr()).seq == seq {
                 (*conn.as_ptr()).expires = expires;
+            }
+        }
+    }
+    #[inline(always)]
+    fn set_packets(&mut self, conn: NonNull<Conn>, seq: u32, packets: u8) {
+        // SAFETY: as in `load`.
+        unsafe {
+            if (*conn.as_ptr()).seq == seq {
+                (*conn.as_ptr()).packets = packets;
             }
         }
     }
@@ -132,7 +147,7 @@ impl Tables for Maps {
     }
     #[inline(always)]
     fn ring_ticket(&mut self) -> u32 {
-        let Some(head) = HEADS.get_ptr_mut(0) else {
+        let Some(head) = HEADS.get_ptr_mut(head::RING) else {
             return 0;
         };
         // SAFETY: a map value, aligned. The order is not relaxed because the result is used (see `add`).
@@ -149,6 +164,17 @@ impl Tables for Maps {
             ptr::write(place, *slot);
             old
         }
+    }
+    #[inline(always)]
+    fn put_newborn(&mut self, conn: &Conn) {
+        if let Some(place) = NEWBORN.get_ptr_mut(0) {
+            // SAFETY: this CPU's value.
+            unsafe { *place = *conn };
+        }
+    }
+    #[inline(always)]
+    fn newborn(&self) -> Option<&Conn> {
+        NEWBORN.get(0)
     }
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
@@ -238,6 +264,52 @@ impl Tables for Maps {
         let _ = LBLC.insert(key, entry, 0);
     }
     #[inline(always)]
+    fn lblcr(&mut self, key: &LblcKey) -> Option<NonNull<LblcrEntry>> {
+        LBLCR.get_ptr_mut(key).and_then(NonNull::new)
+    }
+    #[inline(always)]
+    fn open_lblcr(&mut self, key: &LblcKey) -> Option<NonNull<LblcrEntry>> {
+        // An entry is more than the stack has room for; the kernel copies from one map's value to the other's.
+        LBLCR.insert(key, LBLCR_BLANK.get(0)?, 0).ok()?;
+        self.lblcr(key)
+    }
+    #[inline(always)]
+    fn lblcr_change(&self, set: NonNull<LblcrEntry>) -> u64 {
+        // SAFETY: as in `load`.
+        unsafe { (*set.as_ptr()).last_change }
+    }
+    #[inline(always)]
+    fn lblcr_count(&self, set: NonNull<LblcrEntry>) -> u32 {
+        // Read anew each time: what the verifier learnt of one reading would multiply with what it learns of the next.
+        // SAFETY: as in `load`.
+        unsafe { ptr::read_volatile(&raw const (*set.as_ptr()).count) }
+    }
+    #[inline(always)]
+    fn lblcr_member(&self, set: NonNull<LblcrEntry>, place: u32) -> u32 {
+        // SAFETY: as in `load`, at a place of the array.
+        unsafe { *member(set, place) }
+    }
+    #[inline(always)]
+    fn set_lblcr_use(&mut self, set: NonNull<LblcrEntry>, now: u64) {
+        // SAFETY: as in `load`.
+        unsafe { (*set.as_ptr()).last_use = now };
+    }
+    #[inline(always)]
+    fn set_lblcr_change(&mut self, set: NonNull<LblcrEntry>, now: u64) {
+        // SAFETY: as in `load`.
+        unsafe { (*set.as_ptr()).last_change = now };
+    }
+    #[inline(always)]
+    fn set_lblcr_count(&mut self, set: NonNull<LblcrEntry>, count: u32) {
+        // SAFETY: as in `load`.
+        unsafe { (*set.as_ptr()).count = count };
+    }
+    #[inline(always)]
+    fn set_lblcr_member(&mut self, set: NonNull<LblcrEntry>, place: u32, dest: u32) {
+        // SAFETY: as in `load`, at a place of the array.
+        unsafe { *member(set, place) = dest };
+    }
+    #[inline(always)]
     fn template(&mut self, key: &TemplateKey) -> Option<NonNull<Template>> {
         TEMPLATES.get_ptr_mut(key).and_then(NonNull::new)
     }
@@ -260,6 +332,11 @@ impl Tables for Maps {
         unsafe { (*template.as_ptr()).assured = 1 };
     }
     #[inline(always)]
+    fn set_template_renamed(&mut self, template: NonNull<Template>) {
+        // SAFETY: as in `load`.
+        unsafe { (*template.as_ptr()).renamed = 1 };
+    }
+    #[inline(always)]
     fn add_template_children(&mut self, template: NonNull<Template>, delta: i32) {
         // SAFETY: as in `load`; the field is aligned.
         unsafe { add(&raw mut (*template.as_ptr()).children, delta as u32) };
@@ -275,14 +352,6 @@ impl Tables for Maps {
             )
         };
         swapped
-    }
-    #[inline(always)]
-    fn restart_template(&mut self, template: NonNull<Template>) {
-        // SAFETY: as in `load`.
-        unsafe {
-            (*template.as_ptr()).children = 1;
-            (*template.as_ptr()).assured = 0;
-        }
     }
     #[inline(always)]
     fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool {
@@ -320,13 +389,52 @@ impl Tables for Maps {
         }
     }
     #[inline(always)]
-    fn walk(&mut self, service: &Service, walk: Walk) -> u32 {
-        let (base, len) = (service.list_base, service.list_len);
-        match walk {
-            Walk::Next(start) => crate::xdp::walk_next(base, len, start),
-            Walk::Least => crate::xdp::walk_least(base, len),
-            Walk::HalfIdle => crate::xdp::walk_half_idle(base, len),
+    fn random(&mut self) -> u32 {
+        // SAFETY: takes nothing.
+        unsafe { bpf_get_prandom_u32() }
+    }
+    #[inline(always)]
+    fn drops(&mut self, rate: u32) -> bool {
+        let Some(left) = HEADS.get_ptr_mut(head::UNTIL_DROP) else {
+            return false;
+        };
+        // SAFETY: a map value, aligned. A count lost between two CPUs only moves the next drop.
+        unsafe {
+            if *left > 1 {
+                *left -= 1;
+                return false;
+            }
+            *left = rate;
         }
+        true
+    }
+    #[inline(always)]
+    fn walk(&mut self, walk: &Walk) -> Found {
+        Found(crate::walks::walk(
+            walk.base,
+            walk.len,
+            walk.goal as u32 | walk.start << 8,
+            walk.a,
+            walk.b,
+        ))
+    }
+    #[inline(always)]
+    fn join(&mut self, service: &Service, key: &FlowKey) -> Joined {
+        Joined(crate::walks::join(
+            service,
+            src(key),
+            dst(key),
+            ports(key),
+            u32::from(key.proto),
+        ))
+    }
+    #[inline(always)]
+    fn lblcr_known(&mut self, service: u32, dst: [u8; 4]) -> u64 {
+        crate::walks::lblcr_known(service, u32::from_ne_bytes(dst))
+    }
+    #[inline(always)]
+    fn lblcr_join(&mut self, service: u32, dst: [u8; 4], dest: u32) {
+        crate::walks::lblcr_join(service, u32::from_ne_bytes(dst), dest);
     }
     #[inline(always)]
     fn end(&mut self, table: Table, key: &FlowKey) -> bool {
@@ -343,6 +451,16 @@ impl Tables for Maps {
     fn promote(&mut self, key: &FlowKey) -> bool {
         crate::xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
     }
+}
+
+/// A place in a set; of the index only the bits that can be one.
+#[inline(always)]
+fn member(set: NonNull<LblcrEntry>, place: u32) -> *mut u32 {
+    const { assert!(LblcrEntry::MAX_MEMBERS.is_power_of_two()) };
+    // The mask changes nothing; the verifier sees the bound in it.
+    let place = black_box(place) as usize & (LblcrEntry::MAX_MEMBERS - 1);
+    // SAFETY: a field of a map value; the index is within the array.
+    unsafe { (&raw mut (*set.as_ptr()).members).cast::<u32>().add(place) }
 }
 
 /// A status and its connection's number as they stand in memory.

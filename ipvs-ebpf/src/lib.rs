@@ -16,6 +16,7 @@ pub mod host;
 pub mod icmp;
 pub mod parse;
 pub mod pipeline;
+pub mod reset;
 pub mod rewrite;
 pub mod sched;
 pub mod service;

@@ -1,6 +1,6 @@
 //! The XDP programs: a context in, the datapath's verdict out. No decision is made here.
 //!
-//! `ipvs` hangs on interfaces and calls `ipvs_slow` and `ipvs_open` where they are needed. `ipvs_expire` and `ipvs_clock`
+//! `ipvs` hangs on interfaces and calls the programs of the later stages where they are needed. `ipvs_expire` and `ipvs_clock`
 //! are run by the daemon alone (`BPF_PROG_TEST_RUN`). On any other target than BPF this is an empty program, so that the
 //! workspace builds as a whole.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
@@ -22,6 +22,8 @@
 mod kernel_tables;
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod walks;
 #[cfg(target_arch = "bpf")]
 mod xdp;
 
@@ -46,32 +48,64 @@ mod programs {
     #[xdp]
     pub(crate) fn ipvs(ctx: XdpContext) -> u32 {
         let verdict = pipeline::fast(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
-        finish(&ctx, verdict, stage::SLOW)
+        finish(&ctx, verdict)
     }
 
     /// Second stage: everything else about known connections.
     #[xdp]
     pub(crate) fn ipvs_slow(ctx: XdpContext) -> u32 {
         let verdict = pipeline::slow(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
-        finish(&ctx, verdict, stage::OPEN)
+        finish(&ctx, verdict)
     }
 
-    /// Third stage: new connections, which then go through the second.
+    /// Third stage: new connections.
     #[xdp]
     pub(crate) fn ipvs_open(ctx: XdpContext) -> u32 {
         let verdict = pipeline::open(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
-        finish(&ctx, verdict, stage::SLOW)
+        finish(&ctx, verdict)
+    }
+
+    /// Fourth stage: into the tables.
+    #[xdp]
+    pub(crate) fn ipvs_enter(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::enter(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
+        finish(&ctx, verdict)
+    }
+
+    /// Fifth stage: packets of connections just opened.
+    #[xdp]
+    pub(crate) fn ipvs_born(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::born(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
+        finish(&ctx, verdict)
     }
 
     /// Carries a verdict out, or goes on with the next stage.
     #[inline(always)]
-    fn finish(ctx: &XdpContext, verdict: Option<Verdict>, next: u32) -> u32 {
-        let verdict = verdict.unwrap_or_else(|| {
-            // Comes back only if the stage is missing, or after more stages than the kernel lets follow each other.
-            // SAFETY: the context is this program's own.
-            unsafe { STAGES.tail_call(ctx, next) };
-            pipeline::astray(&mut Maps(ctx.ctx))
-        });
+    fn finish(ctx: &XdpContext, verdict: Verdict) -> u32 {
+        // A call comes back only if the stage is missing, or after more stages than the kernel lets follow each other.
+        let verdict = match verdict.action() {
+            Action::Stage(stage::SLOW) => {
+                // SAFETY: the context is this program's own.
+                unsafe { STAGES.tail_call(ctx, stage::SLOW) };
+                pipeline::astray(&mut Maps(ctx.ctx))
+            }
+            Action::Stage(stage::ENTER) => {
+                // SAFETY: as above.
+                unsafe { STAGES.tail_call(ctx, stage::ENTER) };
+                pipeline::astray(&mut Maps(ctx.ctx))
+            }
+            Action::Stage(stage::BORN) => {
+                // SAFETY: as above.
+                unsafe { STAGES.tail_call(ctx, stage::BORN) };
+                pipeline::astray(&mut Maps(ctx.ctx))
+            }
+            Action::Stage(_) => {
+                // SAFETY: as above.
+                unsafe { STAGES.tail_call(ctx, stage::OPEN) };
+                pipeline::astray(&mut Maps(ctx.ctx))
+            }
+            _ => verdict,
+        };
         #[cfg(feature = "trace")]
         aya_log_ebpf::info!(ctx, "{} bytes: {}", XdpFrame(ctx.ctx).len(), label(verdict));
         act(verdict)
@@ -81,7 +115,7 @@ mod programs {
     fn act(verdict: Verdict) -> u32 {
         match verdict.action() {
             Action::Pass => xdp_action::XDP_PASS,
-            Action::Drop | Action::Handed => xdp_action::XDP_DROP,
+            Action::Drop | Action::Handed | Action::Stage(_) => xdp_action::XDP_DROP,
             Action::Tx => xdp_action::XDP_TX,
             // SAFETY: the helper takes two numbers and keeps them for the driver.
             Action::Redirect(ifindex) => (unsafe { bpf_redirect(ifindex, 0) }) as u32,
@@ -96,6 +130,7 @@ mod programs {
             Action::Tx => "tx",
             Action::Handed => "handed over",
             Action::Redirect(_) => "redirect",
+            Action::Stage(_) => "no stage",
         }
     }
 

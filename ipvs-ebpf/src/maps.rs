@@ -11,8 +11,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
-    SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage, reason,
+    Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
+    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage,
+    reason,
 };
 
 /// Bytes that are summed at once: what the checksum helper takes.
@@ -37,6 +38,10 @@ pub(crate) static SCHED_STATES: Array<SchedState> = Array::with_max_entries(1, 0
 #[map]
 pub(crate) static LBLC: LruHashMap<LblcKey, LblcEntry> = LruHashMap::with_max_entries(1, 0);
 #[map]
+pub(crate) static LBLCR: LruHashMap<LblcKey, LblcrEntry> = LruHashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static LBLCR_BLANK: Array<LblcrEntry> = Array::with_max_entries(1, 0);
+#[map]
 pub(crate) static TEMPLATES: HashMap<TemplateKey, Template> = HashMap::with_max_entries(1, 0);
 #[map]
 pub(crate) static CONNS: HashMap<FlowKey, Conn> = HashMap::with_max_entries(1, 0);
@@ -45,7 +50,7 @@ pub(crate) static HALF_OPEN: HashMap<FlowKey, Conn> = HashMap::with_max_entries(
 #[map]
 pub(crate) static HALF_OPEN_RING: Array<RingSlot> = Array::with_max_entries(1, 0);
 #[map]
-pub(crate) static HEADS: Array<u32> = Array::with_max_entries(1, 0);
+pub(crate) static HEADS: Array<u32> = Array::with_max_entries(head::COUNT, 0);
 #[map]
 pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
@@ -58,11 +63,22 @@ pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_CHUNK + 8]> =
 #[map]
 pub(crate) static PUNT: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
+pub(crate) static NEWBORN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(1, 0);
+#[map]
 pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
 #[map]
 pub(crate) static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static ICMP_BUDGET: PerCpuArray<IcmpBudget> = PerCpuArray::with_max_entries(1, 0);
+
+/// Places in [`HEADS`].
+pub(crate) mod head {
+    /// The next number of the half-open ring.
+    pub(crate) const RING: u32 = 0;
+    /// New connections until the defence `drop_packet` drops one.
+    pub(crate) const UNTIL_DROP: u32 = 1;
+    pub(crate) const COUNT: u32 = 2;
+}
 
 /// ICMP errors of the running second.
 #[repr(C)]

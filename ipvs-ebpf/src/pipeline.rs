@@ -1,19 +1,20 @@
-//! The way of a packet, in three stages that run as three programs in the kernel, because each has 512 bytes of stack and
+//! The way of a packet, in stages that run as programs of their own in the kernel, because each has 512 bytes of stack and
 //! because what most packets need should be small.
 //!
 //! `fast`: an established connection, nothing unusual. `slow`: any known connection, with whatever its packet brings about.
-//! `open`: a new connection, entered in the tables; its packet then goes through `slow`. A stage that is not the right one
-//! says so before it has changed a byte.
+//! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. A stage that is not the right one says so before it has changed a byte.
 
+mod born;
+mod enter;
 mod fast;
 mod open;
 mod slow;
 
-use ipvs_common::{DropReason, Iface};
+use ipvs_common::{DropReason, Iface, maps::stage};
 
-pub use self::{fast::fast, open::open, slow::slow};
+pub use self::{born::born, enter::enter, fast::fast, open::open, slow::slow};
 use crate::{
-    exit::{Ending, Exit, NO_DEST, Verdict},
+    exit::{Action, Ending, Exit, NO_DEST, Verdict},
     frame::Frame,
     icmp,
     parse::Packet,
@@ -21,17 +22,26 @@ use crate::{
     tables::Tables,
 };
 
+/// Stages that a packet may go through; more would be a circle.
+const MOST_STAGES: u32 = 6;
+
 /// All stages in a row. Decides on a frame, rewrites it, and counts every way out that is not "forwarded".
 #[inline(always)]
 pub fn run<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    fast(f, t, iface)
-        .or_else(|| slow(f, t, iface))
-        .or_else(|| open(f, t, iface))
-        .or_else(|| slow(f, t, iface))
-        .unwrap_or_else(|| astray(t))
+    let mut verdict = fast(f, t, iface);
+    for _ in 0..MOST_STAGES {
+        verdict = match verdict.action() {
+            Action::Stage(stage::SLOW) => slow(f, t, iface),
+            Action::Stage(stage::OPEN) => open(f, t, iface),
+            Action::Stage(stage::ENTER) => enter(f, t, iface),
+            Action::Stage(stage::BORN) => born(f, t, iface),
+            _ => return verdict,
+        };
+    }
+    astray(t)
 }
 
-/// The stages did not come to an end: the entry that one of them left went away before the next.
+/// The stages did not come to an end: each found that the other is right.
 #[inline(always)]
 pub fn astray<T: Tables>(t: &mut T) -> Verdict {
     t.note(DropReason::Internal.slot());
@@ -73,6 +83,7 @@ fn refuse<T: Tables>(t: &mut T, exit: Exit) -> Verdict {
             t.note(slot);
             Verdict::DROP
         }
+        Ending::Stage(verdict) => verdict,
         Ending::Answer(..) => Verdict::DROP,
     }
 }

@@ -1,60 +1,49 @@
 //! Schedulers: a service and its real servers in, the choice for a new connection out.
 //!
-//! They see addresses, weights and counts, never packet bytes, and never a connection. "No choice" is [`NO_DEST`].
+//! They see addresses, ports, weights and counts, never packet bytes, and never a connection. "No choice" is [`NO_DEST`].
 
-pub mod lblc;
-pub mod rr;
-pub mod wlc;
+mod hashing;
+mod lblc;
+pub mod lblcr;
+mod rr;
+mod twos;
+mod walk;
+mod wrr;
 
-use ipvs_common::{Dest, DestFlags, DestState, Scheduler, Service};
+use ipvs_common::{Dest, DestFlags, DestState, FlowKey, Scheduler, Service};
 
+pub use self::walk::{Found, Goal, Scan, Walk, chunk, chunks, make};
 use crate::{exit::NO_DEST, tables::Tables};
 
-/// The real server for a new connection to `dst`.
+/// The real server for a new connection of the client that sent a packet with this key.
 #[inline(always)]
-pub fn choose<T: Tables>(t: &mut T, service: &Service, dst: [u8; 4]) -> u32 {
+pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) -> u32 {
     match Scheduler::from_number(service.scheduler) {
         Some(Scheduler::Rr) => rr::choose(t, service),
-        Some(Scheduler::Wlc) => wlc::choose(t, service),
-        Some(Scheduler::Lblc) => lblc::choose(t, service, dst),
-        _ => NO_DEST,
+        Some(Scheduler::Wrr) => wrr::choose(t, service),
+        Some(Scheduler::Lc) => best(t, service, Goal::LeastLoad),
+        Some(Scheduler::Wlc) => best(t, service, Goal::LeastLoadPerWeight),
+        Some(Scheduler::Sed) => best(t, service, Goal::ShortestDelay),
+        Some(Scheduler::Nq) => best(t, service, Goal::IdleOrShortestDelay),
+        Some(Scheduler::Fo) => best(t, service, Goal::Heaviest),
+        Some(Scheduler::Ovf) => best(t, service, Goal::HeaviestWithRoom),
+        Some(Scheduler::Lblc) => lblc::choose(t, service, key.dst),
+        Some(Scheduler::Lblcr) => lblcr::choose(t, service, key.dst),
+        Some(Scheduler::Dh) => hashing::by_destination(t, service, key),
+        Some(Scheduler::Sh) => hashing::by_source(t, service, key),
+        Some(Scheduler::Mh) => hashing::maglev(t, service, key),
+        Some(Scheduler::Twos) => twos::choose(t, service),
+        Some(Scheduler::None) | None => NO_DEST,
     }
 }
 
-/// A walk over all real servers of a service. In the kernel each is a function of its own: the verifier follows its loop
-/// round by round, and must not do so on every path that leads there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Walk {
-    /// rr: the next usable one behind a place in the list.
-    Next(u32),
-    /// wlc: the least loaded one.
-    Least,
-    /// lblc: any with fewer active connections than half its weight.
-    HalfIdle,
-}
-
-/// Runs a walk; [`NO_DEST`] if nobody fits.
+/// One look at every real server, from the head of the list.
 #[inline(always)]
-pub fn walk<T: Tables>(t: &T, service: &Service, walk: Walk) -> u32 {
-    match walk {
-        Walk::Next(start) => rr::next(t, service, start),
-        Walk::Least => wlc::least(t, service),
-        Walk::HalfIdle => lblc::half_idle(t, service),
-    }
+fn best<T: Tables>(t: &mut T, service: &Service, goal: Goal) -> u32 {
+    t.walk(&Walk::over(service, goal)).dest()
 }
 
-/// The real server at a place of the service's list.
-#[inline(always)]
-fn listed<'t, T: Tables>(
-    t: &'t T,
-    service: &Service,
-    place: u32,
-) -> Option<(u32, &'t Dest, &'t DestState)> {
-    let id = t.listed(service.list_base.wrapping_add(place))?.dest;
-    Some((id, t.dest(id)?, t.dest_state(id)?))
-}
-
-/// May take new connections.
+/// A real server that does not stand in the list before us (any more): whether it may take new connections.
 #[inline(always)]
 #[expect(
     clippy::needless_bitwise_bool,
@@ -68,4 +57,11 @@ fn usable(dest: &Dest, state: &DestState) -> bool {
 #[inline(always)]
 fn overhead(state: &DestState) -> u64 {
     (u64::from(state.active) << 8) + u64::from(state.inactive)
+}
+
+/// lblc and lblcr: a real server is over when it has more active connections than its weight while another one has fewer than
+/// half of its own.
+#[inline(always)]
+fn is_over<T: Tables>(t: &mut T, service: &Service, active: u32, weight: u32) -> bool {
+    active > weight && t.walk(&Walk::over(service, Goal::HalfIdle)).dest() != NO_DEST
 }

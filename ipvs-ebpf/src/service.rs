@@ -1,6 +1,8 @@
 //! Which virtual service a packet belongs to (only asked when no connection matches).
 
-use ipvs_common::{DropReason, Iface, PassReason, Service, ServiceKey, SettingsFlags};
+use ipvs_common::{
+    DropReason, Iface, PassReason, Proto, Service, ServiceFlags, ServiceKey, SettingsFlags,
+};
 
 use crate::{
     egress,
@@ -9,17 +11,9 @@ use crate::{
     tables::Tables,
 };
 
-/// The service of a packet that may open a connection: by mark, by address and port, by address with port 0.
-#[inline(always)]
-pub fn find<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Result<Service, Exit> {
-    let flags = t.settings().map_or(0, |s| s.flags);
-    let service = *lookup(t, p, iface, flags).ok_or(PassReason::NoService)?;
-    may_open(p)?;
-    if service.mark != 0 && !egress::is_local(t, p, iface) {
-        return Err(PassReason::NotLocal.into());
-    }
-    Ok(service)
-}
+/// FTP's ports: commands, and data.
+pub const FTP: u16 = 21;
+const FTP_DATA: u16 = 20;
 
 /// What becomes of a packet whose connection's real server was deleted: dropped in silence. Without any service there is no
 /// balancer either, as ip_vs then unhooks itself, and the stack answers.
@@ -32,8 +26,12 @@ pub fn dest_gone<T: Tables>(t: &T) -> Exit {
     DropReason::DestGone.into()
 }
 
+/// The service of a packet: by mark, by address and port, for FTP's data by address and FTP's port, by address with port 0.
 #[inline(always)]
-fn lookup<'t, T: Tables>(t: &'t T, p: &Packet, iface: &Iface, flags: u32) -> Option<&'t Service> {
+pub fn lookup<'t, T: Tables>(t: &'t T, p: &Packet, iface: &Iface) -> Option<&'t Service> {
+    let (flags, unprivileged) = t
+        .settings()
+        .map_or((0, 0), |s| (s.flags, s.unprivileged_port));
     if flags & SettingsFlags::HAS_SERVICES == 0 {
         return None;
     }
@@ -45,20 +43,52 @@ fn lookup<'t, T: Tables>(t: &'t T, p: &Packet, iface: &Iface, flags: u32) -> Opt
         return Some(service);
     }
     let exact = t.service(&ServiceKey::v4(k.proto, k.dst, k.dport));
-    if exact.is_some() || flags & SettingsFlags::HAS_PORT0 == 0 {
+    if exact.is_some() {
         return exact;
+    }
+    let dport = u16::from_be_bytes(k.dport);
+    if flags & SettingsFlags::HAS_FTP != 0
+        && k.proto == Proto::Tcp as u8
+        && (dport == FTP_DATA || u32::from(dport) >= unprivileged)
+        && let Some(service) = t.service(&ServiceKey::v4(k.proto, k.dst, FTP.to_be_bytes()))
+    {
+        return Some(service);
+    }
+    if flags & SettingsFlags::HAS_PORT0 == 0 {
+        return None;
     }
     t.service(&ServiceKey::v4(k.proto, k.dst, [0, 0]))
 }
 
-/// TCP opens with SYN and without RST; nothing opens from source port 20 (FTP's active data).
+/// Whether the packet is of a kind that opens connections: TCP with SYN (any segment under `sloppy_tcp`) and without RST.
 #[inline(always)]
-fn may_open(p: &Packet) -> Result<(), Exit> {
-    if p.is_tcp() && (p.has(flag::RST) || !p.has(flag::SYN)) {
-        return Err(PassReason::CannotOpen.into());
+pub fn opens<T: Tables>(t: &T, p: &Packet) -> bool {
+    let sloppy = t.settings().map_or(0, |s| s.flags) & SettingsFlags::SLOPPY_TCP != 0;
+    !p.is_tcp() || (!p.has(flag::RST) && (p.has(flag::SYN) || sloppy))
+}
+
+/// Whether a packet that opens a connection may open one with this service. Nothing opens from source port 20 (FTP's active
+/// data), and a service that is not persistent takes its own port only.
+#[inline(always)]
+pub fn admit<T: Tables>(
+    t: &mut T,
+    p: &Packet,
+    iface: &Iface,
+    service: &Service,
+) -> Result<(), Exit> {
+    if service.mark != 0 && !egress::is_local(t, p, iface) {
+        return Err(PassReason::NotLocal.into());
     }
-    if p.key.sport == 20u16.to_be_bytes() {
+    let rate = t.settings().map_or(0, |s| s.drop_rate);
+    if rate != 0 && t.drops(rate) {
+        return Err(DropReason::DropPacket.into());
+    }
+    if p.key.sport == FTP_DATA.to_be_bytes() {
         return Err(PassReason::SourcePort20.into());
+    }
+    let persistent = service.flags & ServiceFlags::PERSISTENT != 0;
+    if !persistent && service.mark == 0 && service.port != p.key.dport {
+        return Err(PassReason::CannotOpen.into());
     }
     Ok(())
 }

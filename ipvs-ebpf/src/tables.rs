@@ -13,8 +13,11 @@ use ipvs_common::{
 };
 
 use crate::{
-    conn::{Table, leave, promote},
-    sched::{self, Walk},
+    conn::{
+        Table, leave, promote,
+        template::{self, Joined},
+    },
+    sched::{self, Found, Walk, lblcr},
 };
 
 /// A count kept with each real server.
@@ -34,6 +37,8 @@ pub struct FibQuery {
     pub proto: u8,
     /// Interface the packet came in by.
     pub ifindex: u32,
+    /// Firewall mark, for routing rules by mark; 0: none.
+    pub mark: u32,
 }
 
 pub trait Tables {
@@ -41,6 +46,8 @@ pub trait Tables {
     type ConnRef: Copy;
     /// Handle of a template.
     type TemplateRef: Copy;
+    /// Handle of a set of lblcr's.
+    type LblcrRef: Copy;
 
     /// Clock in ticks.
     fn now(&self) -> u64;
@@ -52,6 +59,8 @@ pub trait Tables {
     fn load(&self, conn: Self::ConnRef) -> Conn;
     /// Sets the deadline, if the entry still is the connection with this [`Conn::seq`].
     fn set_expires(&mut self, conn: Self::ConnRef, seq: u32, expires: u64);
+    /// The same for the count of packets.
+    fn set_packets(&mut self, conn: Self::ConnRef, seq: u32, packets: u8);
     /// The same for the hop.
     fn set_hop(&mut self, conn: Self::ConnRef, seq: u32, hop: &Hop);
     /// Replaces the status if it is still `old` and of the connection with this [`Conn::seq`]; tells whether it was. An entry
@@ -68,6 +77,10 @@ pub trait Tables {
     fn ring_ticket(&mut self) -> u32;
     /// Puts `slot` in the place of its number and returns what was there.
     fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot;
+
+    /// Hands the connection that this packet opened to the next stage.
+    fn put_newborn(&mut self, conn: &Conn);
+    fn newborn(&self) -> Option<&Conn>;
 
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
     /// An entry of the dest lists.
@@ -88,15 +101,27 @@ pub trait Tables {
     fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry>;
     fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry);
 
+    /// The set of an address, of which only hints are kept: two CPUs at once may lose a member.
+    fn lblcr(&mut self, key: &LblcKey) -> Option<Self::LblcrRef>;
+    /// A new, empty set. `None`: no room.
+    fn open_lblcr(&mut self, key: &LblcKey) -> Option<Self::LblcrRef>;
+    fn lblcr_change(&self, set: Self::LblcrRef) -> u64;
+    fn lblcr_count(&self, set: Self::LblcrRef) -> u32;
+    /// [`crate::exit::NO_DEST`] if there is no such place.
+    fn lblcr_member(&self, set: Self::LblcrRef, place: u32) -> u32;
+    fn set_lblcr_use(&mut self, set: Self::LblcrRef, now: u64);
+    fn set_lblcr_change(&mut self, set: Self::LblcrRef, now: u64);
+    fn set_lblcr_count(&mut self, set: Self::LblcrRef, count: u32);
+    fn set_lblcr_member(&mut self, set: Self::LblcrRef, place: u32, dest: u32);
+
     fn template(&mut self, key: &TemplateKey) -> Option<Self::TemplateRef>;
     fn load_template(&self, template: Self::TemplateRef) -> Template;
     fn set_template_timer(&mut self, template: Self::TemplateRef, timeout: u64, expires: u64);
     fn set_template_assured(&mut self, template: Self::TemplateRef);
+    fn set_template_renamed(&mut self, template: Self::TemplateRef);
     fn add_template_children(&mut self, template: Self::TemplateRef, delta: i32);
     /// Gives a template to another real server if it still is `old`'s; tells whether it was.
     fn swap_template_dest(&mut self, template: Self::TemplateRef, old: u32, new: u32) -> bool;
-    /// Sets children to 1 and makes it unproven: it begins anew.
-    fn restart_template(&mut self, template: Self::TemplateRef);
     fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool;
     fn remove_template(&mut self, key: &TemplateKey) -> bool;
 
@@ -107,13 +132,45 @@ pub trait Tables {
     /// Adds one to a slot of the counter map.
     fn note(&mut self, slot: u32);
 
-    /// Walks over the real servers of a service; see [`sched::walk`]. A kernel implementation runs it out of line.
+    /// Any number, each as likely as the others.
+    fn random(&mut self) -> u32;
+    /// Whether a new connection falls to the defence that drops one of `rate`.
+    fn drops(&mut self, rate: u32) -> bool;
+
+    /// Walks over the real servers of a service; see [`sched::Walk`]. A kernel implementation runs it out of line.
     #[inline(always)]
-    fn walk(&mut self, service: &Service, walk: Walk) -> u32
+    fn walk(&mut self, walk: &Walk) -> Found
     where
         Self: Sized,
     {
-        sched::walk(self, service, walk)
+        sched::make(self, walk)
+    }
+
+    /// Looks for a client's template; see [`template::join`]. May run out of line.
+    #[inline(always)]
+    fn join(&mut self, service: &Service, key: &FlowKey) -> Joined
+    where
+        Self: Sized,
+    {
+        template::join(self, service, key)
+    }
+
+    /// What lblcr knows of an address; see [`lblcr::known`]. May run out of line.
+    #[inline(always)]
+    fn lblcr_known(&mut self, service: u32, dst: [u8; 4]) -> u64
+    where
+        Self: Sized,
+    {
+        lblcr::known(self, service, dst)
+    }
+
+    /// See [`lblcr::join`]. May run out of line.
+    #[inline(always)]
+    fn lblcr_join(&mut self, service: u32, dst: [u8; 4], dest: u32)
+    where
+        Self: Sized,
+    {
+        lblcr::join(self, service, dst, dest);
     }
 
     /// Ends the connection whose client entry is `key`; see [`leave::end`]. May run out of line.

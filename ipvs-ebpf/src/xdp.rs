@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use bytemuck::Pod;
 use ipvs_common::{
-    DropReason, Hop, HopKind, PuntHeader, Service,
+    DropReason, Hop, HopKind, PuntHeader,
     punt::{PUNT_FRAME, PUNT_RECORD},
 };
 use ipvs_datapath::{
@@ -19,7 +19,6 @@ use ipvs_datapath::{
     conn::{Table, leave, promote},
     expire,
     rewrite::csum,
-    sched::{self, Walk},
 };
 
 use crate::{
@@ -144,36 +143,6 @@ fn add_chunk(ctx: *mut xdp_md, at: u32, n: u32, scratch: *mut u8, sum: i64) -> i
     }
 }
 
-// The walks of the schedulers. The two numbers that a walk needs of a service are its list.
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn walk_next(list_base: u32, list_len: u32, start: u32) -> u32 {
-    walk(list_base, list_len, Walk::Next(start))
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn walk_least(list_base: u32, list_len: u32) -> u32 {
-    walk(list_base, list_len, Walk::Least)
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn walk_half_idle(list_base: u32, list_len: u32) -> u32 {
-    walk(list_base, list_len, Walk::HalfIdle)
-}
-
-#[inline(always)]
-fn walk(list_base: u32, list_len: u32, walk: Walk) -> u32 {
-    let service = Service {
-        list_base,
-        list_len,
-        ..Service::default()
-    };
-    sched::walk(&Maps(ptr::null_mut()), &service, walk)
-}
-
 /// Ends a connection; 1 if it did.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -234,16 +203,29 @@ pub(crate) fn route(ctx: *mut xdp_md, query: &FibQuery) -> Hop {
     params.__bindgen_anon_2.tos = query.tos;
     params.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.src);
     params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.dst);
-    // SAFETY: a valid context, and parameters of the size given.
-    let answer = unsafe {
-        bpf_fib_lookup(
-            ctx.cast(),
-            &raw mut params,
-            size_of::<FibParams>() as i32,
-            0,
-        )
-    };
+    if query.mark != 0 {
+        // The mark shares its place with the addresses of the answer.
+        let [a, b, c, d] = query.mark.to_ne_bytes();
+        params.smac = [a, b, c, d, 0, 0];
+        let answer = ask(ctx, &mut params, BY_MARK);
+        if answer != UNKNOWN_FLAG {
+            return hop(answer, &params);
+        }
+    }
+    let answer = ask(ctx, &mut params, 0);
     hop(answer, &params)
+}
+
+/// `BPF_FIB_LOOKUP_MARK`, which kernels have from 6.10 on.
+const BY_MARK: u32 = 1 << 5;
+/// What older ones answer.
+const UNKNOWN_FLAG: i64 = -22;
+
+#[inline(always)]
+fn ask(ctx: *mut xdp_md, params: &mut FibParams, flags: u32) -> i64 {
+    let size = size_of::<FibParams>() as i32;
+    // SAFETY: a valid context, and parameters of the size given.
+    unsafe { bpf_fib_lookup(ctx.cast(), params, size, flags) }
 }
 
 /// The helper's return codes (`BPF_FIB_LKUP_RET_*`).

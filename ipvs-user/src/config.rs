@@ -8,13 +8,16 @@ mod interface;
 mod problems;
 mod section;
 mod service;
+mod sysctl;
 
 pub use diagnostic::{Diagnostic, Position};
 pub use interface::{Interface, Mode};
 
+pub use crate::timeouts::Timeouts;
+
 use std::{collections::BTreeMap, path::Path};
 
-use ipvs_common::{Service, Settings, State, maps::Capacities};
+use ipvs_common::{Service, Settings, maps::Capacities};
 use toml::de::DeTable;
 
 use crate::model::{Command, DestKey, DestSpec, Limits, Model, ServiceSpec};
@@ -31,18 +34,12 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// ICMP errors that each CPU may send in a second; 0: no limit.
     pub icmp_rate: Option<u32>,
+    /// `[sysctl]`: names and values, which a director takes.
+    pub sysctls: Vec<(String, String)>,
     /// `[interface.NAME]`, by name.
     pub interfaces: BTreeMap<String, Interface>,
     /// `[[service]]`, in the order of the file.
     pub services: Vec<ServiceConfig>,
-}
-
-/// Seconds after which idle connections end; `None`: as the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Timeouts {
-    pub tcp: Option<u32>,
-    pub tcp_fin: Option<u32>,
-    pub udp: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,16 +62,7 @@ impl Config {
 
     /// Puts the configured settings in the place of the defaults.
     pub fn adjust(&self, settings: &mut Settings) {
-        let of_states = [
-            (State::Established, self.timeouts.tcp),
-            (State::FinWait, self.timeouts.tcp_fin),
-            (State::Udp, self.timeouts.udp),
-        ];
-        for (state, seconds) in of_states {
-            if let Some(seconds) = seconds {
-                settings.timeouts[state as usize] = seconds.saturating_mul(settings.hz);
-            }
-        }
+        self.timeouts.put(settings);
         settings.icmp_rate = self.icmp_rate.unwrap_or(settings.icmp_rate);
     }
 }
@@ -125,15 +113,17 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
 }
 
 fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Config {
-    root.only_known(&["director", "interface", "service"], problems);
+    root.only_known(&["director", "interface", "service", "sysctl"], problems);
     let director = director::read(root, problems);
     let interfaces = interface::read(root, problems);
+    let sysctls = sysctl::read(root, problems);
     let services = service::read(root, problems);
     check_together(&services, director.capacities, problems);
     Config {
         capacities: director.capacities,
         timeouts: director.timeouts,
         icmp_rate: director.icmp_rate,
+        sysctls,
         interfaces,
         services: services.into_iter().map(|s| s.config).collect(),
     }

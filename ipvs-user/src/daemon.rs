@@ -37,7 +37,7 @@ use crate::{
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
-        source_towards,
+        available_pages, source_towards, unprivileged_port,
     },
     slowpath,
 };
@@ -121,7 +121,16 @@ impl Daemon {
         let messages = dataplane.take_messages();
         let mut director = Director::new(Box::new(dataplane), Box::new(source_towards))?;
         director.age_in_parts();
-        director.adjust_settings(|settings| config.adjust(settings))?;
+        director.set_memory_source(Box::new(|| available_pages().unwrap_or(u64::MAX)));
+        director.adjust_settings(|settings| {
+            let port = unprivileged_port();
+            settings.unprivileged_port = port.unwrap_or(settings.unprivileged_port);
+            config.adjust(settings);
+        })?;
+        let sysctls = config.sysctls.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+        director
+            .set_sysctls(sysctls)
+            .context("cannot set [sysctl] of the configuration; nothing was attached")?;
         director
             .execute_all(&config.commands())
             .context("cannot carry out the configuration; nothing was attached")?;

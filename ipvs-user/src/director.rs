@@ -7,12 +7,14 @@ mod ageing;
 mod caches;
 mod connections;
 mod defence;
+mod knobs;
 mod trash;
 mod view;
 
 pub use ageing::Aged;
 pub use caches::CacheLimits;
 pub use connections::Connection;
+pub use knobs::{MemorySource, SetTimeoutsError};
 pub use view::{DestView, ServiceView, Usage};
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use crate::{
 };
 use ageing::Walks;
 use caches::CacheTimers;
+use knobs::Controls;
 use trash::Idle;
 
 /// Tells the source address of a tunnel to a real server; `None` without a route.
@@ -53,6 +56,7 @@ pub struct Director {
     idle: Idle,
     walks: Walks,
     caches: CacheTimers,
+    controls: Controls,
 }
 
 impl Director {
@@ -85,6 +89,7 @@ impl Director {
             idle: Idle::default(),
             walks: Walks::default(),
             caches: CacheTimers::default(),
+            controls: Controls::default(),
         })
     }
 
@@ -120,9 +125,10 @@ impl Director {
         Ok(())
     }
 
-    /// Housekeeping, about once a second: ends what timed out (unless [`Self::age`] does), ages the schedulers' caches, makes
-    /// room if that is wished, frees deleted real servers that nothing refers to.
+    /// Housekeeping, about once a second: sets up defences if memory is low, ends what timed out (unless [`Self::age`] does),
+    /// ages the schedulers' caches, makes room if that is wished, frees deleted real servers that nothing refers to.
     pub fn tick(&mut self) -> Result<(), TableError> {
+        self.defend()?;
         if !self.walks.in_parts() {
             self.dataplane.expire()?;
         }
@@ -150,8 +156,11 @@ impl Director {
         adjust(&mut settings);
         self.tables
             .put_settings(self.dataplane.as_mut(), settings)?;
-        if settings.flags & !before.flags & SettingsFlags::EXPIRE_NODEST != 0 {
-            self.begin_ending()?;
+        if settings.flags & !before.flags & SettingsFlags::EXPIRE_NODEST != 0
+            && let Err(e) = self.begin_ending()
+        {
+            // The settings stand. What did not end now ends by its packets or its timer.
+            tracing::warn!("connections of deleted real servers: {e}");
         }
         Ok(())
     }

@@ -94,6 +94,10 @@ async fn act(
             client.apply(std::slice::from_ref(command)).await?;
             String::new()
         }
+        Action::SetTimeouts(changes) => {
+            client.set_timeouts(*changes).await?;
+            String::new()
+        }
         Action::Save { numeric } => save::rules(client.services().await?, names, *numeric),
         Action::ListConnections(format) => {
             list::connections(&client.conns().await?, names, *format)

@@ -7,11 +7,13 @@ mod apply;
 mod command;
 mod error;
 mod ids;
+mod policy;
 mod state;
 mod wrr;
 
 pub use command::{Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec};
 pub use error::{ModelError, service_name};
+pub use policy::OnDead;
 pub use state::{Limits, Model, RealServer, Trashed, VirtualService};
 pub use wrr::WrrRange;
 

@@ -1,10 +1,11 @@
 //! The machine's network as the daemon sees it: links, routes and neighbours, word of their changes, and the few settings that
 //! forwarding needs.
 //!
-//! Knows netlink and `/proc/sys/net`; knows nothing of services, maps or packets.
+//! Knows netlink and `/proc`; knows nothing of services, maps or packets.
 
 mod features;
 mod link;
+mod machine;
 mod managed;
 mod netlink;
 mod source;
@@ -17,6 +18,7 @@ use ipvs_common::Mac;
 
 pub use features::{FeatureChanges, Features};
 pub use link::Link;
+pub use machine::{available_pages, unprivileged_port};
 pub use managed::ManagedNeighbours;
 pub use netlink::Netlink;
 pub use source::source_towards;

@@ -13,7 +13,7 @@ pub use host::Host;
 pub use kernel::{Kernel, in_network};
 pub use snapshot::Snapshot;
 
-use crate::trace::Network;
+use crate::trace::{IpCommand, Network};
 
 /// Ticks in a second.
 pub const HZ: u64 = 1000;
@@ -87,6 +87,8 @@ pub trait Backend {
     /// The tables, for a director.
     fn dataplane(&self) -> Box<dyn Dataplane>;
     fn set_clock(&mut self, ticks: u64) -> Result<()>;
+    /// Changes the network around the director; what is left of the line after `ip`, and what it means.
+    fn ip(&mut self, arguments: &[&str], command: &IpCommand) -> Result<()>;
     /// Runs the program of a link on a frame.
     fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome>;
     /// What the datapath counts, of the first `dests` real servers.

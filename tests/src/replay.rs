@@ -2,27 +2,43 @@
 
 mod compare;
 mod console;
+mod expectations;
+mod features;
+mod folder;
+mod listing;
+mod made;
+mod outputs;
+mod readings;
+mod script;
 mod stack;
+mod statistics;
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs_common::{PuntReason, SettingsFlags};
+use ipvs_common::PuntReason;
 use ipvs_user::slowpath::fragment;
 
 pub use compare::Difference;
 pub use console::Console;
+pub use expectations::{Expectations, Standing};
+pub use folder::{Engine, Report, Totals, files, replay_all};
 
 use crate::{
     backend::{Backend, HZ, START, Setup, Verdict},
     packet,
-    trace::{Frame, Network, Trace, What},
+    trace::{Frame, IpCommand, Network, Said, Trace},
 };
+use outputs::Outputs;
+use readings::Readings;
+use script::{Act, Event, Then, script};
 use stack::Stack;
+use statistics::{Open, Statistics};
 
 /// Size of the kernel's connection table, which listings tell.
 const TABLE_SIZE: u32 = 4096;
-/// How long after the last step the final listings were made.
+/// How long after the last step the final listings were made, if not at once.
 const UNTIL_AFTER: u64 = 2 * HZ + HZ / 4;
-
 /// What a trace wants of a backend.
 pub fn setup(trace: &Trace) -> Result<Setup> {
     let mut network = Network::load()?;
@@ -37,51 +53,92 @@ pub fn setup(trace: &Trace) -> Result<Setup> {
 
 /// Runs the trace through a fresh backend; returns how the director's behaviour differed, in order.
 pub fn replay(trace: &Trace, backend: &mut dyn Backend) -> Result<Vec<Difference>> {
-    let mut replay = Replay::new(backend)?;
-    replay.configure(trace)?;
-    let mut steps = trace.steps.iter().enumerate().peekable();
-    while let Some((number, step)) = steps.next() {
-        replay.advance_to(START + step.time.as_millis() as u64 * HZ / 1000)?;
-        let mut expected = Vec::new();
-        while let Some((_, out)) = steps.peek()
-            && let What::Out(frame) = &out.what
-        {
-            expected.push(frame);
-            steps.next();
-        }
-        let found = replay.step(&step.what, &expected);
-        let found = found.with_context(|| format!("{} step {number}", trace.name))?;
-        let differ = found.into_iter().map(|d| d.at(number, &step.note));
-        replay.differences.extend(differ);
+    let mut replay = Replay::new(trace, backend)?;
+    let mut unread: Vec<_> = trace.unknown.iter().map(|key| format!("`{key}`")).collect();
+    let (events, complaint) = script(trace, &replay.stack.network);
+    unread.extend(complaint);
+    let unread = unread
+        .into_iter()
+        .map(|what| Difference::new(format!("the trace cannot be read: {what}")).at(0, "file"));
+    replay.differences.extend(unread);
+    replay.readings = Readings::of(&events, trace.after.stats.is_some());
+    if let Err(error) = replay.run(&events) {
+        let what = format!("cannot be replayed: {error:#}");
+        let (step, note) = &replay.at;
+        replay
+            .differences
+            .push(Difference::new(what).at(*step, note));
     }
-    replay.after(trace)?;
+    replay.differences.sort_by_key(Difference::step);
     Ok(replay.differences)
 }
 
+/// What a replay does, a line for each event; what was not recorded says so.
+pub fn outline(trace: &Trace) -> Result<Vec<String>> {
+    let (events, complaint) = script(trace, &setup(trace)?.network);
+    let complaint = complaint.map(|c| format!("the trace cannot be read: {c}"));
+    Ok(complaint
+        .into_iter()
+        .chain(events.iter().map(Event::to_string))
+        .collect())
+}
+
 struct Replay<'a> {
+    trace: &'a Trace,
     backend: &'a mut dyn Backend,
     console: Console,
     stack: Stack,
     clock: u64,
+    outputs: Outputs<'a>,
+    statistics: Statistics,
+    readings: Readings<'a>,
+    /// Step and note of what is being done.
+    at: (usize, String),
     differences: Vec<Difference>,
 }
 
 impl<'a> Replay<'a> {
-    fn new(backend: &'a mut dyn Backend) -> Result<Self> {
+    fn new(trace: &'a Trace, backend: &'a mut dyn Backend) -> Result<Self> {
         backend.set_clock(START)?;
-        let network = backend.setup().network.clone();
+        let setup = backend.setup();
+        let (network, marks) = (setup.network.clone(), setup.marks);
         Ok(Self {
+            trace,
             console: Console::new(backend.dataplane(), &network)?,
-            stack: Stack::new(network),
+            stack: Stack::new(network, marks),
             backend,
             clock: START,
+            outputs: Outputs::new(trace),
+            statistics: Statistics::default(),
+            readings: Readings::default(),
+            at: (0, "config".to_owned()),
             differences: Vec::new(),
         })
     }
 
-    fn configure(&mut self, trace: &Trace) -> Result<()> {
+    fn run(&mut self, events: &[Event<'a>]) -> Result<()> {
+        self.configure()?;
+        self.note_statistics()?;
+        for event in events {
+            self.advance_to(START + ticks(event.time))?;
+            self.at = (event.step, event.note.clone());
+            self.step(event)?;
+            self.note_statistics()?;
+        }
+        self.at = (self.trace.steps.len(), "after".to_owned());
+        self.after()
+    }
+
+    fn differ(&mut self, found: impl IntoIterator<Item = Difference>) {
+        let (step, note) = &self.at;
+        let found = found.into_iter().map(|d| d.at(*step, note));
+        self.differences.extend(found);
+    }
+
+    fn configure(&mut self) -> Result<()> {
+        let trace = self.trace;
         for (key, value) in &trace.sysctl {
-            self.sysctl(key, *value)?;
+            self.sysctl(key, &value.0)?;
         }
         trace.config.iter().try_for_each(|c| self.carry_out(c))
     }
@@ -94,61 +151,118 @@ impl<'a> Replay<'a> {
             self.backend.set_clock(self.clock)?;
             if self.clock == second {
                 self.console.director().tick()?;
+                self.note_statistics()?;
             }
         }
         Ok(())
     }
 
-    fn step(&mut self, what: &What, expected: &[&Frame]) -> Result<Vec<Difference>> {
-        Ok(match what {
-            What::In(frame) => {
+    fn step(&mut self, event: &Event<'a>) -> Result<()> {
+        match &event.act {
+            Act::Frame { frame, then } => {
                 let sent = self.receive(frame)?;
-                compare::frames(expected, &sent, &frame.bytes)
+                let found = match then {
+                    Then::Frames(expected) => compare::frames(expected, &sent, &frame.bytes),
+                    Then::Choice(choice) => {
+                        compare::choice(choice, &sent, frame, &self.stack.network)
+                    }
+                    Then::Anything => Vec::new(),
+                };
+                self.differ(found);
             }
-            What::Out(_) => unreachable!("belongs to the step before"),
-            What::Ctl { cmd } => {
-                self.carry_out(cmd)?;
-                Vec::new()
+            Act::Command(cmd) => self.carry_out(cmd)?,
+            Act::Said(said) => self.say(said)?,
+            Act::Show { cmd, out } => self.show(cmd, out)?,
+            Act::Sysctl { key, value } => self.sysctl(key, &value.0)?,
+            Act::Sleep(time) => self.advance_to(self.clock + ticks(*time))?,
+            Act::State {
+                client,
+                virt,
+                expected,
+            } => {
+                const LIST: &str = "ipvsadm -Lnc";
+                let printed = self.console.run(LIST)?.stdout;
+                let mut rows = listing::rows(&printed).into_iter();
+                let row = rows.find(|r| r.client == *client && r.virt == *virt);
+                self.differ(compare::state(*expected, row.as_ref()));
             }
-            What::Show { cmd, out } => self.show(cmd, out)?,
-            What::Sysctl { key, value } => {
-                self.sysctl(key, *value)?;
-                Vec::new()
+        }
+        if !event.unasked.is_empty() {
+            self.differ(compare::frames(&event.unasked, &[], &[]));
+        }
+        Ok(())
+    }
+
+    /// A command of the configuration or of a step.
+    fn carry_out(&mut self, command: &str) -> Result<()> {
+        let outcomes = self.outputs.of(command);
+        if let Some(arguments) = IpCommand::arguments(command) {
+            outcomes.recorded.iter().for_each(|s| self.outputs.seen(s));
+            if outcomes.recorded.is_some_and(|said| said.status != 0) {
+                return Ok(());
             }
-            What::Sleep { ms } => {
-                self.advance_to(self.clock + ms * HZ / 1000)?;
-                Vec::new()
-            }
+            let parsed = IpCommand::parse(&arguments);
+            let parsed = parsed.with_context(|| format!("nothing is known of: {command}"))?;
+            self.stack.network.apply(&parsed)?;
+            return self.backend.ip(&arguments, &parsed);
+        }
+        let got = self.outcome(command)?;
+        let silent = Said {
+            out: String::new(),
+            status: 0,
+            ..got.clone()
+        };
+        if outcomes.silent && got == silent {
+            return Ok(());
+        }
+        let expected = outcomes.recorded.unwrap_or(&silent);
+        self.outputs.seen(expected);
+        self.differ(compare::outcome(expected, &got));
+        Ok(())
+    }
+
+    /// A command, its exit status and all that it printed.
+    fn say(&mut self, said: &Said) -> Result<()> {
+        let got = self.outcome(&said.cmd)?;
+        self.differ(compare::outcome(said, &got));
+        Ok(())
+    }
+
+    fn outcome(&self, command: &str) -> Result<Said> {
+        let outcome = self.console.run(command)?;
+        Ok(Said {
+            cmd: command.to_owned(),
+            status: outcome.status.into(),
+            out: outcome.stdout + &outcome.stderr,
         })
     }
 
-    fn carry_out(&self, command: &str) -> Result<()> {
-        let outcome = self.console.run(command)?;
-        let said = &outcome.stderr;
-        ensure!(outcome.status == 0, "{command}: {said}");
+    fn show(&mut self, command: &str, expected: &str) -> Result<()> {
+        if !command.starts_with("ipvsadm") {
+            let what = format!("there is no such thing here; expected\n{expected}");
+            self.differ([Difference::of(command, what)]);
+            return Ok(());
+        }
+        let printed = self.print(command)?;
+        if statistics::is_of_statistics(command) {
+            let (step, note) = &self.at;
+            let open = Open::new(command, expected, &printed, *step, note);
+            self.note_statistics()?;
+            self.statistics.find(self.clock, open);
+            self.give_up_statistics();
+        } else if !listing::same(command, expected, &printed) {
+            self.differ([Difference::of(command, contrast(expected, &printed))]);
+        }
         Ok(())
     }
 
-    fn show(&self, command: &str, expected: &str) -> Result<Vec<Difference>> {
-        let outcome = self.console.run(command)?;
-        let said = &outcome.stderr;
-        ensure!(outcome.status == 0, "{command}: {said}");
-        Ok(compare::listing(command, expected, &outcome.stdout))
+    fn print(&self, command: &str) -> Result<String> {
+        Ok(self.outcome(command)?.out)
     }
 
     /// Sets what can be set; of the rest, takes what is always so here.
-    fn sysctl(&self, key: &str, value: i64) -> Result<()> {
-        match (key, value) {
-            ("pmtu_disc", _) => self.console.director().adjust_settings(|s| {
-                s.flags &= !SettingsFlags::PMTU_DISC;
-                if value != 0 {
-                    s.flags |= SettingsFlags::PMTU_DISC;
-                }
-            })?,
-            ("conn_reuse_mode", 1) | ("expire_nodest_conn" | "expire_quiescent_template", 0) => {}
-            _ => anyhow::bail!("sysctl {key} = {value} is not supported"),
-        }
-        Ok(())
+    fn sysctl(&self, key: &str, value: &str) -> Result<()> {
+        Ok(self.console.director().set_sysctl(key, value)?)
     }
 
     /// Lets a frame in; returns what leaves because of it, by link.
@@ -189,24 +303,44 @@ impl<'a> Replay<'a> {
     }
 
     /// The listings at the end. Some traces took them at once, as the connections' timers tell.
-    fn after(&mut self, trace: &Trace) -> Result<()> {
-        let at_once = self.show("ipvsadm -Lnc", &trace.after.connections)?;
-        if !at_once.is_empty() {
-            self.advance_to(self.clock + UNTIL_AFTER)?;
+    fn after(&mut self) -> Result<()> {
+        let after = &self.trace.after;
+        if let Some(connections) = &after.connections {
+            let printed = self.print(AFTER_CONNECTIONS)?;
+            if !listing::same(AFTER_CONNECTIONS, connections, &printed) {
+                self.advance_to(self.clock + UNTIL_AFTER)?;
+            }
         }
-        let after = &trace.after;
-        let mut listings = vec![
+        for (command, expected) in [
             ("ipvsadm -Ln", &after.services),
             ("ipvsadm -Ln --nosort", &after.unsorted),
-            ("ipvsadm -Lnc", &after.connections),
+            (AFTER_CONNECTIONS, &after.connections),
             ("ipvsadm -Sn", &after.rules),
-        ];
-        listings.extend(after.stats.iter().map(|s| ("ipvsadm -Ln --stats", s)));
-        for (command, expected) in listings {
-            let found = self.show(command, expected)?;
-            let differ = found.into_iter().map(|d| d.at(trace.steps.len(), "after"));
-            self.differences.extend(differ);
+            (AFTER_STATISTICS, &after.stats),
+        ] {
+            if let Some(expected) = expected {
+                self.show(command, expected)?;
+            }
         }
+        if let Some(until) = self.statistics.until() {
+            self.advance_to(until + HZ)?;
+        }
+        let rest = self.outputs.rest().iter().map(|said| {
+            let what = "recorded as failing or printing, but it was not given".to_owned();
+            Difference::of(&said.cmd, what)
+        });
+        self.differ(rest.collect::<Vec<_>>());
         Ok(())
     }
+}
+
+const AFTER_CONNECTIONS: &str = "ipvsadm -Lnc";
+const AFTER_STATISTICS: &str = "ipvsadm -Ln --stats --exact";
+
+fn ticks(time: Duration) -> u64 {
+    time.as_millis() as u64 * HZ / 1000
+}
+
+fn contrast(expected: &str, printed: &str) -> String {
+    format!("expected\n{expected}\ngot\n{printed}")
 }

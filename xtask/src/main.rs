@@ -11,6 +11,7 @@ mod ebpf;
 mod packages;
 mod products;
 mod readme;
+mod replay;
 mod run;
 mod setup;
 mod shell;
@@ -55,6 +56,11 @@ enum Xtask {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Replay recorded traces (files or folders; without any, those of this workspace) and compare
+    Replay {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Check the rules that no compiler knows
     Tidy,
     /// Run everything that must hold before a change goes in
@@ -77,6 +83,7 @@ fn run_as_told(xtask: Xtask) -> Result<()> {
         Xtask::Run { args } => run::run(&args),
         Xtask::Test { host_only, args } => test::test(host_only, &args),
         Xtask::Bench { args } => bench::bench(&args),
+        Xtask::Replay { args } => replay::replay(&args),
         Xtask::Tidy => tidy::tidy(),
         Xtask::Ci => ci::ci(),
     }

@@ -3,7 +3,7 @@
 //! The client's entry holds the truth; the reply entry holds a copy of the status, so that a packet that changes nothing
 //! looks one entry up and writes at most its deadline.
 
-use ipvs_common::{ConnFlags, FlowKey, State, Status};
+use ipvs_common::{Conn, ConnFlags, FlowKey, SettingsFlags, State, Status};
 
 use super::{
     Hit, Table, belongs, find_in, is_masq, opposite, tcp_state, tcp_state::Direction, template,
@@ -26,7 +26,7 @@ pub fn packet<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
     if status.flags & ConnFlags::LEAVING != 0 {
         return;
     }
-    let next = next_state(p, status);
+    let next = next_state(t, p, status);
     if next != status.state {
         change(t, p, hit);
     }
@@ -36,8 +36,8 @@ pub fn packet<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
 /// Whether the packet leaves the connection in the state it is in.
 #[must_use]
 #[inline(always)]
-pub fn stays(p: &Packet, status: Status) -> bool {
-    status.flags & ConnFlags::LEAVING == 0 && next_state(p, status) == status.state
+pub fn stays<T: Tables>(t: &T, p: &Packet, status: Status) -> bool {
+    status.flags & ConnFlags::LEAVING == 0 && next_state(t, p, status) == status.state
 }
 
 #[inline(always)]
@@ -52,11 +52,27 @@ fn direction(status: Status) -> Direction {
 }
 
 #[inline(always)]
-fn next_state(p: &Packet, status: Status) -> u8 {
+fn next_state<T: Tables>(t: &T, p: &Packet, status: Status) -> u8 {
+    state_after(t, p, direction(status), status.state)
+}
+
+/// The state that a packet leads to.
+#[inline(always)]
+pub fn state_after<T: Tables>(t: &T, p: &Packet, direction: Direction, state: u8) -> u8 {
     if p.is_tcp() {
-        tcp_state::next(direction(status), p.flags, status.state)
+        let flags = t.settings().map_or(0, |s| s.flags);
+        let secure = flags & SettingsFlags::SECURE_TCP != 0;
+        tcp_state::next(direction, p.flags, state, secure)
     } else {
         State::Udp as u8
+    }
+}
+
+/// Counts the client's packets as far as anybody asks.
+#[inline(always)]
+pub fn count<T: Tables>(t: &mut T, hit: &Hit<T::ConnRef>) {
+    if hit.conn.packets < Conn::MANY {
+        t.set_packets(hit.entry, hit.conn.seq, hit.conn.packets + 1);
     }
 }
 
@@ -166,14 +182,7 @@ fn swap<T: Tables>(
         if old.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
             return false;
         }
-        let new = moved(
-            old,
-            if p.is_tcp() {
-                tcp_state::next(direction, p.flags, old.state)
-            } else {
-                State::Udp as u8
-            },
-        );
+        let new = moved(old, state_after(t, p, direction, old.state));
         if t.swap_status(truth, conn.seq, old, new) {
             recount(t, conn.dest, old, new);
             if new.state == State::Established as u8 && old.flags & ConnFlags::CHILD != 0 {

@@ -6,62 +6,112 @@ use ipvs_common::{
 };
 
 use super::{
-    Table, advance, is_masq, opposite, tcp_state,
+    Table, advance, is_masq, opposite,
     tcp_state::Direction,
-    template::{self, Choice},
+    template::{self, Choice, Parent},
     threshold,
 };
 use crate::{
-    exit::Exit,
+    exit::{Exit, NO_DEST},
     parse::Packet,
     stats,
     tables::{DestCounter, Tables},
 };
 
-/// Enters a connection of `p`'s client with the real server chosen. The entry already is in the state that `p` leads to.
+/// A connection that bypasses the real servers, to be entered.
 #[inline(always)]
-pub fn create<T: Tables>(
+pub fn bypass<T: Tables>(t: &mut T, p: &Packet, service: &Service) -> Conn {
+    let choice = Choice {
+        dest: NO_DEST,
+        parent: Parent::default(),
+    };
+    t.event(Event::Bypassed);
+    Conn {
+        to_addr: p.key.dst,
+        to_port: p.key.dport,
+        ..entry(t, p, service, choice, ForwardingMethod::BYPASS)
+    }
+}
+
+/// Enters a connection that [`draft`] or [`bypass`] made of the packet.
+#[inline(always)]
+pub fn enter<T: Tables>(t: &mut T, p: &Packet, mut conn: Conn) -> Result<Conn, Exit> {
+    conn.seq = make_room(t, &p.key);
+    if (is_masq(&conn) && !insert_reply(t, p, &conn)) || !t.insert_half_open(&p.key, &conn, true) {
+        return Err(not_entered(t, p, &conn));
+    }
+    if conn.dest != NO_DEST {
+        bind(t, &conn, 1);
+        threshold::after_bind(t, conn.dest);
+        stats::connection(t, conn.dest);
+    }
+    Ok(conn)
+}
+
+/// The connection of a datagram that is scheduled by itself: counted, but in no table. Give it to [`forget`] in the end.
+#[inline(always)]
+pub fn one_packet<T: Tables>(
     t: &mut T,
     p: &Packet,
     service: &Service,
     choice: Choice,
-) -> Result<(), Exit> {
-    let id = choice.dest;
-    let dest = t.dest(id).ok_or(DropReason::Internal)?;
-    let (addr, port, method) = (dest.addr.low4(), port(p, service, dest), dest.method);
-    let mut conn = entry(t, p, service, choice, method);
-    conn.to_addr = addr;
-    conn.to_port = port;
-    conn.seq = make_room(t, &p.key);
-    if (is_masq(&conn) && !insert_reply(t, p, &conn)) || !t.insert_half_open(&p.key, &conn, true) {
-        return not_entered(t, p, &conn);
+) -> Result<Conn, Exit> {
+    let mut conn = draft(t, p, service, choice)?;
+    conn.status.flags |= ConnFlags::ONE_PACKET;
+    bind(t, &conn, 1);
+    threshold::after_bind(t, conn.dest);
+    stats::connection(t, conn.dest);
+    t.event(Event::OnePacket);
+    Ok(conn)
+}
+
+/// Ends what [`one_packet`] began.
+#[inline(always)]
+pub fn forget<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+    bind(t, conn, -1);
+    threshold::after_unbind(t, conn.dest);
+    if conn.status.flags & ConnFlags::CHILD != 0 {
+        template::orphan(t, key, conn);
     }
-    let active = conn.status.flags & ConnFlags::ACTIVE != 0;
-    t.add(
-        id,
-        if active {
-            DestCounter::Active
-        } else {
-            DestCounter::Inactive
-        },
-        1,
-    );
-    threshold::after_bind(t, id);
-    stats::connection(t, id);
-    Ok(())
+}
+
+#[inline(always)]
+fn bind<T: Tables>(t: &mut T, conn: &Conn, delta: i32) {
+    let counter = if conn.status.flags & ConnFlags::ACTIVE != 0 {
+        DestCounter::Active
+    } else {
+        DestCounter::Inactive
+    };
+    t.add(conn.dest, counter, delta);
 }
 
 /// Either the table is full, or another CPU entered the same flow a moment ago: then that one holds.
 #[inline(always)]
-fn not_entered<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Result<(), Exit> {
+fn not_entered<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Exit {
     if conn.status.flags & ConnFlags::CHILD != 0 {
         template::orphan(t, &p.key, conn);
     }
     if t.half_open(&p.key).is_some() || t.conn(&p.key).is_some() {
-        Ok(())
+        Exit::SLOW
     } else {
-        Err(DropReason::ConnTableFull.into())
+        DropReason::ConnTableFull.into()
     }
+}
+
+/// A connection to the real server chosen, to be entered. It already is in the state that `p` leads to.
+#[inline(always)]
+pub fn draft<T: Tables>(
+    t: &T,
+    p: &Packet,
+    service: &Service,
+    choice: Choice,
+) -> Result<Conn, Exit> {
+    let dest = t.dest(choice.dest).ok_or(DropReason::Internal)?;
+    Ok(Conn {
+        to_addr: dest.addr.low4(),
+        to_port: port(p, service, dest),
+        ..entry(t, p, service, choice, dest.method)
+    })
 }
 
 #[inline(always)]
@@ -72,11 +122,7 @@ fn entry<T: Tables>(t: &T, p: &Packet, service: &Service, choice: Choice, method
     } else {
         Direction::In
     };
-    let state = if p.is_tcp() {
-        tcp_state::next(direction, p.flags, State::None as u8)
-    } else {
-        State::Udp as u8
-    };
+    let state = advance::state_after(t, p, direction, State::None as u8);
     let born = Status {
         state: State::None as u8,
         flags: choice.parent.flags | if one_way { ConnFlags::NO_OUTPUT } else { 0 },
@@ -88,6 +134,8 @@ fn entry<T: Tables>(t: &T, p: &Packet, service: &Service, choice: Choice, method
         dest: choice.dest,
         status: advance::moved(born, state),
         mark: service.mark,
+        packets: 1,
+        generation: choice.parent.generation,
         ..Conn::default()
     }
 }

@@ -3,7 +3,10 @@
 use ipvs_common::{Conn, ConnFlags, FlowKey, Status};
 
 use super::{Table, belongs, find_in, is_masq, opposite, remove, template, threshold};
-use crate::tables::{DestCounter, Tables};
+use crate::{
+    exit::NO_DEST,
+    tables::{DestCounter, Tables},
+};
 
 /// Tries of a compare and swap; another CPU would have to win as often.
 const TRIES: u32 = 8;
@@ -64,8 +67,10 @@ fn release<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
     } else {
         DestCounter::Inactive
     };
-    t.add(conn.dest, class, -1);
-    threshold::after_unbind(t, conn.dest);
+    if conn.dest != NO_DEST {
+        t.add(conn.dest, class, -1);
+        threshold::after_unbind(t, conn.dest);
+    }
     if conn.status.flags & ConnFlags::CHILD != 0 {
         template::orphan(t, key, conn);
     }

@@ -1,22 +1,28 @@
 //! Persistence templates: a client (network) tied to a real server.
 
 use ipvs_common::{
-    Conn, ConnFlags, DestFlags, Event, FlowKey, Service, ServiceFlags, Template, TemplateKey,
+    Conn, ConnFlags, DestFlags, Event, FlowKey, Policy, Service, ServiceFlags, SettingsFlags,
+    Template, TemplateKey,
 };
 
 use crate::{
     exit::NO_DEST,
-    parse::Packet,
     sched,
     tables::{DestCounter, Tables},
 };
 
-/// What a new connection has to remember of its template: flags and prefix length for its status. Zero without one.
+/// What a new connection has to remember of its template. Zero without one.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Parent {
     pub flags: u8,
     pub prefix: u8,
+    pub generation: u8,
+    /// Of the service.
+    pub mark: u32,
 }
+
+/// Port of FTP's control connections: all of a client's FTP goes to one real server.
+const FTP: u16 = 21;
 
 /// The real server of a new connection, and the template that ties it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,30 +32,54 @@ pub struct Choice {
     pub parent: Parent,
 }
 
+/// What [`join`] found, in one register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Joined(pub u64);
+
+impl Joined {
+    #[inline(always)]
+    const fn new(dest: u32, generation: u8) -> Self {
+        Self(dest as u64 | (generation as u64) << 32)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn dest(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn generation(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+}
+
 /// Asks the template if the service is persistent, else the scheduler.
 #[inline(always)]
-pub fn choose<T: Tables>(t: &mut T, service: &Service, p: &Packet) -> Choice {
+pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) -> Choice {
     let free = Parent::default();
     if service.flags & ServiceFlags::PERSISTENT == 0 {
         return Choice {
-            dest: sched::choose(t, service, p.key.dst),
+            dest: sched::choose(t, service, key),
             parent: free,
         };
     }
-    let parent = parent_of(service);
-    let key = key_of(&p.key, service.mark, parent);
-    let dest = join(t, &key);
-    if dest != NO_DEST {
+    let mut parent = parent_of(service);
+    let joined = t.join(service, key);
+    parent.generation = joined.generation();
+    if joined.dest() != NO_DEST {
+        let dest = joined.dest();
         return Choice { dest, parent };
     }
-    let chosen = sched::choose(t, service, p.key.dst);
+    let chosen = sched::choose(t, service, key);
     if chosen == NO_DEST {
         return Choice {
             dest: NO_DEST,
             parent: free,
         };
     }
-    let tied = tie(t, &key, service, chosen);
+    let tied = tie(t, service, key, &mut parent, chosen);
     if tied == NO_DEST {
         // No room for a template must not cost the client its connection.
         return Choice {
@@ -61,10 +91,10 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service, p: &Packet) -> Choice {
 }
 
 #[inline(always)]
-fn parent_of(service: &Service) -> Parent {
+const fn parent_of(service: &Service) -> Parent {
     let kind = if service.mark != 0 {
         ConnFlags::TEMPLATE_FWMARK
-    } else if service.port == [0, 0] {
+    } else if u16::from_be_bytes(service.port) == 0 || u16::from_be_bytes(service.port) == FTP {
         ConnFlags::TEMPLATE_PORT0
     } else {
         0
@@ -72,20 +102,22 @@ fn parent_of(service: &Service) -> Parent {
     Parent {
         flags: ConnFlags::CHILD | kind,
         prefix: service.persist_prefix,
+        mark: service.mark,
+        generation: 0,
     }
 }
 
 /// Key of the template of a client's packet.
 #[inline(always)]
-fn key_of(k: &FlowKey, mark: u32, parent: Parent) -> TemplateKey {
+const fn key_of(k: &FlowKey, parent: Parent) -> TemplateKey {
     let client = network(k.src, parent.prefix);
     if parent.flags & ConnFlags::TEMPLATE_FWMARK != 0 {
         return TemplateKey {
             client,
-            vip: mark.to_be_bytes(),
+            vip: parent.mark.to_be_bytes(),
             vport: [0, 0],
             proto: 0,
-            generation: 0,
+            generation: parent.generation,
         };
     }
     let vport = if parent.flags & ConnFlags::TEMPLATE_PORT0 != 0 {
@@ -98,105 +130,154 @@ fn key_of(k: &FlowKey, mark: u32, parent: Parent) -> TemplateKey {
         vip: k.dst,
         vport,
         proto: k.proto,
-        generation: 0,
+        generation: parent.generation,
     }
 }
 
 #[inline(always)]
-fn network(addr: [u8; 4], prefix: u8) -> [u8; 4] {
-    let host = 32 - u32::from(prefix.min(32));
-    let mask = (u64::from(u32::MAX) << host) as u32;
+const fn network(addr: [u8; 4], prefix: u8) -> [u8; 4] {
+    let prefix = if prefix < 32 { prefix as u32 } else { 32 };
+    let mask = ((u32::MAX as u64) << (32 - prefix)) as u32;
     (u32::from_be_bytes(addr) & mask).to_be_bytes()
 }
 
-/// Takes an existing template if its real server is still there, whatever its weight or load, and restarts its timer.
+/// Takes the client's template if its real server may still be used, and restarts its timer. Weight and load of the real server
+/// do not matter, unless the settings or the service say so.
+///
+/// A template found unfit is set aside: it stays until its timer ends, but a later generation takes its place. (ip_vs gives it
+/// another name.) [`NO_DEST`]: the generation is that of the one to be made.
 #[inline(always)]
-fn join<T: Tables>(t: &mut T, key: &TemplateKey) -> u32 {
-    let Some(entry) = t.template(key) else {
-        return NO_DEST;
-    };
-    let template = t.load_template(entry);
-    if t.dest(template.dest)
-        .is_none_or(|d| d.flags & DestFlags::AVAILABLE == 0)
-    {
-        return NO_DEST;
+pub fn join<T: Tables>(t: &mut T, service: &Service, flow: &FlowKey) -> Joined {
+    let mut parent = parent_of(service);
+    for generation in 0..TemplateKey::GENERATIONS {
+        parent.generation = generation;
+        let key = key_of(flow, parent);
+        let Some(entry) = t.template(&key) else {
+            return Joined::new(NO_DEST, generation);
+        };
+        let template = t.load_template(entry);
+        if template.dest == NO_DEST || template.renamed != 0 {
+            continue;
+        }
+        if !fit(t, service, template.dest) {
+            t.set_template_renamed(entry);
+            t.event(Event::TemplateRenamed);
+            continue;
+        }
+        let mut timeout = template.timeout;
+        if template.expires <= t.now() {
+            // Its timer fired, if nobody looked yet.
+            if template.children == 0 {
+                end(t, &key, entry);
+                return Joined::new(NO_DEST, generation);
+            }
+            timeout = minute(t);
+        }
+        let expires = t.now() + timeout;
+        t.set_template_timer(entry, timeout, expires);
+        t.add_template_children(entry, 1);
+        return Joined::new(template.dest, generation);
     }
-    let expires = t.now() + template.timeout;
-    t.set_template_timer(entry, template.timeout, expires);
-    t.add_template_children(entry, 1);
-    template.dest
+    Joined::new(NO_DEST, TemplateKey::GENERATIONS)
+}
+
+/// Whether a template may send clients to a real server.
+#[inline(always)]
+fn fit<T: Tables>(t: &T, service: &Service, id: u32) -> bool {
+    let Some(dest) = t.dest(id) else {
+        return false;
+    };
+    if dest.flags & DestFlags::AVAILABLE == 0 {
+        return false;
+    }
+    let quiescent = t.settings().map_or(0, |s| s.flags) & SettingsFlags::EXPIRE_QUIESCENT != 0
+        || service.policy & Policy::TEMPLATES_DIE != 0;
+    dest.weight != 0 || !quiescent
+}
+
+/// What a template's timer is set to when it fired with children alive.
+#[inline(always)]
+pub fn minute<T: Tables>(t: &T) -> u64 {
+    60 * t.settings().map_or(1, |s| u64::from(s.hz))
 }
 
 /// Ties the client to `dest` by a template with one child. Returns the real server that it is tied to now: another CPU may
 /// have been faster. [`NO_DEST`]: no room.
 #[inline(always)]
-fn tie<T: Tables>(t: &mut T, key: &TemplateKey, service: &Service, dest: u32) -> u32 {
+fn tie<T: Tables>(
+    t: &mut T,
+    service: &Service,
+    flow: &FlowKey,
+    parent: &mut Parent,
+    dest: u32,
+) -> u32 {
+    if parent.generation >= TemplateKey::GENERATIONS {
+        t.event(Event::TemplateTableFull);
+        return NO_DEST;
+    }
     let hz = t.settings().map_or(1, |s| s.hz);
     let timeout = u64::from(service.persist_timeout) * u64::from(hz);
-    let expires = t.now() + timeout;
-    if let Some(entry) = t.template(key) {
-        return take_over(t, key, entry, dest, timeout, expires);
-    }
     let template = Template {
-        expires,
-        dest,
+        expires: t.now() + timeout,
         timeout,
+        dest,
         children: 1,
         assured: 0,
         renamed: 0,
     };
-    if t.insert_template(key, &template) {
+    if t.insert_template(&key_of(flow, *parent), &template) {
         t.add(dest, DestCounter::Persistent, 1);
         return dest;
     }
-    let joined = join(t, key);
-    if joined == NO_DEST {
+    let joined = t.join(service, flow);
+    parent.generation = joined.generation();
+    if joined.dest() == NO_DEST {
         t.event(Event::TemplateTableFull);
     }
-    joined
-}
-
-/// Gives a template whose real server is gone to another one. Only one CPU does, and counts it.
-#[inline(always)]
-fn take_over<T: Tables>(
-    t: &mut T,
-    key: &TemplateKey,
-    entry: T::TemplateRef,
-    dest: u32,
-    timeout: u64,
-    expires: u64,
-) -> u32 {
-    let old = t.load_template(entry).dest;
-    if old == NO_DEST || !t.swap_template_dest(entry, old, dest) {
-        return join(t, key);
-    }
-    t.restart_template(entry);
-    t.set_template_timer(entry, timeout, expires);
-    t.add(old, DestCounter::Persistent, -1);
-    t.add(dest, DestCounter::Persistent, 1);
-    dest
+    joined.dest()
 }
 
 /// Ends a template; whoever takes its real server from it counts. False: somebody else did.
+///
+/// While a later generation is there, its place stays taken, so that who looks for that one does not stop here.
 #[inline(always)]
 pub fn end<T: Tables>(t: &mut T, key: &TemplateKey, entry: T::TemplateRef) -> bool {
     let dest = t.load_template(entry).dest;
     if dest == NO_DEST || !t.swap_template_dest(entry, dest, NO_DEST) {
         return false;
     }
-    t.remove_template(key);
+    if !has_later(t, key) {
+        t.remove_template(key);
+    }
     t.add(dest, DestCounter::Persistent, -1);
     true
+}
+
+/// Whether the next generation of a template is there.
+#[inline(always)]
+pub fn has_later<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
+    let later = TemplateKey {
+        generation: key.generation.saturating_add(1),
+        ..*key
+    };
+    later.generation < TemplateKey::GENERATIONS && t.template(&later).is_some()
+}
+
+/// The template of a connection, from what the connection keeps of it.
+#[inline(always)]
+const fn of(conn: &Conn) -> Parent {
+    Parent {
+        flags: conn.status.flags,
+        prefix: conn.status.template_prefix,
+        mark: conn.mark,
+        generation: conn.generation,
+    }
 }
 
 /// A child was pushed out by force: a template that nobody else holds and that never proved itself goes with it.
 #[inline(always)]
 pub fn abandon<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
-    let parent = Parent {
-        flags: conn.status.flags,
-        prefix: conn.status.template_prefix,
-    };
-    let key = key_of(key, conn.mark, parent);
+    let key = key_of(key, of(conn));
     let Some(entry) = t.template(&key) else {
         return;
     };
@@ -208,12 +289,7 @@ pub fn abandon<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
 
 #[inline(always)]
 fn of_child<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) -> Option<T::TemplateRef> {
-    let parent = Parent {
-        flags: conn.status.flags,
-        prefix: conn.status.template_prefix,
-    };
-    let entry = t.template(&key_of(key, conn.mark, parent))?;
-    // A template that replaced the connection's own leads elsewhere.
+    let entry = t.template(&key_of(key, of(conn)))?;
     (t.load_template(entry).dest == conn.dest).then_some(entry)
 }
 

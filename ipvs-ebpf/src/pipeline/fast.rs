@@ -11,34 +11,44 @@ use crate::{
     frame::Frame,
     fwd,
     parse::{self, Packet, flag},
-    service, stats,
+    stats,
     tables::Tables,
 };
 
-/// `None`: this packet needs another stage.
 #[inline(always)]
-pub fn fast<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Option<Verdict> {
+pub fn fast<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     let p = match parse::packet(f, iface) {
         Ok(p) => p,
-        Err(exit) => return Some(refuse(t, exit)),
+        Err(exit) => return refuse(t, exit),
     };
-    let entry = t.conn(&p.key)?;
+    let Some(entry) = t.conn(&p.key) else {
+        return if t.half_open(&p.key).is_some() {
+            Verdict::SLOW
+        } else {
+            Verdict::OPEN
+        };
+    };
     let hit = Hit {
         entry,
         table: Table::Established,
         conn: t.load(entry),
     };
-    if p.has(flag::SYN) || !advance::stays(&p, hit.conn.status) {
-        return None;
+    if p.has(flag::SYN) || t.now() >= hit.conn.expires || !advance::stays(t, &p, hit.conn.status) {
+        return Verdict::SLOW;
     }
     let outcome = if hit.is_reply() {
-        reply(f, t, iface, &p, &hit)?
+        reply(f, t, iface, &p, &hit)
     } else {
-        request(f, t, iface, &p, &hit)?
+        request(f, t, iface, &p, &hit)
     };
-    Some(outcome.unwrap_or_else(|exit| refuse(t, exit)))
+    match outcome {
+        Some(Ok(verdict)) => verdict,
+        Some(Err(exit)) => refuse(t, exit),
+        None => Verdict::SLOW,
+    }
 }
 
+/// `None`: another stage has to look.
 #[inline(always)]
 fn request<F: Frame, T: Tables>(
     f: &mut F,
@@ -50,7 +60,7 @@ fn request<F: Frame, T: Tables>(
     let id = hit.conn.dest;
     let dest = t.dest(id)?;
     if dest.flags & DestFlags::AVAILABLE == 0 {
-        return Some(Err(service::dest_gone(t)));
+        return None;
     }
     let (src, dst) = (dest.tunnel_src.low4(), dest.addr.low4());
     let hop = t.dest_state(id)?.hop;
@@ -58,6 +68,7 @@ fn request<F: Frame, T: Tables>(
         return None;
     }
     stats::inbound(t, id, p);
+    advance::count(t, hit);
     advance::touch(t, hit, hit.conn.status.state);
     Some(fwd::by_method(
         f,

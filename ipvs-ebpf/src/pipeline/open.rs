@@ -1,37 +1,112 @@
-//! A packet that no connection matches: whose service is it, who serves it, enter it.
+//! A packet that no connection matches: whose service is it, who serves it.
 
-use ipvs_common::Iface;
+use ipvs_common::{
+    Conn, ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, PassReason, Policy,
+    Service, ServiceFlags, SettingsFlags, Status,
+};
 
-use super::leave_by;
 use crate::{
-    conn::{birth, template},
+    conn::{self, birth, template},
+    egress,
     exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
-    icmp,
-    parse::{self, Packet},
+    fwd,
+    parse::{self, Packet, flag},
     service,
     tables::Tables,
 };
 
-/// `None`: the connection is entered, and its packet is [`super::slow`]'s.
 #[inline(always)]
-pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Option<Verdict> {
+pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     let p = match parse::packet(f, iface) {
         Ok(p) => p,
-        Err(exit) => return Some(super::refuse(t, exit)),
+        Err(exit) => return super::refuse(t, exit),
     };
-    match enter(t, iface, &p) {
-        Ok(()) => None,
-        Err(exit) => Some(leave_by(f, t, iface, &p, exit)),
+    match begin(t, iface, &p) {
+        Ok(conn) => {
+            t.put_newborn(&conn);
+            let enters = conn.status.flags & ConnFlags::ONE_PACKET == 0
+                && conn.status.method != ForwardingMethod::REFUSE;
+            if enters {
+                Verdict::ENTER
+            } else {
+                Verdict::BORN
+            }
+        }
+        Err(exit) => super::refuse(t, exit),
     }
 }
 
 #[inline(always)]
-fn enter<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<(), Exit> {
-    let service = service::find(t, p, iface)?;
-    let choice = template::choose(t, &service, p);
-    if choice.dest == NO_DEST {
-        return Err(Exit::answer(icmp::Error::PORT_UNREACHABLE, NO_DEST));
+fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> {
+    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let moves = check_again(t, p)?;
+    if !moves && !service::opens(t, p) {
+        return Err(PassReason::CannotOpen.into());
     }
-    birth::create(t, p, &service, choice)
+    service::admit(t, p, iface, &service)?;
+    let choice = template::choose(t, &service, &p.key);
+    if choice.dest == NO_DEST {
+        return nobody(t, iface, p, &service);
+    }
+    if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
+        return birth::one_packet(t, p, &service, choice);
+    }
+    birth::draft(t, p, &service, choice)
+}
+
+/// A connection that another CPU promoted while we looked into one table after the other was in neither. A SYN comes before
+/// the segment that promotes, so this is about all others.
+///
+/// True: the connection is there, but its real server is gone and its service reschedules; it is ended now.
+#[inline(always)]
+fn check_again<T: Tables>(t: &mut T, p: &Packet) -> Result<bool, Exit> {
+    if p.has(flag::SYN) && !p.has(flag::ACK) {
+        return Ok(false);
+    }
+    let Some(hit) = conn::find(t, &p.key) else {
+        return Ok(false);
+    };
+    let moves = !hit.is_reply()
+        && t.dest(hit.conn.dest).is_some_and(|d| {
+            d.flags & DestFlags::AVAILABLE == 0 && d.policy & Policy::RESCHEDULE != 0
+        });
+    if !moves || p.has(flag::RST) {
+        return Err(if moves {
+            DropReason::DestGone.into()
+        } else {
+            Exit::SLOW
+        });
+    }
+    if t.end(hit.table, &p.key) {
+        t.event(Event::Rescheduled);
+    }
+    Ok(true)
+}
+
+/// No real server is available: past them (`cache_bypass`), to the stack (FTP's data), or an error.
+#[inline(always)]
+fn nobody<T: Tables>(
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet,
+    service: &Service,
+) -> Result<Conn, Exit> {
+    let flags = t.settings().map_or(0, |s| s.flags);
+    if flags & SettingsFlags::CACHE_BYPASS != 0
+        && service.mark != 0
+        && fwd::leads_on(&egress::onwards(t, p, iface))
+    {
+        return Ok(birth::bypass(t, p, service));
+    }
+    if u16::from_be_bytes(service.port) == service::FTP && service.port != p.key.dport {
+        return Err(PassReason::CannotOpen.into());
+    }
+    Ok(Conn {
+        status: Status {
+            method: ForwardingMethod::REFUSE,
+            ..Status::default()
+        },
+        ..Conn::default()
+    })
 }

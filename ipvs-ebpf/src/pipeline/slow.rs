@@ -1,56 +1,83 @@
 //! Any packet of a known connection: state changes, promotion, routes to be asked, errors to be told.
 
-use ipvs_common::{ConnFlags, DestFlags, DropReason, Event, Iface, State};
+use ipvs_common::{
+    ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, Policy, SettingsFlags, State,
+};
 
 use super::leave_by;
 use crate::{
     conn::{self, Hit, advance, promote, template},
     egress,
     exit::{Exit, Verdict},
+    expire,
     frame::Frame,
-    fwd,
+    fwd, icmp,
     parse::{self, Packet, flag},
     service, stats,
     tables::Tables,
 };
 
-/// `None`: no connection matches.
+/// Bit of `conn_reuse_mode`: also while a connection closes whose real server is not seen.
+const REUSE_FIN_WAIT: u32 = 2;
+
 #[inline(always)]
-pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Option<Verdict> {
+pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     let p = match parse::packet(f, iface) {
         Ok(p) => p,
-        Err(exit) => return Some(super::refuse(t, exit)),
+        Err(exit) => return super::refuse(t, exit),
     };
-    let hit = known(t, &p)?;
+    let Some(hit) = known(t, &p) else {
+        return Verdict::OPEN;
+    };
     let result = if hit.is_reply() {
         reply(f, t, iface, &p, &hit)
     } else {
         request(f, t, iface, &p, &hit)
     };
-    Some(match result {
+    match result {
         Ok(verdict) => verdict,
         Err(exit) => leave_by(f, t, iface, &p, exit),
-    })
+    }
 }
 
-/// The connection of a packet, unless it is one that a SYN starts over.
+/// The connection of a packet, unless its time is over, or it is one that a SYN starts over.
 #[inline(always)]
 fn known<T: Tables>(t: &mut T, p: &Packet) -> Option<Hit<T::ConnRef>> {
     let hit = conn::find(t, &p.key)?;
-    if p.has(flag::SYN) && reusable(&hit) && t.end(hit.table, &p.key) {
+    if hit.conn.expires <= t.now() && expire::overdue(t, &p.key, &hit) {
+        return None;
+    }
+    if p.has(flag::SYN) && starts_over(t, &hit) && t.end(hit.table, &p.key) {
         t.event(Event::Reused);
         return None;
     }
     Some(promote::on_packet(t, p, hit))
 }
 
-/// Closed or closing, and not bound to a template: a client that uses its port again gets a new choice (ip_vs's
-/// `conn_reuse_mode` 1).
+/// Whether a SYN on this connection is scheduled anew: a client uses its port again.
 #[inline(always)]
-fn reusable<R>(hit: &Hit<R>) -> bool {
+fn starts_over<T: Tables>(t: &T, hit: &Hit<T::ConnRef>) -> bool {
+    if hit.is_reply() {
+        return false;
+    }
+    let (flags, mode) = t
+        .settings()
+        .map_or((0, 0), |s| (s.flags, s.conn_reuse_mode));
+    let (weight, policy) = t
+        .dest(hit.conn.dest)
+        .map_or((1, 0), |d| (d.weight, d.policy));
     let status = hit.conn.status;
-    status.flags & (ConnFlags::REPLY | ConnFlags::CHILD) == 0
-        && (status.state == State::TimeWait as u8 || status.state == State::Close as u8)
+    let closed = status.state == State::TimeWait as u8 || status.state == State::Close as u8;
+    let closing = closed
+        || status.state == State::FinWait as u8
+        || status.state == State::CloseWait as u8
+        || status.state == State::LastAck as u8;
+    let unseen = status.flags & ConnFlags::NO_OUTPUT != 0;
+    let reusable =
+        closed || (mode & REUSE_FIN_WAIT != 0 && unseen && status.state == State::FinWait as u8);
+    (flags & SettingsFlags::EXPIRE_NODEST != 0 && weight == 0)
+        || (mode != 0 && reusable && status.flags & ConnFlags::CHILD == 0)
+        || (policy & Policy::REOPEN != 0 && closing)
 }
 
 #[inline(always)]
@@ -61,19 +88,51 @@ fn request<F: Frame, T: Tables>(
     p: &Packet,
     hit: &Hit<T::ConnRef>,
 ) -> Result<Verdict, Exit> {
+    if hit.conn.status.method == ForwardingMethod::BYPASS {
+        advance::packet(t, p, hit);
+        let hop = egress::past_dests(t, p, iface, hit);
+        return fwd::past_dests(f, t, iface, p, &hit.conn, &hop);
+    }
     let id = hit.conn.dest;
     let dest = t.dest(id).ok_or(DropReason::Internal)?;
     if dest.flags & DestFlags::AVAILABLE == 0 {
-        return Err(service::dest_gone(t));
+        let policy = dest.policy;
+        return Err(orphaned(t, p, hit, policy));
     }
     let tunnel = fwd::Tunnel {
         src: dest.tunnel_src.low4(),
         dst: dest.addr.low4(),
     };
     stats::inbound(t, id, p);
+    advance::count(t, hit);
     advance::packet(t, p, hit);
     let hop = egress::to_dest(t, p, iface, id, hit.conn.to_addr);
     fwd::to_dest(f, t, iface, p, &hit.conn, tunnel, &hop)
+}
+
+/// A packet whose real server was deleted. As in ip_vs it is dropped until its connection times out, or (`expire_nodest_conn`)
+/// the connection ends and the packet counts as new; the service's policy may say otherwise.
+#[inline(always)]
+fn orphaned<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>, policy: u8) -> Exit {
+    let opens = service::opens(t, p);
+    if policy & Policy::RESCHEDULE != 0 && !opens {
+        // Not yet ended: that is how the next stage knows.
+        return Exit::OPEN;
+    }
+    let nodest = t.settings().map_or(0, |s| s.flags) & SettingsFlags::EXPIRE_NODEST != 0;
+    if !nodest && policy & (Policy::RESET | Policy::RESCHEDULE) == 0 {
+        return service::dest_gone(t);
+    }
+    if t.end(hit.table, &p.key) {
+        t.event(Event::DestGoneEnded);
+    }
+    if opens || policy & Policy::RESET == 0 {
+        return Exit::OPEN;
+    }
+    if p.has(flag::RST) {
+        return DropReason::DestGone.into();
+    }
+    Exit::answer(icmp::Error::RESET, crate::exit::NO_DEST)
 }
 
 #[inline(always)]

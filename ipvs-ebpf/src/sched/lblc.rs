@@ -3,11 +3,11 @@
 
 use ipvs_common::{Addr, DestFlags, LblcEntry, LblcKey, Service};
 
-use super::{Walk, listed, wlc};
+use super::{Goal, best, is_over};
 use crate::{exit::NO_DEST, tables::Tables};
 
 #[inline(always)]
-pub fn choose<T: Tables>(t: &mut T, service: &Service, dst: [u8; 4]) -> u32 {
+pub(super) fn choose<T: Tables>(t: &mut T, service: &Service, dst: [u8; 4]) -> u32 {
     let key = LblcKey {
         addr: Addr::v4(dst),
         service: service.id,
@@ -16,7 +16,7 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service, dst: [u8; 4]) -> u32 {
     let dest = if serves(t, service, cached) {
         cached
     } else {
-        wlc::choose(t, service)
+        best(t, service, Goal::LeastLoadPerWeight)
     };
     if dest != NO_DEST || cached != NO_DEST {
         let kept = if dest == NO_DEST { cached } else { dest };
@@ -42,22 +42,6 @@ fn serves<T: Tables>(t: &mut T, service: &Service, id: u32) -> bool {
     if dest.flags & DestFlags::AVAILABLE == 0 || dest.service != service.id || dest.weight == 0 {
         return false;
     }
-    state.active <= dest.weight || t.walk(service, Walk::HalfIdle) == NO_DEST
-}
-
-/// Some real server with fewer active connections than half its weight.
-#[inline(always)]
-pub(super) fn half_idle<T: Tables>(t: &T, service: &Service) -> u32 {
-    for place in 0..Service::MAX_DESTS {
-        if place >= service.list_len {
-            break;
-        }
-        let Some((id, dest, state)) = listed(t, service, place) else {
-            break;
-        };
-        if u64::from(state.active) * 2 < u64::from(dest.weight) {
-            return id;
-        }
-    }
-    NO_DEST
+    let (active, weight) = (state.active, dest.weight);
+    !is_over(t, service, active, weight)
 }

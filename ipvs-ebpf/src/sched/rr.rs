@@ -2,22 +2,25 @@
 
 use ipvs_common::{SchedState, Service};
 
-use super::{Walk, listed, usable};
+use super::{Goal, Walk};
 use crate::{exit::NO_DEST, tables::Tables};
 
 /// Tries against other CPUs that schedule the same service.
-const TRIES: u32 = 4;
+pub(super) const TRIES: u32 = 4;
 
 /// Walks on from the one chosen last. If another CPU chose meanwhile, walks again from that one's choice.
 #[inline(always)]
-pub fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
+pub(super) fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
     let mut id = NO_DEST;
     for _ in 0..TRIES {
         let Some(state) = t.sched(service.id).copied() else {
             break;
         };
-        let start = behind(t, service, state.last);
-        id = t.walk(service, Walk::Next(start));
+        let walk = Walk {
+            start: behind(t, service, state.last),
+            ..Walk::over(service, Goal::First)
+        };
+        id = t.walk(&walk).dest();
         let new = SchedState {
             last: id.wrapping_add(1),
             ..state
@@ -29,9 +32,9 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
     id
 }
 
-/// Place behind the real server that `last` names (0: none, the head of the list).
+/// Place behind the real server that `last` names (0: none, the head of the list); behind the last one, the length.
 #[inline(always)]
-fn behind<T: Tables>(t: &T, service: &Service, last: u32) -> u32 {
+pub(super) fn behind<T: Tables>(t: &T, service: &Service, last: u32) -> u32 {
     if last == 0 {
         return 0;
     }
@@ -39,31 +42,9 @@ fn behind<T: Tables>(t: &T, service: &Service, last: u32) -> u32 {
         return 0;
     };
     let next = dest.position.wrapping_add(1);
-    if dest.service == service.id && next < service.list_len {
+    if dest.service == service.id && next <= service.list_len {
         next
     } else {
         0
     }
-}
-
-/// First usable one from `start` on, around the end of the list.
-#[inline(always)]
-pub(super) fn next<T: Tables>(t: &T, service: &Service, start: u32) -> u32 {
-    let mut place = start;
-    for step in 0..Service::MAX_DESTS {
-        if step >= service.list_len {
-            break;
-        }
-        let Some((id, dest, state)) = listed(t, service, place) else {
-            break;
-        };
-        if usable(dest, state) {
-            return id;
-        }
-        place += 1;
-        if place >= service.list_len {
-            place = 0;
-        }
-    }
-    NO_DEST
 }

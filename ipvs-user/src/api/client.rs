@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::{
@@ -81,10 +81,29 @@ impl Client {
         self.get("reasons").await
     }
 
+    pub async fn sysctls(&self) -> Result<Vec<wire::Sysctl>> {
+        self.get("sysctl").await
+    }
+
+    /// Sets all of the knobs, or none.
+    pub async fn set_sysctls(&self, changes: &wire::SysctlChanges) -> Result<()> {
+        self.patch("sysctl", changes).await
+    }
+
+    pub async fn set_timeouts(&self, changes: wire::TimeoutChanges) -> Result<()> {
+        self.patch("timeouts", &changes).await
+    }
+
     /// Carries out all of the commands, or none.
     pub async fn apply(&self, commands: &[Command]) -> Result<()> {
         let body = serde_json::to_vec(commands).map_err(|e| self.protocol(&e))?;
         self.request(Method::POST, "commands", body).await?;
+        Ok(())
+    }
+
+    async fn patch(&self, resource: &str, changes: &impl Serialize) -> Result<()> {
+        let body = serde_json::to_vec(changes).map_err(|e| self.protocol(&e))?;
+        self.request(Method::PATCH, resource, body).await?;
         Ok(())
     }
 

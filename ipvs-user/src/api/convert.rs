@@ -1,18 +1,22 @@
 //! Between the wire and the model. The only place that knows both.
 
-use std::{
-    net::{Ipv4Addr, SocketAddrV4},
-    num::NonZeroU32,
-};
+mod knobs;
+mod spec;
 
-use ipvs_common::{ForwardingMethod, Proto, Scheduler, ServiceKey, State, Stats};
+use std::{net::SocketAddrV4, num::NonZeroU32};
+
+use ipvs_common::{ForwardingMethod, Proto, ServiceKey, Stats};
 
 use super::wire::{self, ErrorCode};
 use crate::{
     director::{Connection, DestView, DirectorError, ServiceView},
-    model::{Command, DestSpec, ModelError, ServiceSpec},
+    model::{Command, DestSpec, ModelError},
     reconcile::ReconcileError,
 };
+pub(super) use knobs::{
+    sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
+};
+use spec::service_spec;
 
 pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> wire::Error {
     wire::Error {
@@ -70,6 +74,7 @@ pub(super) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
         wire::Command::EditService { service, spec } => Command::EditService {
             service: service_key(*service),
             spec: service_spec(spec)?,
+            keep: spec::unsaid_policies(spec),
         },
         wire::Command::DeleteService { service } => Command::DeleteService {
             service: service_key(*service),
@@ -100,33 +105,6 @@ pub(super) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
     })
 }
 
-fn service_spec(s: &wire::ServiceSpec) -> Result<ServiceSpec, wire::Error> {
-    let scheduler = Scheduler::from_name(&s.scheduler).ok_or_else(|| {
-        let known = Scheduler::NAMES.join(", ");
-        error(
-            ErrorCode::UnknownScheduler,
-            format!("no scheduler `{}`; there are {known}", s.scheduler),
-        )
-    })?;
-    let bits = u32::from(s.netmask);
-    if bits.leading_ones() != bits.count_ones() {
-        return Err(error(
-            ErrorCode::Invalid,
-            format!(
-                "netmask {} has holes; only prefixes are possible",
-                s.netmask
-            ),
-        ));
-    }
-    Ok(ServiceSpec {
-        scheduler,
-        persistent: s.persistent,
-        prefix: bits.count_ones() as u8,
-        flags: 0,
-        policy: 0,
-    })
-}
-
 const fn dest_spec(s: &wire::DestSpec) -> DestSpec {
     DestSpec {
         method: match s.method {
@@ -141,16 +119,9 @@ const fn dest_spec(s: &wire::DestSpec) -> DestSpec {
 }
 
 pub(super) fn service(v: &ServiceView) -> wire::Service {
-    let all = u32::MAX
-        .checked_shl(32 - u32::from(v.spec.prefix))
-        .unwrap_or(0);
     wire::Service {
         service: service_id(&v.key),
-        spec: wire::ServiceSpec {
-            scheduler: v.spec.scheduler.name().to_owned(),
-            persistent: v.spec.persistent,
-            netmask: Ipv4Addr::from(all),
-        },
+        spec: spec::shown(&v.spec),
         stats: stats(&v.stats),
         dests: v.dests.iter().map(dest).collect(),
     }
@@ -198,16 +169,6 @@ pub(super) fn conn(c: &Connection) -> wire::Conn {
         state: c.state.to_owned(),
         expires: c.remaining,
         template: c.template,
-    }
-}
-
-/// Timeouts in seconds from those of the settings in ticks.
-pub(super) fn timeouts(s: &ipvs_common::Settings) -> wire::Timeouts {
-    let seconds = |state: State| s.timeouts[state as usize] / s.hz.max(1);
-    wire::Timeouts {
-        tcp: seconds(State::Established),
-        tcp_fin: seconds(State::FinWait),
-        udp: seconds(State::Udp),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The daemon's side: routes, and the socket they are served on. What they do is the director's.
 
+mod knobs;
+
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -16,7 +18,7 @@ use axum::{
     routing::{get, post},
 };
 use ipvs_common::{ABI_VERSION, DropReason, Event, PassReason};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixListener, sync::Notify};
 
 use super::{
@@ -71,6 +73,8 @@ pub fn router(handle: Handle) -> Router {
         .route("/conns", get(conns))
         .route("/stats", get(stats))
         .route("/reasons", get(reasons))
+        .route("/sysctl", get(knobs::sysctls).patch(knobs::set_sysctls))
+        .route("/timeouts", get(knobs::timeouts).patch(knobs::set_timeouts))
         .route("/commands", post(commands));
     Router::new()
         .nest(wire::PREFIX, v1)
@@ -122,16 +126,23 @@ impl IntoResponse for wire::Error {
 const fn http_status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::ServiceExists | ErrorCode::DestExists => StatusCode::CONFLICT,
-        ErrorCode::NoService | ErrorCode::ServiceUndefined | ErrorCode::NoDest => {
-            StatusCode::NOT_FOUND
-        }
-        ErrorCode::UnknownScheduler | ErrorCode::Range | ErrorCode::Invalid => {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
+        ErrorCode::NoService
+        | ErrorCode::ServiceUndefined
+        | ErrorCode::NoDest
+        | ErrorCode::UnknownSysctl => StatusCode::NOT_FOUND,
+        ErrorCode::UnknownScheduler
+        | ErrorCode::DoesNotApply
+        | ErrorCode::Range
+        | ErrorCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::Full => StatusCode::INSUFFICIENT_STORAGE,
         ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
         ErrorCode::Tables | ErrorCode::Other => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+fn from_json<T: DeserializeOwned>(body: &Bytes, what: &str) -> Result<T, wire::Error> {
+    serde_json::from_slice(body)
+        .map_err(|e| convert::error(ErrorCode::BadRequest, format!("not {what}: {e}")))
 }
 
 #[expect(
@@ -262,12 +273,7 @@ struct Applied {
 }
 
 async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {
-    let list: Vec<wire::Command> = serde_json::from_slice(&body).map_err(|e| {
-        convert::error(
-            ErrorCode::BadRequest,
-            format!("not a list of commands: {e}"),
-        )
-    })?;
+    let list: Vec<wire::Command> = from_json(&body, "a list of commands")?;
     let job = move |d: &mut Director| {
         let commands: Vec<_> = list
             .iter()

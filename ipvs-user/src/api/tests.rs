@@ -19,9 +19,11 @@ use tokio::{
 use super::{
     client::{Client, ClientError},
     server::{self, Handle},
-    wire::{Command, DestSpec, ErrorCode, Method, ServiceId, ServiceSpec, full_netmask},
+    wire::{Command, DestSpec, ErrorCode, Method, OnDead, ServiceId, ServiceSpec},
 };
 use crate::{dataplane::host::HostDataplane, director::Director};
+
+mod knobs;
 
 /// A daemon without a datapath, on a socket of its own.
 pub(crate) struct TestDaemon {
@@ -80,10 +82,16 @@ fn web() -> ServiceId {
 }
 
 fn rr() -> ServiceSpec {
+    ServiceSpec::new("rr")
+}
+
+/// What a listing shows of a service that nothing more was said of.
+fn shown(spec: ServiceSpec) -> ServiceSpec {
     ServiceSpec {
-        scheduler: "rr".to_owned(),
-        persistent: None,
-        netmask: full_netmask(),
+        on_dead: Some(OnDead::Kernel),
+        reopen: Some(false),
+        templates_die: Some(false),
+        ..spec
     }
 }
 
@@ -122,7 +130,10 @@ async fn what_was_added_is_listed() {
     daemon.tables.lock().unwrap().dest_states[1].active = 3;
     let services = daemon.client.services().await.unwrap();
     assert_eq!(services.len(), 1);
-    assert_eq!((services[0].service, &services[0].spec), (web(), &rr()));
+    assert_eq!(
+        (services[0].service, &services[0].spec),
+        (web(), &shown(rr()))
+    );
     let dests: Vec<_> = services[0]
         .dests
         .iter()

@@ -4,6 +4,7 @@
 //! what it does not know.
 
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
     num::NonZeroU32,
 };
@@ -45,6 +46,60 @@ pub struct ServiceSpec {
     /// Clients that agree under this mask stay together.
     #[serde(default = "full_netmask")]
     pub netmask: Ipv4Addr,
+    /// Every datagram is scheduled by itself; for UDP and firewall marks.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub one_packet: bool,
+    /// The scheduler's own flags: `sh-port`, `flag-1`, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sched_flags: Vec<String>,
+    /// The three that follow are where a service may do better than ip_vs. Absent from an edit, each stays as it is; absent
+    /// from an addition, all is as in ip_vs.
+    ///
+    /// What becomes of established TCP connections whose real server is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_dead: Option<OnDead>,
+    /// A SYN on a closing connection is scheduled anew at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reopen: Option<bool>,
+    /// A persistence template ends with its real server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub templates_die: Option<bool>,
+}
+
+impl ServiceSpec {
+    #[must_use]
+    pub fn new(scheduler: &str) -> Self {
+        Self {
+            scheduler: scheduler.to_owned(),
+            persistent: None,
+            netmask: full_netmask(),
+            one_packet: false,
+            sched_flags: Vec::new(),
+            on_dead: None,
+            reopen: None,
+            templates_die: None,
+        }
+    }
+}
+
+/// What becomes of a connection whose real server is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDead {
+    /// As in ip_vs, by `expire_nodest_conn`.
+    Kernel,
+    /// The client is told with a reset.
+    Reset,
+    /// Another real server takes it over.
+    Reschedule,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The mask that tells every client from the others.
@@ -183,6 +238,44 @@ pub struct Timeouts {
     pub udp: u32,
 }
 
+/// The timeouts that are to change; absent ones stay as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeoutChanges {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_fin: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp: Option<u32>,
+}
+
+/// A knob of ip_vs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sysctl {
+    pub name: String,
+    pub value: String,
+    pub default: String,
+    /// What it takes, in words.
+    pub range: String,
+    /// What it does.
+    pub doc: String,
+    /// Why it has its default and nothing else; absent: it can be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
+}
+
+/// What a knob is to be set to: 1 and "1" are the same.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SysctlValue {
+    Number(i64),
+    Text(String),
+}
+
+/// Knobs that are to change, by name: all or none.
+pub type SysctlChanges = BTreeMap<String, SysctlValue>;
+
 /// How many there are, and how many there may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fill {
@@ -225,6 +318,9 @@ pub enum ErrorCode {
     DestExists,
     NoDest,
     UnknownScheduler,
+    UnknownSysctl,
+    /// A knob that has its default and nothing else.
+    DoesNotApply,
     /// A number is out of its range.
     Range,
     Invalid,

@@ -12,6 +12,7 @@ use ipvs_user::{
     api::{client::Client, socket_path},
     config::{self, Config},
     daemon::{self, ModePolicy, Options},
+    knobs,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -46,6 +47,14 @@ enum Command {
     Check { file: PathBuf },
     /// List why packets were passed on to the kernel or dropped
     Reasons {
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
+    /// List ip_vs's knobs, look at some, or turn them: `ipvsd sysctl expire_nodest_conn=1`
+    Sysctl {
+        /// Knobs to look at, or to set: all of those or none
+        #[arg(value_name = "NAME[=VALUE]")]
+        knobs: Vec<String>,
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
@@ -110,6 +119,11 @@ async fn work(command: Command) -> anyhow::Result<()> {
         }
         Command::Check { file } => check(&file),
         Command::Reasons { socket } => reasons(&socket.unwrap_or_else(socket_path)).await,
+        Command::Sysctl { knobs, socket } => {
+            let client = Client::new(&socket.unwrap_or_else(socket_path));
+            print!("{}", knobs::run(&client, &knobs).await?);
+            Ok(())
+        }
     }
 }
 

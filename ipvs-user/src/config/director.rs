@@ -3,11 +3,17 @@
 use ipvs_common::maps::Capacities;
 
 use super::{Timeouts, problems::Problems, section::Section};
+use crate::timeouts::MAX_SECONDS;
 
-/// Timeouts go up to 31 days.
-const MAX_SECONDS: u32 = 31 * 24 * 3600;
 /// Largest table of anything.
 const MAX_ENTRIES: u32 = 1 << 26;
+
+/// Index of the smallest table of mh: the power of two above its size.
+const FIRST_MH_INDEX: u32 = 8;
+/// The largest primes below powers of two.
+const MH_SIZES: [u32; 10] = [
+    251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131_071,
+];
 
 pub(super) struct Director {
     pub(super) capacities: Capacities,
@@ -29,6 +35,7 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Director 
             "real_servers",
             "list_slots",
             "table_slots",
+            "mh_table_index",
             "connections",
             "half_open",
             "templates",
@@ -64,7 +71,7 @@ fn capacities(section: &Section<'_>, problems: &mut Problems<'_>) -> Capacities 
         templates: size("templates", default.templates),
         lblc: size("lblc", default.lblc),
         lblcr: size("lblcr", default.lblcr),
-        maglev: default.maglev,
+        maglev: maglev(section, problems),
     };
     if let (false, Some(value)) = (
         capacities.half_open.is_power_of_two(),
@@ -75,6 +82,14 @@ fn capacities(section: &Section<'_>, problems: &mut Problems<'_>) -> Capacities 
         problems.report(value.span(), message, format!("write half_open = {near}"));
     }
     capacities
+}
+
+/// Size of mh's tables by its index, as ip_vs is configured with.
+fn maglev(section: &Section<'_>, problems: &mut Problems<'_>) -> u32 {
+    let last = FIRST_MH_INDEX + MH_SIZES.len() as u32 - 1;
+    let found = section.integer("mh_table_index", FIRST_MH_INDEX..=last, problems);
+    let size = found.and_then(|f| MH_SIZES.get((f.value - FIRST_MH_INDEX) as usize));
+    size.copied().unwrap_or(Capacities::DEFAULT.maglev)
 }
 
 fn timeouts(section: &Section<'_>, problems: &mut Problems<'_>) -> Timeouts {

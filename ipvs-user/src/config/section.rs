@@ -9,6 +9,7 @@ use toml::{
 };
 
 use super::problems::Problems;
+pub(super) use crate::suggest::suggestion;
 
 /// A value and where it stands.
 pub(super) struct Found<T> {
@@ -67,6 +68,42 @@ impl<'a> Section<'a> {
             value: text,
             span: value.span(),
         })
+    }
+
+    pub(super) fn boolean(&self, key: &str, problems: &mut Problems<'_>) -> Option<Found<bool>> {
+        let value = self.get(key)?;
+        let DeValue::Boolean(set) = value.get_ref() else {
+            let hint = format!("write {key} = true or {key} = false");
+            wrong_type(key, value, "true or false", hint, problems);
+            return None;
+        };
+        Some(Found {
+            value: *set,
+            span: value.span(),
+        })
+    }
+
+    /// The strings of an array.
+    pub(super) fn strings(&self, key: &str, problems: &mut Problems<'_>) -> Vec<Found<&'a str>> {
+        let Some(value) = self.get(key) else {
+            return Vec::new();
+        };
+        let Some(array) = value.get_ref().as_array() else {
+            let hint = format!("write {key} = [\"…\"]");
+            wrong_type(key, value, "an array of strings", hint, problems);
+            return Vec::new();
+        };
+        let mut strings = Vec::new();
+        for value in array {
+            match value.get_ref().as_str() {
+                Some(text) => strings.push(Found {
+                    value: text,
+                    span: value.span(),
+                }),
+                None => wrong_type(key, value, "strings", "write it in quotes", problems),
+            }
+        }
+        strings
     }
 
     pub(super) fn integer(
@@ -156,18 +193,4 @@ pub(super) fn wrong_type(
     };
     let message = format!("`{key}` is {is}, but should be {wanted}");
     problems.report(value.span(), message, hint);
-}
-
-/// "did you mean", if something is near, and what there is.
-pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
-    let near = |k: &&&str| strsim::damerau_levenshtein(word, k) <= 1 + k.len() / 3;
-    let best = known
-        .iter()
-        .filter(near)
-        .min_by_key(|k| strsim::damerau_levenshtein(word, k));
-    let all = known.join(", ");
-    match best {
-        Some(best) => format!("did you mean `{best}`? There are: {all}"),
-        None => format!("there are: {all}"),
-    }
 }

@@ -1,5 +1,7 @@
 //! `[[service]]` and `[[service.real]]`.
 
+mod options;
+
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
@@ -56,17 +58,23 @@ fn service(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Located
         "scheduler",
         "persistent",
         "netmask",
+        "one_packet",
+        "sched_flags",
+        "on_dead",
+        "reopen",
+        "templates_die",
         "real",
     ];
     section.only_known(&known, problems);
     let id = identity(section, problems);
     let persistent = persistent(section, problems);
+    let scheduler = scheduler(section, problems);
     let spec = ServiceSpec {
-        scheduler: scheduler(section, problems).unwrap_or(Scheduler::DEFAULT),
+        scheduler: scheduler.unwrap_or(Scheduler::DEFAULT),
         persistent,
         prefix: netmask(section, problems).unwrap_or(ServiceSpec::FULL_PREFIX),
-        flags: 0,
-        policy: 0,
+        flags: options::flags(section, id.as_ref().map(|id| id.value), scheduler, problems),
+        policy: options::policy(section, problems),
     };
     if let Some(id) = &id
         && id.value.mark == 0
@@ -153,7 +161,11 @@ fn address_of(
     })
 }
 
+/// `None`: there is one that was not understood.
 fn scheduler(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Scheduler> {
+    if section.get("scheduler").is_none() {
+        return Some(Scheduler::DEFAULT);
+    }
     let found = section.string("scheduler", problems)?;
     let scheduler = Scheduler::from_name(found.value);
     if scheduler.is_none() {

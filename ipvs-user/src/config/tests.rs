@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use ipvs_common::{ForwardingMethod, Scheduler, ServiceKey, Settings, State, maps::Capacities};
+use ipvs_common::{
+    ForwardingMethod, Policy, Scheduler, ServiceFlags, ServiceKey, Settings, State,
+    maps::Capacities,
+};
 use proptest::prelude::*;
 
 use super::{Diagnostic, Interface, Mode, load, parse};
@@ -16,6 +19,10 @@ const FULL: &str = r#"
 connections = 4096
 half_open = 1024
 icmp_rate = 50
+mh_table_index = 8
+[sysctl]
+expire_nodest_conn = 1
+sync_threshold = "3 50"
 [director.timeouts]
 tcp = 600
 udp = 60
@@ -40,8 +47,14 @@ lower_threshold = 3
 
 [[service]]
 fwmark = 7
+scheduler = "sh"
 persistent = 30
 netmask = "255.255.255.0"
+one_packet = true
+sched_flags = ["sh-port", "flag-3"]
+on_dead = "reset"
+reopen = true
+templates_die = false
 
 [[service]]
 udp = "10.0.0.5:53"
@@ -60,6 +73,7 @@ fn a_file_without_mistakes_is_read_in_full() {
         Capacities {
             conns: 4096,
             half_open: 1024,
+            maglev: 251,
             ..Capacities::DEFAULT
         }
     );
@@ -105,6 +119,16 @@ fn a_file_without_mistakes_is_read_in_full() {
         (mark.key, mark.spec.persistent, mark.spec.prefix),
         (ServiceKey::fwmark(7), Some(30), 24)
     );
+    assert_eq!(
+        (mark.spec.flags, mark.spec.policy),
+        (
+            ServiceFlags::ONE_PACKET | ServiceFlags::PORT | ServiceFlags::SCHED_3,
+            Policy::RESET | Policy::REOPEN
+        )
+    );
+    let sysctls = [("expire_nodest_conn", "1"), ("sync_threshold", "3 50")];
+    let sysctls = sysctls.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(config.sysctls, sysctls);
     assert_eq!(
         (dns.spec.scheduler, dns.spec.persistent),
         (Scheduler::Wlc, None)
@@ -155,9 +179,12 @@ fn an_empty_file_is_a_director_without_services() {
 }
 
 #[test]
-fn the_example_of_the_documentation_has_no_mistakes() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/mail.toml");
-    assert_eq!(load(&example).unwrap().commands().len(), 3);
+fn the_examples_of_the_documentation_have_no_mistakes() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
+    for (name, commands) in [("mail.toml", 3), ("dns.toml", 5)] {
+        let config = load(&examples.join(name)).unwrap();
+        assert_eq!(config.commands().len(), commands, "{name}");
+    }
 }
 
 #[test]
@@ -165,7 +192,7 @@ fn every_mistake_of_a_file_is_told_in_its_order() {
     let text = "\
 [[service]]
 tcp = \"10.0.0.5\"
-scheduler = \"wrr\"
+scheduler = \"wrrr\"
 [[service.real]]
 address = \"10.0.1.300\"
 weight = -5
@@ -187,7 +214,7 @@ fn a_mistake_is_printed_with_its_line_and_a_caret() {
         "f.toml:3:14: error: no scheduler `wlcc`\n\
          3 | \tscheduler = \"wlcc\"\n  \
          | \t            ^^^^^^\n  \
-         hint: did you mean `wlc`? There are: rr, wlc, lblc"
+         hint: did you mean `wlc`? There are: rr, wlc, lblc, wrr, lc, lblcr, dh, sh, sed, nq, fo, ovf, mh, twos, none"
     );
 }
 
@@ -215,7 +242,7 @@ fn what_fits_no_table_is_told_where_it_no_longer_fits() {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in "(\\[\\[?(service|service\\.real|director|interface\\.x)\\]?\\]|(tcp|real|weight|mode|é) = (1|\"é:1\"|true|\\[\\]|\\{\\}|-9)|\\PC{0,5}|\n){0,12}") {
+    fn no_text_makes_it_panic(text in "(\\[\\[?(service|service\\.real|director|sysctl|interface\\.x)\\]?\\]|(tcp|real|weight|mode|secure_tcp|sched_flags|é) = (1|\"é:1\"|true|\\[\\]|\\{\\}|-9)|\\PC{0,5}|\n){0,12}") {
         if let Err(found) = parse("f.toml", &text) {
             prop_assert!(!found.is_empty());
             for d in found {

@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod ageing;
+mod knobs;
 mod sources;
 
 const HZ: u32 = 100;
@@ -150,6 +151,7 @@ fn another_scheduler_finds_no_memory_of_the_old_one() {
     let edit = |scheduler| Command::EditService {
         service: web(),
         spec: ServiceSpec::new(scheduler),
+        keep: 0,
     };
     b.run(edit(Scheduler::Rr));
     assert_eq!(b.tables().sched_states[0].last, 2);

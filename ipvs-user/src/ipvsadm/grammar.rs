@@ -12,6 +12,8 @@ pub(super) enum Command {
     DeleteServer,
     List,
     Save,
+    /// Set timeouts.
+    Set,
     Help,
     Version,
 }
@@ -37,10 +39,12 @@ pub(super) enum Opt {
     NoSort,
     Exact,
     TunType,
+    OnePacket,
+    SchedFlags,
 }
 
 impl Opt {
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::Numeric,
         Self::Connection,
         Self::Service,
@@ -59,6 +63,8 @@ impl Opt {
         Self::NoSort,
         Self::Exact,
         Self::TunType,
+        Self::OnePacket,
+        Self::SchedFlags,
     ];
 
     /// Name in messages.
@@ -82,6 +88,8 @@ impl Opt {
             Self::NoSort => "nosort",
             Self::Exact => "exact",
             Self::TunType => "tun-type",
+            Self::OnePacket => "ops",
+            Self::SchedFlags => "sched-flags",
         }
     }
 }
@@ -110,6 +118,7 @@ impl Command {
             Self::DeleteServer => "delete-server",
             Self::List => "list",
             Self::Save => "save",
+            Self::Set => "set",
             Self::Help => "help",
             Self::Version => "version",
         }
@@ -120,7 +129,13 @@ impl Command {
             Self::Add | Self::Edit => (
                 &[Opt::Service],
                 &[],
-                &[Opt::Scheduler, Opt::Persistent, Opt::Netmask],
+                &[
+                    Opt::Scheduler,
+                    Opt::Persistent,
+                    Opt::Netmask,
+                    Opt::OnePacket,
+                    Opt::SchedFlags,
+                ],
             ),
             Self::Delete => (&[Opt::Service], &[], &[]),
             Self::AddServer | Self::EditServer => (
@@ -148,7 +163,7 @@ impl Command {
                 ],
             ),
             Self::Save => (&[], &[], &[Opt::Numeric]),
-            Self::Flush | Self::Help | Self::Version => (&[], &[], &[]),
+            Self::Flush | Self::Set | Self::Help | Self::Version => (&[], &[], &[]),
         };
         if must.contains(&opt) {
             Rule::Must
@@ -243,6 +258,7 @@ pub(super) const SPELLINGS: &[Spelling] = &[
     spelling('L', "list", Value::No, Word::Command(Command::List)),
     spelling('l', "list", Value::No, Word::Command(Command::List)),
     spelling('S', "save", Value::No, Word::Command(Command::Save)),
+    long_only("set", Value::No, Word::Command(Command::Set)),
     spelling('h', "help", Value::No, Word::Command(Command::Help)),
     spelling('v', "version", Value::No, Word::Command(Command::Version)),
     spelling('t', "tcp-service", Value::Needed, Word::Tcp),
@@ -256,6 +272,13 @@ pub(super) const SPELLINGS: &[Spelling] = &[
         Word::Plain(Opt::Persistent),
     ),
     spelling('M', "netmask", Value::Needed, Word::Plain(Opt::Netmask)),
+    spelling('o', "ops", Value::No, Word::Plain(Opt::OnePacket)),
+    spelling(
+        'b',
+        "sched-flags",
+        Value::Needed,
+        Word::Plain(Opt::SchedFlags),
+    ),
     spelling('r', "real-server", Value::Needed, Word::Plain(Opt::Server)),
     spelling('g', "gatewaying", Value::No, Word::Gatewaying),
     spelling('i', "ipip", Value::No, Word::Ipip),

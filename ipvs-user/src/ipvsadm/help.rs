@@ -14,13 +14,14 @@ pub(super) fn usage(program: &str) -> String {
     let head = version(program);
     format!(
         "{head}Usage:
-  {program} -A|E virtual-service [-s scheduler] [-p [timeout]] [-M netmask]
+  {program} -A|E virtual-service [-s scheduler] [-p [timeout]] [-M netmask] [-o] [-b flags]
   {program} -D virtual-service
   {program} -C
   {program} -a|e virtual-service -r server-address [options]
   {program} -d virtual-service -r server-address
   {program} -L|l [virtual-service] [options]
   {program} -S [-n]
+  {program} --set tcp tcpfin udp
   {program} -h
 
 Commands, in either form:
@@ -33,6 +34,7 @@ Commands, in either form:
   --delete-server   -d        delete a real server
   --list            -L|-l     list the table (also without any command)
   --save            -S        print the table as commands
+  --set tcp tcpfin udp        set timeouts in seconds; 0 leaves one as it is
   --help            -h        print this
   --version         -v        print the version
 
@@ -45,6 +47,9 @@ Options:
   --scheduler    -s scheduler         {schedulers}; without it {default}
   --persistent   -p [timeout]         persistent, for 360 seconds if nothing else is said
   --netmask      -M netmask           persistent by networks of this mask
+  --ops          -o                   one-packet scheduling, for UDP and firewall marks
+  --sched-flags  -b flags             the scheduler's own flags, with commas:
+                                      sh-fallback, sh-port, mh-fallback, mh-port, flag-1 to flag-3
   --real-server  -r server-address    host[:port]
   --gatewaying   -g                   direct routing (without a method: this one)
   --ipip         -i                   tunnel (IP in IP)

@@ -89,12 +89,18 @@ fn service_line(s: &Service, names: &dyn Names, format: Format) -> String {
         return format!("{name:<SERVICE_WIDTH$}{}\n", stats(&s.stats, format.exact));
     }
     let mut line = format!("{name} {}", s.spec.scheduler);
-    if let Some(seconds) = s.spec.persistent {
+    if !s.spec.sched_flags.is_empty() {
         // Writing to a string cannot fail.
+        let _ = write!(line, " ({})", s.spec.sched_flags.join(","));
+    }
+    if let Some(seconds) = s.spec.persistent {
         let _ = write!(line, " persistent {seconds}");
         if s.spec.netmask != full_netmask() {
             let _ = write!(line, " mask {}", s.spec.netmask);
         }
+    }
+    if s.spec.one_packet {
+        line += " ops";
     }
     line + "\n"
 }

@@ -7,7 +7,10 @@ use super::{
     grammar::{Command, Opt},
     parse::Args,
 };
-use crate::api::wire::{self, DestSpec, Method, ServiceId, ServiceSpec};
+use crate::{
+    api::wire::{self, DestSpec, Method, ServiceId, ServiceSpec},
+    sched_flags::{self, SchedFlagError},
+};
 
 /// What `-A` and `-E` use without `-s`.
 const DEFAULT_SCHEDULER: &str = "wlc";
@@ -17,6 +20,7 @@ pub(super) enum Action {
     Help,
     Version,
     Change(wire::Command),
+    SetTimeouts(wire::TimeoutChanges),
     Save { numeric: bool },
     ListAll(Format),
     ListOne(ServiceId, Format),
@@ -54,6 +58,7 @@ pub(super) fn lower(args: &Args) -> Result<Action, Usage> {
             let numeric = args.has(Opt::Numeric);
             return Ok(Action::Save { numeric });
         }
+        Command::Set => return Ok(Action::SetTimeouts(timeout_changes(args.timeouts))),
         Command::Add => wire::Command::AddService {
             service: service()?,
             spec: service_spec(args)?,
@@ -90,12 +95,38 @@ fn service_spec(args: &Args) -> Result<ServiceSpec, Usage> {
             "Zero port specified for non-persistent service",
         ));
     }
+    let one_packet = args.has(Opt::OnePacket);
+    if one_packet && matches!(args.service, Some(ServiceId::Tcp(_))) {
+        return Err(Usage::mistake(
+            "One-Packet Scheduling is only for UDP virtual services",
+        ));
+    }
     let scheduler = args.scheduler.as_deref().filter(|s| !s.is_empty());
+    let scheduler = scheduler.unwrap_or(DEFAULT_SCHEDULER);
     Ok(ServiceSpec {
-        scheduler: scheduler.unwrap_or(DEFAULT_SCHEDULER).to_owned(),
         persistent: args.persistent,
         netmask: args.netmask,
+        one_packet,
+        sched_flags: sched_flags(&args.sched_flags, scheduler)?,
+        ..ServiceSpec::new(scheduler)
     })
+}
+
+fn sched_flags(list: &str, scheduler: &str) -> Result<Vec<String>, Usage> {
+    let flags = list.split(',').filter(|flag| !flag.is_empty());
+    let checked = flags.map(|flag| match sched_flags::bit(flag, scheduler) {
+        Ok(_) => Ok(flag.to_owned()),
+        Err(SchedFlagError::Unknown { .. }) => Err(format!("invalid scheduler flag `{flag}'")),
+        Err(SchedFlagError::Incompatible { .. }) => {
+            Err(format!("incompatible scheduler flag `{flag}'"))
+        }
+    });
+    checked.collect::<Result<_, _>>().map_err(Usage::mistake)
+}
+
+fn timeout_changes(seconds: [u32; 3]) -> wire::TimeoutChanges {
+    let [tcp, tcp_fin, udp] = seconds.map(|s| (s != 0).then_some(s));
+    wire::TimeoutChanges { tcp, tcp_fin, udp }
 }
 
 /// Port of the service; a firewall mark has none.

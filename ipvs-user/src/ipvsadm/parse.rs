@@ -1,6 +1,8 @@
 //! From words to arguments that are each valid by themselves. Reads like popt, which the original uses: short options may be
 //! bundled, a value may follow directly or as the next word, other words are left over.
 
+mod numbers;
+
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddrV4},
@@ -13,11 +15,7 @@ use super::{
     names::{Names, Transport},
 };
 use crate::api::wire::{Method, ServiceId, full_netmask};
-
-/// Persistence timeout when `-p` comes without one, in seconds.
-const DEFAULT_PERSISTENCE: u32 = 360;
-/// 31 days.
-const MAX_PERSISTENCE: u32 = 31 * 24 * 3600;
+use numbers::{number, persistence, timeouts};
 
 /// What was typed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,12 +26,15 @@ pub(super) struct Args {
     pub(super) scheduler: Option<String>,
     pub(super) persistent: Option<u32>,
     pub(super) netmask: Ipv4Addr,
+    pub(super) sched_flags: String,
     /// Real server; its port if one was given.
     pub(super) server: Option<(Ipv4Addr, Option<u16>)>,
     pub(super) method: Method,
     pub(super) weight: u32,
     pub(super) upper: u32,
     pub(super) lower: u32,
+    /// Of TCP, of closing TCP and of UDP; 0: as it is.
+    pub(super) timeouts: [u32; 3],
 }
 
 impl Args {
@@ -45,11 +46,13 @@ impl Args {
             scheduler: None,
             persistent: None,
             netmask: full_netmask(),
+            sched_flags: String::new(),
             server: None,
             method: Method::Droute,
             weight: 1,
             upper: 0,
             lower: 0,
+            timeouts: [0; 3],
         }
     }
 
@@ -80,7 +83,11 @@ pub(super) fn parse(program: &str, args: &[String], names: &dyn Names) -> Result
     for token in &mut words {
         take(&mut parsed, &token?, names)?;
     }
-    if let Some(word) = words.left_over.first() {
+    let mut left_over = words.left_over.into_iter();
+    if command == Command::Set {
+        parsed.timeouts = timeouts(&mut left_over)?;
+    }
+    if let Some(word) = left_over.next() {
         return Err(Usage::mistake(format!("unexpected argument {word}")));
     }
     check(&parsed)?;
@@ -277,7 +284,9 @@ fn plain(args: &mut Args, opt: Opt, value: Option<&str>, names: &dyn Names) -> R
         Opt::TunType if text != "ipip" => {
             return Err(Usage::mistake("illegal tunnel type specified"));
         }
+        Opt::SchedFlags => text.clone_into(&mut args.sched_flags),
         Opt::TunType
+        | Opt::OnePacket
         | Opt::Numeric
         | Opt::Connection
         | Opt::Service
@@ -290,22 +299,6 @@ fn plain(args: &mut Args, opt: Opt, value: Option<&str>, names: &dyn Names) -> R
         | Opt::Exact => {}
     }
     Ok(())
-}
-
-fn persistence(value: Option<&str>) -> Result<u32, Usage> {
-    let Some(text) = value else {
-        return Ok(DEFAULT_PERSISTENCE);
-    };
-    let seconds = text.parse().ok();
-    seconds
-        .filter(|s| (1..=MAX_PERSISTENCE).contains(s))
-        .ok_or_else(|| Usage::mistake(format!("invalid timeout value `{text}' specified")))
-}
-
-/// The kernel keeps weights and thresholds in signed integers.
-fn number(text: &str, message: &str) -> Result<u32, Usage> {
-    let n = text.parse::<i32>().ok().and_then(|n| u32::try_from(n).ok());
-    n.ok_or_else(|| Usage::mistake(message))
 }
 
 fn virtual_address(

@@ -15,6 +15,10 @@ pub(super) fn text(e: &Error) -> &str {
             "Invalid operation.  Possibly wrong module version, address not unicast, ..."
         }
         ErrorCode::Full => "Memory allocation problem",
-        ErrorCode::Tables | ErrorCode::BadRequest | ErrorCode::Other => &e.message,
+        ErrorCode::UnknownSysctl
+        | ErrorCode::DoesNotApply
+        | ErrorCode::Tables
+        | ErrorCode::BadRequest
+        | ErrorCode::Other => &e.message,
     }
 }

@@ -38,6 +38,12 @@ fn service_rule(s: &Service, service: &str) -> String {
             let _ = write!(rule, " -M {}", s.spec.netmask);
         }
     }
+    if s.spec.one_packet {
+        rule += " -o";
+    }
+    if !s.spec.sched_flags.is_empty() {
+        let _ = write!(rule, " -b {}", s.spec.sched_flags.join(","));
+    }
     rule + "\n"
 }
 

@@ -24,17 +24,17 @@ impl Model {
 
     /// Says so where a service under wrr got another list, or wrr took a service over.
     fn note_wrr(&self, effects: &mut Vec<Effect>) {
-        let service = match effects.first() {
-            Some(
-                &Effect::DestAdded { service, .. }
-                | &Effect::DestEdited { service, .. }
-                | &Effect::DestRemoved { service, .. }
-                | &Effect::ServiceEdited {
-                    service,
-                    rescheduled: true,
-                },
-            ) => service,
-            _ => return,
+        let Some(
+            &Effect::DestAdded { service, .. }
+            | &Effect::DestEdited { service, .. }
+            | &Effect::DestRemoved { service, .. }
+            | &Effect::ServiceEdited {
+                service,
+                rescheduled: true,
+            },
+        ) = effects.first()
+        else {
+            return;
         };
         if let Some(s) = self.service_by_id(service)
             && s.spec.scheduler == Scheduler::Wrr
@@ -47,7 +47,11 @@ impl Model {
     fn carry_out(&mut self, command: &Command) -> Result<Vec<Effect>> {
         match command {
             Command::AddService { service, spec } => self.add_service(service, spec),
-            Command::EditService { service, spec } => self.edit_service(service, spec),
+            Command::EditService {
+                service,
+                spec,
+                keep,
+            } => self.edit_service(service, spec, *keep),
             Command::DeleteService { service } => self.delete_service(service),
             Command::Flush => Ok(self.flush()),
             Command::AddDest {
@@ -95,13 +99,19 @@ impl Model {
         Ok(vec![Effect::ServiceAdded { service: id }])
     }
 
-    fn edit_service(&mut self, key: &ServiceKey, spec: &ServiceSpec) -> Result<Vec<Effect>> {
+    fn edit_service(
+        &mut self,
+        key: &ServiceKey,
+        spec: &ServiceSpec,
+        keep: u8,
+    ) -> Result<Vec<Effect>> {
         let maglev = self.maglev;
         let service = self.live(key).ok_or(ModelError::NoService(*key))?;
         check_service(key, spec)?;
         check_maglev(spec.scheduler, service.dests.len(), maglev)?;
         let rescheduled = service.spec.scheduler != spec.scheduler;
-        service.spec = *spec;
+        let policy = spec.policy & !keep | service.spec.policy & keep;
+        service.spec = ServiceSpec { policy, ..*spec };
         Ok(vec![Effect::ServiceEdited {
             service: service.id,
             rescheduled,

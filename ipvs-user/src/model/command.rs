@@ -17,6 +17,8 @@ pub enum Command {
     EditService {
         service: ServiceKey,
         spec: ServiceSpec,
+        /// [`ipvs_common::Policy`] that stays as it is, whatever `spec` says.
+        keep: u8,
     },
     DeleteService {
         service: ServiceKey,

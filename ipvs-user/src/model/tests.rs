@@ -9,6 +9,8 @@ use super::{
     Command, DestKey, DestSpec, Effect, Limits, Model, ModelError, Origin, RealServer, ServiceSpec,
 };
 
+mod policies;
+
 const LIMITS: Limits = Limits {
     services: 3,
     dests: 8,
@@ -199,7 +201,8 @@ fn every_refusal_has_its_own_answer() {
     assert_eq!(
         refusal(Command::EditService {
             service: elsewhere,
-            spec: RR
+            spec: RR,
+            keep: 0
         }),
         ModelError::NoService(elsewhere)
     );
@@ -281,6 +284,7 @@ fn another_scheduler_starts_afresh_and_the_same_one_does_not() {
     let edit = |scheduler| Command::EditService {
         service: web(),
         spec: ServiceSpec::new(scheduler),
+        keep: 0,
     };
     for (scheduler, rescheduled) in [(Scheduler::Rr, false), (Scheduler::Wlc, true)] {
         let effects = three().apply(&edit(scheduler)).unwrap();
@@ -328,7 +332,7 @@ prop_compose! {
 pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         4 => (any_service(), any_service_spec()).prop_map(|(service, spec)| Command::AddService { service, spec }),
-        2 => (any_service(), any_service_spec()).prop_map(|(service, spec)| Command::EditService { service, spec }),
+        2 => (any_service(), any_service_spec()).prop_map(|(service, spec)| Command::EditService { service, spec, keep: 0 }),
         2 => any_service().prop_map(|service| Command::DeleteService { service }),
         1 => Just(Command::Flush),
         16 => (any_service(), any_dest(), any_dest_spec())

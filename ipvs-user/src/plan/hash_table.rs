@@ -16,7 +16,19 @@ pub fn hash_table(service: &VirtualService, maglev: u32) -> Vec<u32> {
     match service.spec.scheduler {
         Scheduler::Sh => by_weight(&service.dests),
         Scheduler::Mh => permutations(&service.dests, maglev),
-        _ => Vec::new(),
+        Scheduler::Rr
+        | Scheduler::Wlc
+        | Scheduler::Lblc
+        | Scheduler::Wrr
+        | Scheduler::Lc
+        | Scheduler::Lblcr
+        | Scheduler::Dh
+        | Scheduler::Sed
+        | Scheduler::Nq
+        | Scheduler::Fo
+        | Scheduler::Ovf
+        | Scheduler::Twos
+        | Scheduler::None => Vec::new(),
     }
 }
 
@@ -77,7 +89,7 @@ fn walkers(dests: &[RealServer], size: u32) -> Vec<Walker> {
         let hash = u32::from(d.key.port).wrapping_add(fold(d.key.addr));
         Walker {
             id: d.id,
-            turns: (d.last_weight / divisor >> shift).max(1),
+            turns: ((d.last_weight / divisor) >> shift).max(1),
             at: siphash13(hash, MAGLEV_OFFSET) % size,
             skip: siphash13(hash, MAGLEV_SKIP) % (size - 1) + 1,
         }

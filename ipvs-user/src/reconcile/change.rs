@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use ipvs_common::{SchedState, ServiceKey};
+use ipvs_common::{Dest, SchedState, ServiceKey};
 
 use super::{ReconcileError, journal::Journal};
 use crate::{
@@ -41,6 +41,7 @@ impl Change<'_> {
         }
         self.fix_pointers(journal)?;
         self.retire_dests(journal)?;
+        self.tell_deleted(journal)?;
         self.write_flags(journal)?;
         // From here on nothing can be taken back, and nothing has to be: these forget what no longer holds.
         self.forget(journal)?;
@@ -176,6 +177,26 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// What becomes of the connections of deleted real servers is still for their service to say.
+    fn tell_deleted(&self, journal: &mut Journal<'_>) -> Result<(), TableError> {
+        let edited = |id: u32| {
+            let edits =
+                |e: &Effect| matches!(*e, Effect::ServiceEdited { service, .. } if service == id);
+            self.effects.iter().any(edits)
+        };
+        for (_, gone) in self.after.trash().filter(|(_, gone)| edited(gone.service)) {
+            let service = self.after.service_by_id(gone.service);
+            let before = journal.tables.dests.get(&gone.dest.id).copied();
+            if let (Some(service), Some(before)) = (service, before)
+                && before.policy != service.spec.policy
+            {
+                let policy = service.spec.policy;
+                journal.put_dest(gone.dest.id, &Dest { policy, ..before })?;
+            }
+        }
+        Ok(())
+    }
+
     /// Real servers of the services in question that are there after the change (deleted and added in one batch).
     fn live_among_touched(&self) -> BTreeSet<u32> {
         let touched = self.touched();
@@ -227,7 +248,13 @@ fn moved(effect: &Effect, state: SchedState) -> SchedState {
             ..state
         },
         Effect::WrrChanged { range, .. } => range.restart(state),
-        _ => state,
+        Effect::ServiceAdded { .. }
+        | Effect::ServiceEdited { .. }
+        | Effect::ServiceRemoved { .. }
+        | Effect::DestAdded { .. }
+        | Effect::DestEdited { .. }
+        | Effect::DestRemoved { .. }
+        | Effect::OverloadLifted { .. } => state,
     }
 }
 

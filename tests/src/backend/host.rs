@@ -13,7 +13,7 @@ use ipvs_datapath::{
 use ipvs_user::dataplane::{Dataplane, host::HostDataplane};
 
 use super::{Backend, HZ, Outcome, START, Setup, Snapshot, Verdict, snapshot};
-use crate::trace::{Network, Way};
+use crate::trace::{IpCommand, Network, Way};
 
 pub struct Host {
     setup: Setup,
@@ -103,13 +103,22 @@ impl Backend for Host {
         Ok(())
     }
 
+    /// The datapath asks for neighbours and for routes without a mark.
+    fn ip(&mut self, _: &[&str], command: &IpCommand) -> Result<()> {
+        self.setup.network.apply(command)?;
+        if let IpCommand::Neighbour { addr, mac, .. } = command {
+            self.tables().neighbours.insert(addr.octets(), *mac);
+        }
+        Ok(())
+    }
+
     fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {
         let mut frame = HostFrame::new(frame);
         let iface = self.setup.iface(link);
         let verdict = ipvs_datapath::run(&mut frame, &mut *self.tables(), &iface);
         let verdict = match verdict.action() {
             Action::Pass => Verdict::Pass,
-            Action::Drop | Action::Handed => Verdict::Drop,
+            Action::Drop | Action::Handed | Action::Stage(_) => Verdict::Drop,
             Action::Tx => Verdict::Tx,
             Action::Redirect(ifindex) => {
                 Verdict::Redirect(self.setup.network.index_of_ifindex(ifindex))

@@ -7,7 +7,10 @@
 mod namespace;
 mod shared;
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 use ipvs_common::{Egress, Hop, HopKind, PuntHeader};
@@ -19,6 +22,7 @@ use ipvs_user::dataplane::{
 pub use namespace::in_network;
 
 use super::{Backend, Outcome, START, Setup, Snapshot, Verdict, snapshot};
+use crate::trace::IpCommand;
 use shared::Shared;
 
 const XDP_DROP: u32 = 1;
@@ -101,6 +105,15 @@ impl Backend for Kernel {
 
     fn set_clock(&mut self, ticks: u64) -> Result<()> {
         Ok(self.dataplane.lock().set_clock(ticks)?)
+    }
+
+    /// For real: this thread is inside of the namespace, and so is what it starts.
+    fn ip(&mut self, arguments: &[&str], command: &IpCommand) -> Result<()> {
+        self.setup.network.apply(command)?;
+        let out = Command::new("ip").args(arguments).output()?;
+        let said = String::from_utf8_lossy(&out.stderr);
+        anyhow::ensure!(out.status.success(), "ip {arguments:?}: {said}");
+        Ok(())
     }
 
     fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {

@@ -6,8 +6,8 @@ use std::{env, fs, ops::Range};
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramFd;
 use ipvs_common::{
-    AttachMode, Dest, DestFlags, Egress, Event, ForwardingMethod, Iface, Proto, Scheduler, Service,
-    ServiceKey, Settings, SettingsFlags, maps::Capacities,
+    AttachMode, Dest, DestFlags, Egress, Event, ForwardingMethod, Iface, ListSlot, Proto,
+    Scheduler, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities,
 };
 use ipvs_user::dataplane::{
     Dataplane as _,
@@ -168,7 +168,8 @@ fn put(dataplane: &mut BpfDataplane, number: u8, service: &BenchService) -> Resu
         };
         dataplane.put_dest(first + u32::from(place), &dest)?;
     }
-    let list: Vec<u32> = (first..).take(REALS.into()).collect();
+    let slot = |dest| ListSlot { dest, weight: 1 };
+    let list: Vec<_> = (first..).take(REALS.into()).map(slot).collect();
     dataplane.write_list(first, &list)?;
     let key = ServiceKey::v4(Proto::Tcp as u8, vip(number).octets(), PORT.to_be_bytes());
     let value = Service {

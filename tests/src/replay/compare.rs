@@ -1,32 +1,44 @@
-//! Compares frames and listings, all but what cannot be reproduced: the identification of packets that the director makes,
-//! the order of connections and of services without sorting, and a second of an expiry.
+//! Compares frames, all but what cannot be reproduced: the identification of packets that the director makes, and the time
+//! of day in ICMP timestamps.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeSet, fmt};
 
 use etherparse::Ipv4HeaderSlice;
 
+use super::{
+    listing::{self, Row},
+    made,
+};
 use crate::{
     packet::{self, ETHERNET, checksum},
-    trace::Frame,
+    trace::{Choice, Frame, Network, Said},
 };
-
-/// Seconds that an expiry may be off.
-const SLACK: u64 = 1;
 
 /// One way in which our director behaved differently.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Difference {
     step: usize,
     note: String,
+    /// The command that told it, if one did.
+    command: Option<String>,
     what: String,
 }
 
 impl Difference {
-    fn new(what: String) -> Self {
+    pub(super) const fn new(what: String) -> Self {
         Self {
             step: 0,
             note: String::new(),
+            command: None,
             what,
+        }
+    }
+
+    /// In what a command printed or how it ended.
+    pub(super) fn of(command: &str, what: String) -> Self {
+        Self {
+            command: Some(command.to_owned()),
+            ..Self::new(what)
         }
     }
 
@@ -37,29 +49,46 @@ impl Difference {
             ..self
         }
     }
+
+    #[must_use]
+    pub const fn step(&self) -> usize {
+        self.step
+    }
+
+    #[must_use]
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+
+    #[must_use]
+    pub fn command(&self) -> Option<&str> {
+        self.command.as_deref()
+    }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {} ({}): {}", self.step, self.note, self.what)
+        let Self {
+            step, note, what, ..
+        } = self;
+        match (&self.command, note.is_empty()) {
+            (Some(command), true) => write!(f, "step {step}, {command}: {what}"),
+            (Some(command), false) => write!(f, "step {step} ({note}), {command}: {what}"),
+            (None, _) => write!(f, "step {step} ({note}): {what}"),
+        }
     }
 }
 
 /// What left, against what should have.
 pub(super) fn frames(expected: &[&Frame], sent: &[Frame], cause: &[u8]) -> Vec<Difference> {
     if expected.len() != sent.len() {
-        let list = |frames: &mut dyn Iterator<Item = &Frame>| {
-            frames.fold(String::new(), |text, f| {
-                format!("{text}\n    {} {}", f.link, packet::describe(&f.bytes))
-            })
-        };
         return vec![Difference::new(format!(
             "after {}\n  expected {} frames:{}\n  got {}:{}",
             packet::describe(cause),
             expected.len(),
-            list(&mut expected.iter().copied()),
+            list(expected.iter().copied()),
             sent.len(),
-            list(&mut sent.iter()),
+            list(sent),
         ))];
     }
     let mut found = Vec::new();
@@ -83,10 +112,72 @@ pub(super) fn frames(expected: &[&Frame], sent: &[Frame], cause: &[u8]) -> Vec<D
     found
 }
 
+/// What was chosen, against what should have been.
+pub(super) fn choice(
+    expected: &Choice,
+    sent: &[Frame],
+    cause: &Frame,
+    network: &Network,
+) -> Vec<Difference> {
+    if made::is_chosen(expected, sent, network) {
+        return Vec::new();
+    }
+    let wanted = match (expected.real, expected.port) {
+        (Some(real), Some(port)) => format!("to {real}, port {port}"),
+        (Some(real), None) => format!("to {real}"),
+        (None, _) => "to no real server".to_owned(),
+    };
+    vec![Difference::new(format!(
+        "after {}\n  expected a frame {wanted}\n  got {}:{}",
+        packet::describe(&cause.bytes),
+        sent.len(),
+        list(sent)
+    ))]
+}
+
+/// How a command ended and what it printed, against what it should have.
+pub(super) fn outcome(expected: &Said, got: &Said) -> Vec<Difference> {
+    let command = &expected.cmd;
+    let same = expected.status == got.status
+        && (expected.out == got.out || listing::same(command, &expected.out, &got.out));
+    if same {
+        return Vec::new();
+    }
+    let what = format!(
+        "expected status {} and\n{}\ngot {} and\n{}",
+        expected.status, expected.out, got.status, got.out
+    );
+    vec![Difference::of(command, what)]
+}
+
+/// Time to go and state of a connection, against what was listed.
+pub(super) fn state(expected: Option<&(String, String)>, row: Option<&Row>) -> Vec<Difference> {
+    let same = match (expected, row) {
+        (None, None) => true,
+        (Some((left, state)), Some(row)) => {
+            *state == row.state && listing::is_close(left, row.left)
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    if same {
+        return Vec::new();
+    }
+    let row = row.map(|r| (r.left, &r.state));
+    vec![Difference::new(format!(
+        "expected the connection to be listed as {expected:?}, got {row:?}"
+    ))]
+}
+
+fn list<'a>(frames: impl IntoIterator<Item = &'a Frame>) -> String {
+    frames.into_iter().fold(String::new(), |text, f| {
+        format!("{text}\n    {} {}", f.link, packet::describe(&f.bytes))
+    })
+}
+
 /// How many different identifications there are.
 fn ids<'a>(frames: impl Iterator<Item = &'a Vec<u8>>) -> usize {
     let ids = frames.filter_map(|f| f.get(ETHERNET + 4..ETHERNET + 6));
-    ids.collect::<std::collections::BTreeSet<_>>().len()
+    ids.collect::<BTreeSet<_>>().len()
 }
 
 /// Whether two packets that the director made itself are the same but for their identification. One that it forwards has
@@ -103,6 +194,11 @@ fn same_but_id(expected: &[u8], sent: &[u8], cause: &[u8]) -> bool {
     made_here(expected) && right(sent) && without_id(expected) == without_id(sent)
 }
 
+/// Where the type and code of an ICMP message, its checksum, and the times of a timestamp reply are.
+const ICMP_TYPE: std::ops::Range<usize> = ETHERNET + 20..ETHERNET + 22;
+const ICMP_CHECKSUM: std::ops::Range<usize> = ETHERNET + 22..ETHERNET + 24;
+const ICMP_TIMES: std::ops::Range<usize> = ETHERNET + 32..ETHERNET + 40;
+
 fn without_id(frame: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
     for field in [4..6, 10..12] {
@@ -110,73 +206,13 @@ fn without_id(frame: &[u8]) -> Vec<u8> {
             bytes.fill(0);
         }
     }
-    frame
-}
-
-/// What a command printed, against what it should have.
-pub(super) fn listing(command: &str, expected: &str, printed: &str) -> Vec<Difference> {
-    let same = if command.contains("-Lnc") {
-        same_connections(expected, printed)
-    } else if command.contains("--nosort") {
-        blocks(expected) == blocks(printed)
-    } else {
-        expected == printed
-    };
-    if same {
-        return Vec::new();
-    }
-    vec![Difference::new(format!(
-        "{command}\nexpected\n{expected}\ngot\n{printed}"
-    ))]
-}
-
-/// The title, and each service with its real servers, in an order of their own.
-fn blocks(listing: &str) -> Vec<String> {
-    let mut blocks: Vec<String> = Vec::new();
-    let titles = listing.lines().take(3);
-    blocks.extend(titles.map(str::to_owned));
-    let mut services: Vec<String> = Vec::new();
-    for line in listing.lines().skip(3) {
-        match services.last_mut() {
-            Some(block) if line.starts_with("  ->") => {
-                block.push('\n');
-                block.push_str(line);
+    let is_icmp = frame.get(ETHERNET) == Some(&0x45) && frame.get(ETHERNET + 9) == Some(&1);
+    if is_icmp && frame.get(ICMP_TYPE) == Some(&[14, 0]) {
+        for field in [ICMP_CHECKSUM, ICMP_TIMES] {
+            if let Some(bytes) = frame.get_mut(field) {
+                bytes.fill(0);
             }
-            Some(_) | None => services.push(line.to_owned()),
         }
     }
-    services.sort();
-    blocks.extend(services);
-    blocks
-}
-
-fn same_connections(expected: &str, printed: &str) -> bool {
-    let (Some((titles, a)), Some((own_titles, b))) = (connections(expected), connections(printed))
-    else {
-        return false;
-    };
-    titles == own_titles
-        && a.len() == b.len()
-        && a.iter().zip(&b).all(|(a, b)| a.0 == b.0 && close(a.1, b.1))
-}
-
-fn close(a: &[u64], b: &[u64]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= SLACK)
-}
-
-/// The two lines of title, and the seconds to go by what else a row says.
-type Connections<'a> = (Vec<&'a str>, BTreeMap<Vec<&'a str>, Vec<u64>>);
-
-fn connections(listing: &str) -> Option<Connections<'_>> {
-    let mut rows: BTreeMap<Vec<&str>, Vec<u64>> = BTreeMap::new();
-    for line in listing.lines().skip(2) {
-        let mut words: Vec<_> = line.split_whitespace().collect();
-        if words.len() < 6 {
-            return None;
-        }
-        let (minutes, seconds) = words.remove(1).split_once(':')?;
-        let seconds = minutes.parse::<u64>().ok()? * 60 + seconds.parse::<u64>().ok()?;
-        rows.entry(words).or_default().push(seconds);
-    }
-    Some((listing.lines().take(2).collect(), rows))
+    frame
 }

@@ -15,6 +15,9 @@ const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const SCTP: u8 = 132;
+/// ICMP questions that are answered; the answer to a timestamp has the type after it.
+const ECHO: u8 = 8;
+const TIMESTAMP: u8 = 13;
 /// Longest ICMP error.
 const LONGEST: usize = 576;
 
@@ -26,6 +29,8 @@ const TIME_EXCEEDED: (u8, u8) = (11, 0);
 
 pub(super) struct Stack {
     pub(super) network: Network,
+    /// By link.
+    marks: [u32; 4],
     id: u16,
 }
 
@@ -37,8 +42,12 @@ struct Received<'a> {
 }
 
 impl Stack {
-    pub(super) const fn new(network: Network) -> Self {
-        Self { network, id: 1 }
+    pub(super) const fn new(network: Network, marks: [u32; 4]) -> Self {
+        Self {
+            network,
+            marks,
+            id: 1,
+        }
     }
 
     pub(super) const fn next_id(&mut self) -> u16 {
@@ -55,6 +64,9 @@ impl Stack {
             return Vec::new();
         };
         match self.network.way(received.header.destination_addr()) {
+            _ if self.network.is_local_by_mark(self.marks[link]) => {
+                self.refuse(&received).into_iter().collect()
+            }
             Way::Local => self.refuse(&received).into_iter().collect(),
             Way::Link(to, next_hop) => self.forward(link, &received, to, next_hop),
         }
@@ -95,9 +107,12 @@ impl Stack {
         match r.header.protocol().0 {
             TCP => self.reset(r),
             UDP => self.error(0, r, PORT_UNREACHABLE, 0),
-            ICMP if r.data.first() == Some(&8) => {
+            ICMP if matches!(r.data.first(), Some(&(ECHO | TIMESTAMP))) => {
                 let mut reply = r.data.to_vec();
                 reply[..4].fill(0);
+                if r.data[0] == TIMESTAMP {
+                    reply[0] = TIMESTAMP + 1;
+                }
                 let check = checksum(&reply);
                 reply[2..4].copy_from_slice(&check.to_be_bytes());
                 let id = self.next_id();

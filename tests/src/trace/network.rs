@@ -1,10 +1,18 @@
 //! The network around the director of the traces: links, addresses, routes, and neighbours that are always known.
 
-use std::{collections::BTreeMap, fs, net::Ipv4Addr};
+mod ip;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::Ipv4Addr,
+};
 
 use anyhow::{Context as _, Result};
 use ipvs_common::Mac;
 use serde::Deserialize;
+
+pub use ip::IpCommand;
 
 use super::golden_dir;
 
@@ -35,6 +43,12 @@ pub struct Network {
     /// Router of the clients' link, behind which all clients are.
     pub gateway: Ipv4Addr,
     pub gateway_mac: Mac,
+    /// Neighbours made known since: link, address and Ethernet address.
+    added: Vec<(usize, Ipv4Addr, Mac)>,
+    /// Tables by which everything is the director's own.
+    local_tables: BTreeSet<u32>,
+    /// Marks and the tables that packets with them are routed by.
+    rules: BTreeSet<(u32, u32)>,
 }
 
 /// Where an address is.
@@ -76,7 +90,32 @@ impl Network {
             links: links.collect::<Option<_>>().context(FILE)?,
             gateway: gateway.and_then(|a| a.parse().ok()).context(FILE)?,
             gateway_mac: mac(&file.default_route.next_hop_mac).context(FILE)?,
+            added: Vec::new(),
+            local_tables: BTreeSet::new(),
+            rules: BTreeSet::new(),
         })
+    }
+
+    /// Changes it as the command says.
+    pub fn apply(&mut self, command: &IpCommand) -> Result<()> {
+        match command {
+            IpCommand::Rule { mark, table } => _ = self.rules.insert((*mark, *table)),
+            IpCommand::AllLocal { table } => _ = self.local_tables.insert(*table),
+            IpCommand::Neighbour { addr, mac, link } => {
+                let link = self
+                    .index_of(link)
+                    .with_context(|| format!("no link {link}"))?;
+                self.added.push((link, *addr, *mac));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every packet with this mark is for the director.
+    #[must_use]
+    pub fn is_local_by_mark(&self, mark: u32) -> bool {
+        let mut tables = self.rules.iter().filter(|r| r.0 == mark);
+        tables.any(|r| self.local_tables.contains(&r.1))
     }
 
     /// The same with other MTUs.
@@ -98,7 +137,7 @@ impl Network {
         self.links.iter().position(|l| l.ifindex == ifindex)
     }
 
-    /// Neighbours by link: the router of the clients, and the real servers.
+    /// Neighbours by link: the router of the clients, the real servers, and what commands made known.
     #[must_use]
     pub fn neighbours(&self) -> Vec<(usize, Ipv4Addr, Mac)> {
         let real_servers = self.links.iter().enumerate().skip(1).flat_map(|(n, link)| {
@@ -106,7 +145,16 @@ impl Network {
             REAL_SERVERS.map(move |d| (n, Ipv4Addr::new(a, b, c, d), [2, 0, 0, 1, n as u8, d]))
         });
         let router = (0, self.gateway, self.gateway_mac);
-        std::iter::once(router).chain(real_servers).collect()
+        let known = std::iter::once(router).chain(real_servers);
+        known.chain(self.added.iter().copied()).collect()
+    }
+
+    /// The real server with this Ethernet address, of those that are there from the start.
+    #[must_use]
+    pub fn real_server(&self, mac: &[u8]) -> Option<Ipv4Addr> {
+        let of = self.neighbours().into_iter().find(|n| n.2 == mac)?;
+        let is_real = of.0 != 0 && REAL_SERVERS.contains(&of.1.octets()[3]);
+        is_real.then_some(of.1)
     }
 
     #[must_use]

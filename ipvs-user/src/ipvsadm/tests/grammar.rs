@@ -171,6 +171,62 @@ fn stats_and_connections_do_not_go_together() {
 }
 
 #[test]
+fn mistakes_with_timeouts_and_switches_are_told_as_the_original_does() {
+    let cases = [
+        ("--set 1 2", "--set option requires 3 timeout values"),
+        ("--set 1 2 3 4", "unexpected argument 4"),
+        (
+            "--set 1 2678401 3",
+            "invalid timeout value `2678401' specified",
+        ),
+        ("--set 1 2 x", "invalid timeout value `x' specified"),
+        (
+            "--set 1 2 3 -n",
+            "Illegal 'numeric' option with the 'set' command",
+        ),
+        ("-A -f 1 -o --ops", "multiple 'ops' options specified"),
+        (
+            "-D -f 1 -b flag-1",
+            "Illegal 'sched-flags' option with the 'delete-service' command",
+        ),
+    ];
+    for (line, message) in cases {
+        assert_eq!(parsed(line), Err((2, message.to_owned())), "{line}");
+    }
+}
+
+#[test]
+fn the_services_switches_are_checked_as_the_original_does() {
+    let cases = [
+        (
+            "-A -t 1.2.3.4:5 -o",
+            "One-Packet Scheduling is only for UDP virtual services",
+        ),
+        (
+            "-A -f 1 -s rr -b sh-port",
+            "incompatible scheduler flag `sh-port'",
+        ),
+        (
+            "-E -f 1 -b flag-3,mh-port",
+            "incompatible scheduler flag `mh-port'",
+        ),
+        ("-A -f 1 -b flag-4", "invalid scheduler flag `flag-4'"),
+    ];
+    for (line, message) in cases {
+        let refused = lower::lower(&parsed(line).unwrap()).unwrap_err();
+        assert_eq!((refused.status, refused.message.as_str()), (2, message));
+    }
+    for line in [
+        "-A -u 1.2.3.4:5 -o",
+        "-A -f 1 -o",
+        "-A -f 1 -b sh-port,flag-1 -s sh",
+        "-A -f 1 -s twos -b flag-1,flag-2",
+    ] {
+        lower::lower(&parsed(line).unwrap()).unwrap();
+    }
+}
+
+#[test]
 fn every_option_has_a_spelling() {
     for opt in Opt::ALL {
         let spelt = SPELLINGS.iter().any(|s| match s.word {
@@ -187,11 +243,7 @@ fn every_option_has_a_spelling() {
 fn addresses_sort_by_their_signed_difference() {
     let service = |a: &str| crate::api::wire::Service {
         service: ServiceId::Tcp(a.parse().unwrap()),
-        spec: crate::api::wire::ServiceSpec {
-            scheduler: String::new(),
-            persistent: None,
-            netmask: Ipv4Addr::BROADCAST,
-        },
+        spec: crate::api::wire::ServiceSpec::new("rr"),
         stats: crate::api::wire::Stats::default(),
         dests: Vec::new(),
     };

@@ -6,10 +6,10 @@ use std::{
 };
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, SchedState, Service, ServiceKey, Settings, Stats, Template,
-    TemplateKey, maps::Capacities,
+    Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
+    Stats, Template, TemplateKey, maps::Capacities,
 };
-use ipvs_user::dataplane::{Dataplane, Result, bpf::BpfDataplane};
+use ipvs_user::dataplane::{Cache, Dataplane, Place, Result, Stop, Task, bpf::BpfDataplane};
 
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Mutex<BpfDataplane>>);
@@ -47,18 +47,21 @@ impl Dataplane for Shared {
         fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
         fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
         fn reasons(&self) -> Result<Vec<u64>>;
+        fn cached(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>>;
     }
     forward_mut! {
         fn put_settings(&mut self, settings: &Settings) -> Result<()>;
         fn put_service(&mut self, key: &ServiceKey, service: &Service) -> Result<()>;
         fn remove_service(&mut self, key: &ServiceKey) -> Result<()>;
-        fn write_list(&mut self, base: u32, dests: &[u32]) -> Result<()>;
+        fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()>;
+        fn write_table(&mut self, base: u32, dests: &[u32]) -> Result<()>;
         fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<()>;
         fn clear_dest(&mut self, id: u32) -> Result<()>;
         fn put_sched_state(&mut self, service: u32, state: &SchedState) -> Result<()>;
-        fn clear_lblc(&mut self, service: u32) -> Result<()>;
-        fn clear_lblc_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
+        fn clear_caches(&mut self, service: u32) -> Result<()>;
+        fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
         fn clear_overload(&mut self, id: u32) -> Result<()>;
-        fn expire(&mut self) -> Result<()>;
+        fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()>;
+        fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool>;
     }
 }

@@ -1,0 +1,30 @@
+//! Enters the connection that the stage before made of the packet.
+
+use ipvs_common::{DropReason, Iface};
+
+use crate::{
+    conn::birth,
+    exit::{Exit, Verdict},
+    frame::Frame,
+    parse,
+    tables::Tables,
+};
+
+#[inline(always)]
+pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+    let p = match parse::packet(f, iface) {
+        Ok(p) => p,
+        Err(exit) => return super::refuse(t, exit),
+    };
+    let entered = match t.newborn().copied() {
+        Some(conn) => birth::enter(t, &p, conn),
+        None => Err(Exit::from(DropReason::Internal)),
+    };
+    match entered {
+        Ok(conn) => {
+            t.put_newborn(&conn);
+            Verdict::BORN
+        }
+        Err(exit) => super::refuse(t, exit),
+    }
+}

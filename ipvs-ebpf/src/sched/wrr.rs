@@ -1,0 +1,71 @@
+//! Weighted round robin: around the list for real servers of at least a weight that comes down by a step each time around,
+//! and starts at the top again. (Not smooth: 5:3:1 comes in bursts, as in ip_vs.)
+
+use ipvs_common::{SchedState, Service};
+
+use super::{Goal, Scan, Walk, rr};
+use crate::{exit::NO_DEST, tables::Tables};
+
+/// Walks on from the one chosen last.
+#[inline(always)]
+pub(super) fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
+    if service.wrr_max == 0 {
+        return NO_DEST;
+    }
+    let mut id = NO_DEST;
+    for _ in 0..rr::TRIES {
+        let Some(state) = t.sched(service.id).copied() else {
+            break;
+        };
+        let walk = Walk {
+            start: rr::behind(t, service, state.last),
+            a: u64::from(state.weight),
+            b: u64::from(service.wrr_max) | u64::from(service.wrr_step) << 32,
+            ..Walk::over(service, Goal::Weighted)
+        };
+        let found = t.walk(&walk);
+        id = found.dest();
+        let new = SchedState {
+            last: id.wrapping_add(1),
+            weight: found.weight(),
+        };
+        if id == NO_DEST || t.swap_sched(service.id, state, new) {
+            break;
+        }
+    }
+    id
+}
+
+// During the walk `a` is the weight that is asked for; `cost` is the largest weight of a usable real server in this round,
+// `weight` tells whether the round began at the head (all ones), so that `cost` is about all of them.
+
+/// The first one heavy enough ends the walk.
+#[inline(always)]
+pub(super) const fn look(scan: &mut Scan, id: u32, weight: u64, usable: bool) -> bool {
+    if usable & (weight >= scan.a) {
+        scan.best = id;
+        return true;
+    }
+    if usable & (weight > scan.cost) {
+        scan.cost = weight;
+    }
+    false
+}
+
+/// The end of the list: the weight comes down, or starts at the top again. After a whole round without a hit it goes at once
+/// to where there is one, which is where single steps would come to. True: nobody is usable.
+#[inline(always)]
+pub(super) fn at_the_end(scan: &mut Scan) -> bool {
+    let (max, step) = (scan.b & 0xffff_ffff, scan.b >> 32);
+    // `weight` is all ones after a round that began at the head, else 0, and then the largest weight of all is the bound.
+    let heaviest = (scan.cost & scan.weight) | (max & !scan.weight);
+    let lower = scan.a.saturating_sub(step);
+    let next = if lower == 0 { max } else { lower };
+    // Weights asked for are steps apart, counted from the largest.
+    let leaps = next.saturating_sub(heaviest).div_ceil(step.max(1));
+    let asked = next.saturating_sub(leaps * step);
+    scan.a = asked;
+    scan.cost = 0;
+    scan.weight = u64::MAX;
+    (heaviest == 0) | (asked == 0)
+}

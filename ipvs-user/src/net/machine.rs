@@ -1,0 +1,52 @@
+//! What the kernel says of the whole machine in `/proc`: memory, and who may use which ports.
+
+use std::fs;
+
+use nix::unistd::{SysconfVar, sysconf};
+
+const MEMORY: &str = "/proc/meminfo";
+const UNPRIVILEGED_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+const COMMON_PAGE: u64 = 4096;
+
+/// Pages of memory that are free or only buffer block devices, by which ip_vs goes; `None`: the kernel does not tell.
+#[must_use]
+pub fn available_pages() -> Option<u64> {
+    let text = fs::read_to_string(MEMORY).ok()?;
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    let page = page.and_then(|bytes| u64::try_from(bytes).ok());
+    Some(available(&text)? * 1024 / page.unwrap_or(COMMON_PAGE))
+}
+
+/// Kilobytes.
+fn available(meminfo: &str) -> Option<u64> {
+    let of = |name: &str| -> Option<u64> {
+        let line = meminfo.lines().find_map(|l| l.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    Some(of("MemFree:")? + of("Buffers:")?)
+}
+
+/// First port that anybody may listen on; `None`: the kernel does not tell.
+#[must_use]
+pub fn unprivileged_port() -> Option<u32> {
+    let text = fs::read_to_string(UNPRIVILEGED_PORT).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_what_is_free_and_what_buffers() {
+        let text =
+            "MemTotal:  4019868 kB\nMemFree:    1000 kB\nMemAvailable: 9 kB\nBuffers:     24 kB\n";
+        assert_eq!(available(text), Some(1024));
+        assert_eq!(available("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn this_machine_has_memory() {
+        assert!(available_pages().is_some_and(|pages| pages > 0));
+    }
+}

@@ -1,0 +1,110 @@
+//! What a trace needs of a director, as far as expectations ask for it; found in its commands and frames.
+
+use etherparse::Ipv4HeaderSlice;
+
+use crate::{
+    packet::ETHERNET,
+    trace::{Trace, What},
+};
+
+/// ICMP types that the director's stack answers or ignores: echo, timestamp and their answers.
+const QUERIES: [u8; 4] = [0, 8, 13, 14];
+const ICMP: u8 = 1;
+
+pub(super) const NAMES: [&str; 7] = ["fragments", "gre", "gue", "icmp", "ipv6", "sctp", "sync"];
+
+/// The names, in order.
+pub(super) fn of(trace: &Trace) -> Vec<&'static str> {
+    let by_command = commands(trace).filter_map(of_command);
+    let frames = trace.steps.iter().filter_map(|s| match &s.what {
+        What::In(frame) => of_frame(&frame.bytes),
+        What::Out(_)
+        | What::Ctl { .. }
+        | What::Show { .. }
+        | What::Sysctl { .. }
+        | What::Sleep { .. } => None,
+    });
+    let mut names: Vec<_> = by_command.chain(frames).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// All but those that are known to fail.
+fn commands(trace: &Trace) -> impl Iterator<Item = &str> {
+    let steps = trace.steps.iter().filter_map(|s| match &s.what {
+        What::Ctl { cmd } => Some(cmd),
+        What::Show { .. }
+        | What::In(_)
+        | What::Out(_)
+        | What::Sysctl { .. }
+        | What::Sleep { .. } => None,
+    });
+    trace.config.iter().chain(steps).map(String::as_str)
+}
+
+fn of_command(command: &str) -> Option<&'static str> {
+    let words: Vec<_> = command.split_whitespace().collect();
+    let has = |word: &str| words.contains(&word);
+    let after = |option: &str| {
+        let at = words.iter().position(|w| *w == option)?;
+        words.get(at + 1).copied()
+    };
+    let v6 = |w: &&str| w.starts_with('[') || *w == "-6";
+    if words.iter().any(v6) {
+        return Some("ipv6");
+    }
+    if has("--sctp-service") {
+        return Some("sctp");
+    }
+    if has("--start-daemon") || has("--stop-daemon") {
+        return Some("sync");
+    }
+    match after("--tun-type") {
+        Some("gue") => Some("gue"),
+        Some("gre") => Some("gre"),
+        Some(_) | None => None,
+    }
+}
+
+fn of_frame(frame: &[u8]) -> Option<&'static str> {
+    if frame.get(12..ETHERNET) == Some(&[0x86, 0xdd]) {
+        return Some("ipv6");
+    }
+    let ip = Ipv4HeaderSlice::from_slice(frame.get(ETHERNET..)?).ok()?;
+    if ip.is_fragmenting_payload() {
+        return Some("fragments");
+    }
+    let kind = frame.get(ETHERNET + ip.slice().len())?;
+    (ip.protocol().0 == ICMP && !QUERIES.contains(kind)).then_some("icmp")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_found_in_commands() {
+        let of = |c: &str| of_command(&format!("ipvsadm {c}"));
+        assert_eq!(of("-A -t [2001:db8::1]:80 -s rr"), Some("ipv6"));
+        assert_eq!(of("-A -f 101 -6 -s sh"), Some("ipv6"));
+        assert_eq!(
+            of("-a -t 1.2.3.4:80 -r 5.6.7.8 -i --tun-type gre"),
+            Some("gre")
+        );
+        assert_eq!(of("-a -t 1.2.3.4:80 -r 5.6.7.8 -i --tun-type ipip"), None);
+        assert_eq!(of("--start-daemon master"), Some("sync"));
+        assert_eq!(of("-A -t 1.2.3.4:80 -s rr"), None);
+    }
+
+    #[test]
+    fn every_trace_of_the_kernel_has_features_with_names() {
+        let trace = Trace::of("icmp_nat_from_real").unwrap();
+        assert_eq!(of(&trace), ["icmp"]);
+        assert_eq!(of(&Trace::of("tun_v6").unwrap()), ["ipv6"]);
+        assert_eq!(of(&Trace::of("icmp_echo").unwrap()), [""; 0]);
+        for name in of(&Trace::of("ipvsadm_output").unwrap()) {
+            assert!(NAMES.contains(&name));
+        }
+    }
+}
