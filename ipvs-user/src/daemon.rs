@@ -30,6 +30,7 @@ use tracing::{error, info, warn};
 pub use crate::dataplane::bpf::ModePolicy;
 pub use interfaces::Wanted;
 pub use options::Options;
+pub use pace::{Pace, Slice};
 
 use crate::{
     api::server::{self, Handle},
@@ -43,7 +44,6 @@ use crate::{
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
-use pace::{Pace, Slice};
 use patience::Patience;
 use socket::SocketFile;
 

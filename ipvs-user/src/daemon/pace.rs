@@ -14,7 +14,7 @@ const URGENT: u32 = 4;
 
 /// How a slice of ageing ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Slice {
+pub enum Slice {
     /// Somebody waits for the next.
     Urgent,
     /// There are more in this round through the tables.
@@ -23,7 +23,9 @@ pub(super) enum Slice {
     Last,
 }
 
-pub(super) struct Pace {
+/// What is due when.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
     house: Instant,
     slice: Instant,
     /// When the round through the tables began; `None` between rounds.
@@ -32,9 +34,10 @@ pub(super) struct Pace {
 
 impl Pace {
     /// How long a slice should take: short enough for whoever waits for the director.
-    pub(super) const SLICE: Duration = Duration::from_millis(10);
+    pub const SLICE: Duration = Duration::from_millis(10);
 
-    pub(super) fn new(now: Instant) -> Self {
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
         Self {
             house: now + SECOND,
             slice: now + SECOND,
@@ -43,28 +46,33 @@ impl Pace {
     }
 
     /// When there is something to do next.
-    pub(super) fn due(&self) -> Instant {
+    #[must_use]
+    pub fn due(&self) -> Instant {
         self.house.min(self.slice)
     }
 
-    pub(super) fn is_house_due(&self, now: Instant) -> bool {
+    #[must_use]
+    pub fn is_house_due(&self, now: Instant) -> bool {
         now >= self.house
     }
 
-    pub(super) fn is_slice_due(&self, now: Instant) -> bool {
+    #[must_use]
+    pub fn is_slice_due(&self, now: Instant) -> bool {
         now >= self.slice
     }
 
     /// The next slice shall not wait.
-    pub(super) fn hurry(&mut self, now: Instant) {
+    pub fn hurry(&mut self, now: Instant) {
         self.slice = self.slice.min(now);
     }
 
-    pub(super) fn kept_house(&mut self, start: Instant, took: Duration) {
+    /// Housekeeping took so long.
+    pub fn kept_house(&mut self, start: Instant, took: Duration) {
         self.house = start + SECOND.max(took * HOUSE);
     }
 
-    pub(super) fn aged(&mut self, start: Instant, took: Duration, slice: Slice) {
+    /// A slice took so long.
+    pub fn aged(&mut self, start: Instant, took: Duration, slice: Slice) {
         let round = *self.round.get_or_insert(start);
         let share = match slice {
             Slice::Urgent => URGENT,
