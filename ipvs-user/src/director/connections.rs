@@ -53,9 +53,8 @@ fn template_deadline(template: &Template, now: u64, hz: u64) -> Option<u64> {
     if template.dest == u32::MAX {
         return None;
     }
-    let over = match now.checked_sub(template.expires) {
-        None => return Some(template.expires),
-        Some(over) => over,
+    let Some(over) = now.checked_sub(template.expires) else {
+        return Some(template.expires);
     };
     let minute = 60 * hz;
     (template.children != 0).then(|| now + minute - over % minute)
