@@ -45,18 +45,13 @@ pub fn known<T: Tables>(t: &mut T, service: u32, dst: [u8; 4]) -> u64 {
 #[inline(always)]
 pub fn join<T: Tables>(t: &mut T, service: u32, dst: [u8; 4], dest: u32) {
     let key = key(service, dst);
-    let set = match t.lblcr(&key) {
-        Some(set) => set,
-        None => {
-            let Some(set) = t.open_lblcr(&key) else {
-                return;
-            };
-            let now = t.now();
-            t.set_lblcr_use(set, now);
-            set
-        }
-    };
-    add(t, set, dest);
+    if let Some(set) = t.lblcr(&key) {
+        add(t, set, dest);
+    } else if let Some(set) = t.open_lblcr(&key) {
+        let now = t.now();
+        t.set_lblcr_use(set, now);
+        add(t, set, dest);
+    }
 }
 
 #[inline(always)]
