@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
 use ipvs_common::{
     Conn, ConnFlags, Dest, DestFlags, Event, FlowKey, Settings, State,
     maps::{self, Capacities},
@@ -21,37 +22,39 @@ const HZ: u64 = 1000;
 /// One read of the table, and then a pause.
 const STEP: Stop = Stop::After(Duration::ZERO);
 
-fn load(capacities: Capacities) -> BpfDataplane {
-    let mut dataplane = BpfDataplane::load_with(OBJECT, capacities, Clock::Manual).unwrap();
-    dataplane.set_clock(NOW).unwrap();
+fn load(capacities: Capacities) -> Result<BpfDataplane> {
+    let mut dataplane = BpfDataplane::load_with(OBJECT, capacities, Clock::Manual)?;
+    dataplane.set_clock(NOW)?;
     let settings = Settings::with_hz(dataplane.hz());
-    dataplane.put_settings(&settings).unwrap();
-    dataplane
+    dataplane.put_settings(&settings)?;
+    Ok(dataplane)
 }
 
-fn fill(dataplane: &mut BpfDataplane, connections: u32, masq: bool, change: impl Fn(&mut Conn)) {
+fn fill(
+    dataplane: &mut BpfDataplane,
+    connections: u32,
+    masq: bool,
+    change: impl Fn(&mut Conn),
+) -> Result<()> {
     let mut start = 0;
     while start < connections {
         let end = connections.min(start + 8192);
         let (keys, mut conns) = entries(start..end, masq, |n| NOW + u64::from(n % 2) * HZ + HZ);
         conns.iter_mut().for_each(&change);
-        dataplane.enter(&keys, &conns).unwrap();
+        dataplane.enter(&keys, &conns)?;
         start = end;
     }
+    Ok(())
 }
 
-fn count(dataplane: &BpfDataplane, event: Event) -> u64 {
-    dataplane.reasons().unwrap()[event.slot() as usize]
-}
-
-fn left(dataplane: &BpfDataplane) -> Vec<(FlowKey, Conn)> {
-    dataplane.established().unwrap()
+fn count(dataplane: &BpfDataplane, event: Event) -> Result<u64> {
+    Ok(dataplane.reasons()?[event.slot() as usize])
 }
 
 #[test]
 fn the_kernel_charges_what_was_expected() {
     for capacities in [Capacities::SMALL, Capacities::DEFAULT] {
-        let dataplane = load(capacities);
+        let dataplane = load(capacities).unwrap();
         let need = dataplane.need();
         let (mut charged, mut expected) = (0, 0);
         for (name, bytes) in dataplane.memory() {
@@ -78,16 +81,16 @@ fn the_kernel_charges_what_was_expected() {
 #[test]
 fn a_walk_in_parts_finds_everything_that_is_due() {
     for masq in [false, true] {
-        let mut dataplane = load(Capacities::SMALL);
-        fill(&mut dataplane, 20_000, masq, |_| {});
+        let mut dataplane = load(Capacities::SMALL).unwrap();
+        fill(&mut dataplane, 20_000, masq, |_| {}).unwrap();
         dataplane.set_clock(NOW + HZ).unwrap();
         let (mut place, mut parts) = (Place::default(), 1);
         while !dataplane.walk(Task::Expire, &mut place, STEP).unwrap() {
             parts += 1;
         }
         assert!(parts > 20, "{parts} parts");
-        assert_eq!(count(&dataplane, Event::Expired), 10_000);
-        let left = left(&dataplane);
+        assert_eq!(count(&dataplane, Event::Expired).unwrap(), 10_000);
+        let left = dataplane.established().unwrap();
         assert_eq!(left.len(), if masq { 20_000 } else { 10_000 });
         assert!(left.iter().all(|(_, c)| c.expires > NOW + HZ));
     }
@@ -95,48 +98,47 @@ fn a_walk_in_parts_finds_everything_that_is_due() {
 
 #[test]
 fn a_reply_entry_that_lost_its_other_half_ends_in_a_later_walk() {
-    let mut dataplane = load(Capacities::SMALL);
+    let mut dataplane = load(Capacities::SMALL).unwrap();
     let (keys, conns) = entries(0..1, true, |_| NOW);
     dataplane.enter(&keys[1..], &conns[1..]).unwrap();
     let mut place = Place::default();
     for _ in 0..16 {
         while !dataplane.walk(Task::Expire, &mut place, STEP).unwrap() {}
     }
-    assert!(left(&dataplane).is_empty());
+    assert!(dataplane.established().unwrap().is_empty());
 }
 
 #[test]
 fn connections_of_deleted_real_servers_end_and_no_others() {
-    let mut dataplane = load(Capacities::SMALL);
+    let mut dataplane = load(Capacities::SMALL).unwrap();
     let there = Dest {
         flags: DestFlags::AVAILABLE,
         ..Dest::default()
     };
     dataplane.put_dest(0, &there).unwrap();
     dataplane.put_dest(1, &Dest::default()).unwrap();
-    fill(&mut dataplane, 1000, true, |conn| conn.dest = conn.seq % 3);
+    fill(&mut dataplane, 1000, true, |conn| conn.dest = conn.seq % 3).unwrap();
     // Of those asked for, one is there; and a third is gone, but nobody asked for it.
     dataplane
         .end_connections_of(&BTreeSet::from([0, 1]))
         .unwrap();
-    assert_eq!(count(&dataplane, Event::DestGoneEnded), 333);
-    let left = left(&dataplane);
+    assert_eq!(count(&dataplane, Event::DestGoneEnded).unwrap(), 333);
+    let left = dataplane.established().unwrap();
     assert_eq!(left.len(), 2 * 667);
     assert!(left.iter().all(|(_, c)| c.dest != 1));
 }
 
 #[test]
 fn the_defence_takes_one_part_of_the_table_after_the_other() {
-    let mut dataplane = load(Capacities::SMALL);
-    fill(&mut dataplane, 20_000, false, |conn| {
-        conn.status.state = State::SynRecv as u8;
-    });
+    let mut dataplane = load(Capacities::SMALL).unwrap();
+    let opening = |conn: &mut Conn| conn.status.state = State::SynRecv as u8;
+    fill(&mut dataplane, 20_000, false, opening).unwrap();
     let (mut place, mut dropped, mut most) = (Place::default(), 0, 0);
     for _ in 0..64 {
         let mut pick = |_: &FlowKey, conn: &Conn| conn.status.flags & ConnFlags::REPLY == 0;
         let task = Task::Drop(&mut pick);
         dataplane.walk(task, &mut place, Stop::Part(32)).unwrap();
-        let now = count(&dataplane, Event::DroppedEntry);
+        let now = count(&dataplane, Event::DroppedEntry).unwrap();
         most = most.max(now - dropped);
         dropped = now;
     }
@@ -146,17 +148,18 @@ fn the_defence_takes_one_part_of_the_table_after_the_other() {
 
 #[test]
 fn the_defence_spares_what_was_used_a_moment_ago() {
-    let mut dataplane = load(Capacities::SMALL);
-    fill(&mut dataplane, 100, true, |conn| {
+    let mut dataplane = load(Capacities::SMALL).unwrap();
+    let idle = |conn: &mut Conn| {
         conn.expires = NOW + 900 * HZ - if conn.seq < 50 { 30 } else { 70 } * HZ;
-    });
+    };
+    fill(&mut dataplane, 100, true, idle).unwrap();
     let mut pick = |_: &FlowKey, _: &Conn| true;
     let task = Task::Drop(&mut pick);
     dataplane
         .walk(task, &mut Place::default(), Stop::Never)
         .unwrap();
-    assert_eq!(count(&dataplane, Event::DroppedEntry), 50);
-    assert_eq!(left(&dataplane).len(), 100);
+    assert_eq!(count(&dataplane, Event::DroppedEntry).unwrap(), 50);
+    assert_eq!(dataplane.established().unwrap().len(), 100);
 }
 
 #[test]
@@ -167,8 +170,9 @@ fn four_million_connections_fit_and_age() {
     let mut dataplane = load(Capacities {
         conns: CONNECTIONS,
         ..Capacities::DEFAULT
-    });
-    fill(&mut dataplane, CONNECTIONS, true, |_| {});
+    })
+    .unwrap();
+    fill(&mut dataplane, CONNECTIONS, true, |_| {}).unwrap();
     let mut place = Place::default();
     let mut longest = Duration::ZERO;
     for (clock, ended) in [
@@ -185,9 +189,9 @@ fn four_million_connections_fit_and_age() {
                 break;
             }
         }
-        assert_eq!(count(&dataplane, Event::Expired), u64::from(ended));
+        assert_eq!(count(&dataplane, Event::Expired).unwrap(), u64::from(ended));
     }
-    assert!(left(&dataplane).is_empty());
+    assert!(dataplane.established().unwrap().is_empty());
     println!("longest slice {longest:?}, {:?} in all", start.elapsed());
     // A busy machine may take its time; a walk that does not stop would take many seconds.
     assert!(longest < Duration::from_secs(1), "{longest:?}");

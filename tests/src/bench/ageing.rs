@@ -100,7 +100,7 @@ fn measure(connections: u32, masq: bool, time: Duration) -> Result<Row> {
         sleep(pace.due().saturating_duration_since(Instant::now()));
         rounds += u32::from(go_on(&mut director, &mut pace)? == Some(Slice::Last));
     }
-    let (elapsed, used) = (start.elapsed(), cpu_time()? - used);
+    let (elapsed, used) = (start.elapsed(), cpu_time()?.saturating_sub(used));
     Ok(Row {
         connections,
         masq,
