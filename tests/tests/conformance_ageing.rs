@@ -79,6 +79,18 @@ fn the_kernel_charges_what_was_expected() {
 }
 
 #[test]
+fn what_the_machine_cannot_hold_is_refused_before_it_is_made() {
+    let start = Instant::now();
+    let refused = load(Capacities {
+        conns: 1 << 30,
+        ..Capacities::DEFAULT
+    });
+    let refusal = refused.err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(refusal.contains("lower `connections`"), "{refusal}");
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
 fn a_walk_in_parts_finds_everything_that_is_due() {
     for masq in [false, true] {
         let mut dataplane = load(Capacities::SMALL).unwrap();
