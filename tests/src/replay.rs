@@ -238,12 +238,15 @@ impl<'a> Replay<'a> {
     }
 
     fn show(&mut self, command: &str, expected: &str) -> Result<()> {
-        if !command.starts_with("ipvsadm") {
+        let printed = if command.starts_with("ipvsadm") {
+            self.print(command)?
+        } else if let Some(file) = listing::proc_file(command) {
+            self.console.proc(file)?
+        } else {
             let what = format!("there is no such thing here; expected\n{expected}");
             self.differ([Difference::of(command, what)]);
             return Ok(());
-        }
-        let printed = self.print(command)?;
+        };
         if statistics::is_of_statistics(command) {
             let (step, note) = &self.at;
             let open = Open::new(command, expected, &printed, *step, note);
