@@ -2,7 +2,7 @@
 //!
 //! Knows the API's client and its types, and nothing of what is behind it.
 
-use std::net::SocketAddrV4;
+use std::{fmt::Write as _, net::SocketAddrV4};
 
 use clap::ValueEnum;
 
@@ -88,7 +88,11 @@ fn connections(list: &[Conn]) -> String {
         let [client, virt, real] = [c.client, c.r#virtual, c.real]
             .map(|a| format!("{:08X} {:04X}", a.ip().to_bits(), a.port()));
         let (protocol, state, expires) = (&c.protocol, &c.state, c.expires);
-        text += &format!("{protocol:<3} {client} {virt} {real} {state:<11} {expires:>7}\n");
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{protocol:<3} {client} {virt} {real} {state:<11} {expires:>7}"
+        );
     }
     text
 }

@@ -99,7 +99,8 @@ impl Traffic {
         *self.dests.at(gone.dest.id) = Account::default();
     }
 
-    /// Follows a change. What an orphan brings along from the time of the former service is not the new one's.
+    /// Follows a change. What an orphan brings along from the time of the former service stays its own, and does not become
+    /// the new one's.
     pub(super) fn follow(&mut self, effects: &[Effect], model: &Model, counted: &Counted) {
         for effect in effects {
             match effect {
@@ -116,9 +117,8 @@ impl Traffic {
                     dest,
                     origin: Origin::Trash { orphan: true },
                 } => {
-                    let before = counted.of(*dest);
-                    *self.dests.at(*dest) = Account::zeroed_at(before);
-                    self.services.at(*service).carry(negative(before));
+                    let before = negative(counted.of(*dest));
+                    self.services.at(*service).carry(before);
                 }
                 Effect::Zeroed {
                     service,
