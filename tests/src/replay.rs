@@ -238,15 +238,12 @@ impl<'a> Replay<'a> {
     }
 
     fn show(&mut self, command: &str, expected: &str) -> Result<()> {
-        let printed = if command.starts_with("ipvsadm") {
-            self.print(command)?
-        } else if let Some(file) = listing::proc_file(command) {
-            self.console.proc(file)?
-        } else {
+        if !command.starts_with("ipvsadm") && listing::proc_file(command).is_none() {
             let what = format!("there is no such thing here; expected\n{expected}");
             self.differ([Difference::of(command, what)]);
             return Ok(());
-        };
+        }
+        let printed = self.print(command)?;
         if statistics::is_of_statistics(command) {
             let (step, note) = &self.at;
             let open = Open::new(command, expected, &printed, *step, note);
@@ -260,7 +257,10 @@ impl<'a> Replay<'a> {
     }
 
     fn print(&self, command: &str) -> Result<String> {
-        Ok(self.outcome(command)?.out)
+        match listing::proc_file(command) {
+            Some(file) => self.console.proc(file),
+            None => Ok(self.outcome(command)?.out),
+        }
     }
 
     /// Sets what can be set; of the rest, takes what is always so here.
