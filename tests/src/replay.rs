@@ -138,7 +138,7 @@ impl<'a> Replay<'a> {
     fn configure(&mut self) -> Result<()> {
         let trace = self.trace;
         for (key, value) in &trace.sysctl {
-            self.sysctl(key, &value.0)?;
+            self.set(key, &value.0);
         }
         trace.config.iter().try_for_each(|c| self.carry_out(c))
     }
@@ -173,7 +173,7 @@ impl<'a> Replay<'a> {
             Act::Command(cmd) => self.carry_out(cmd)?,
             Act::Said(said) => self.say(said)?,
             Act::Show { cmd, out } => self.show(cmd, out)?,
-            Act::Sysctl { key, value } => self.sysctl(key, &value.0)?,
+            Act::Sysctl { key, value } => self.set(key, &value.0),
             Act::Sleep(time) => self.advance_to(self.clock + ticks(*time))?,
             Act::State {
                 client,
@@ -263,7 +263,14 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Sets what can be set; of the rest, takes what is always so here.
+    /// A setting that is refused is a difference, and the replay goes on without it.
+    fn set(&mut self, key: &str, value: &str) {
+        if let Err(error) = self.sysctl(key, value) {
+            let command = format!("sysctl {key} = {value}");
+            self.differ([Difference::of(&command, format!("{error:#}"))]);
+        }
+    }
+
     fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         Ok(self.console.director().set_sysctl(key, value)?)
     }

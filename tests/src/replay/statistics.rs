@@ -219,6 +219,19 @@ mod tests {
     }
 
     #[test]
+    fn rates_may_be_reckoned_a_little_later_here() {
+        for (later, found) in [(1900, true), (2100, false)] {
+            let mut s = Statistics::default();
+            s.note("--rate", 0, &listing(4));
+            s.find(100, Open::new("--rate", &listing(3), &listing(4), 0, ""));
+            assert!(s.given_up(100).is_empty());
+            let given_up = s.given_up(100 + later).is_empty();
+            s.note("--rate", 100 + later, &listing(3));
+            assert_eq!(given_up, found, "{later}");
+        }
+    }
+
+    #[test]
     fn real_server_is_found_in_a_listing() {
         let sheet = Sheet::read(&listing(7));
         assert_eq!(sheet.of_real_server("10.0.1.10:80"), Some([7, 0, 0, 0, 0]));
