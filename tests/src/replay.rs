@@ -238,7 +238,7 @@ impl<'a> Replay<'a> {
     }
 
     fn show(&mut self, command: &str, expected: &str) -> Result<()> {
-        if !command.starts_with("ipvsadm") {
+        if !command.starts_with("ipvsadm") && listing::proc_file(command).is_none() {
             let what = format!("there is no such thing here; expected\n{expected}");
             self.differ([Difference::of(command, what)]);
             return Ok(());
@@ -257,7 +257,10 @@ impl<'a> Replay<'a> {
     }
 
     fn print(&self, command: &str) -> Result<String> {
-        Ok(self.outcome(command)?.out)
+        match listing::proc_file(command) {
+            Some(file) => self.console.proc(file),
+            None => Ok(self.outcome(command)?.out),
+        }
     }
 
     /// A setting that is refused is a difference, and the replay goes on without it.

@@ -18,6 +18,7 @@ mod maps;
 mod memory;
 mod object;
 mod overload;
+mod per_cpu;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap as Map};
@@ -233,6 +234,12 @@ impl Dataplane for BpfDataplane {
         let each = self.maps.dest_stats.get(&id, 0);
         let each = each.map_err(failed(names::DEST_STATS, "lookup", id))?;
         Ok(each.iter().fold(Stats::default(), |sum, s| sum.plus(*s)))
+    }
+
+    fn all_dest_stats(&self, count: u32) -> Result<Vec<Stats>> {
+        let map = &self.maps.dest_stats;
+        let all = per_cpu::folded(map, self.cpus, count, |a: Stats, b| a.plus(b));
+        all.map_err(failed(names::DEST_STATS, "read", "all"))
     }
 
     fn sched_state(&self, service: u32) -> Result<SchedState> {

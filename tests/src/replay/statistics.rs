@@ -3,6 +3,9 @@
 
 use std::collections::VecDeque;
 
+use ipvs_user::proc::File;
+
+use super::listing::proc_file;
 use crate::backend::HZ;
 
 /// How late the kernel's counters may be.
@@ -18,7 +21,7 @@ pub(super) fn is_of_statistics(command: &str) -> bool {
 }
 
 fn is_of_rates(command: &str) -> bool {
-    command.contains("--rate")
+    command.contains("--rate") || proc_file(command) == Some(File::IpVsStats)
 }
 
 /// A listing of statistics.
@@ -37,12 +40,15 @@ impl Sheet {
             let words: Vec<_> = line.split_whitespace().collect();
             let Some((label, numbers)) = words.split_last_chunk::<COLUMNS>().filter(|(_, n)| {
                 n.iter()
-                    .all(|n| n.starts_with(|c: char| c.is_ascii_digit()))
+                    .all(|n| n.starts_with(|c: char| matches!(c, '0'..='9' | 'A'..='F')))
             }) else {
                 sheet.titles.push(line.to_owned());
                 continue;
             };
-            let label = label.join(" ");
+            let label = match label {
+                [] => format!("row {}", sheet.rows.len()),
+                words => words.join(" "),
+            };
             let label = if label.starts_with(REAL_SERVER) {
                 format!("{service} {label}")
             } else {

@@ -94,7 +94,7 @@ impl<K: Pod, V: Pod> Batches<K, V> {
                 self.values.resize(room, V::zeroed());
             }
             let (keys, values) = (&mut self.keys[..room], &mut self.values[..room]);
-            match lookup(map.fd(), (at != 0).then_some(at), keys, values) {
+            match lookup(map.fd(), (at != 0).then_some(at), keys, values, 1) {
                 // The next bucket alone holds more.
                 Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && room < AT_ONCE_MAX => {
                     room *= 2;
@@ -120,12 +120,14 @@ impl<K: Pod, V: Pod> Batches<K, V> {
     }
 }
 
-/// One call: how many entries came, and where the next call goes on, if there are more.
-fn lookup<K: Pod, V: Pod>(
+/// One call: how many entries came, and where the next call goes on, if there are more. An entry has so many values, one for
+/// each CPU.
+pub(super) fn lookup<K: Pod, V: Pod>(
     fd: &MapFd,
     at: Option<u32>,
     keys: &mut [K],
     values: &mut [V],
+    each: usize,
 ) -> io::Result<(usize, Option<u32>)> {
     let mut next = 0_u32;
     let mut request = Request {
@@ -133,13 +135,13 @@ fn lookup<K: Pod, V: Pod>(
         out_batch: &raw mut next as u64,
         keys: keys.as_mut_ptr() as u64,
         values: values.as_mut_ptr() as u64,
-        count: keys.len().min(values.len()) as u32,
+        count: keys.len().min(values.len() / each) as u32,
         map_fd: fd.as_fd().as_raw_fd().cast_unsigned(),
         ..Request::zeroed()
     };
     // SAFETY: the kernel reads and writes within the request, which is as long as stated, and writes at most `count` keys
-    // and values of the map's sizes into buffers of as many `K` and `V`: aya checked these sizes when it typed the map.
-    // Both are Pod, so any bytes are a value. For hash maps the position is a u32.
+    // and values of the map's sizes into buffers of as many `K` and `each` times as many `V`: aya checked these sizes when
+    // it typed the map. Both are Pod, so any bytes are a value. For hash maps and arrays the position is a u32.
     let done = unsafe {
         libc::syscall(
             libc::SYS_bpf,
