@@ -2,10 +2,11 @@
 //! tests; the clock and the routing table are set by hand.
 
 mod frame;
+mod sets;
+mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytemuck::Zeroable as _;
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, LblcrEntry, ListSlot, Mac,
     RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
@@ -120,12 +121,6 @@ impl HostTables {
         }
     }
 
-    fn set(&mut self, key: LblcKey, change: impl FnOnce(&mut LblcrEntry)) {
-        if let Some(set) = self.lblcr.get_mut(&key) {
-            change(set);
-        }
-    }
-
     fn best_route(&self, dst: [u8; 4]) -> Option<&HostRoute> {
         let bits = |a: [u8; 4], prefix: u8| {
             u32::from_be_bytes(a)
@@ -157,8 +152,6 @@ fn insert<K: Ord + Copy, V: Copy>(
 impl Tables for HostTables {
     /// Whether half-open, and the key.
     type ConnRef = (bool, FlowKey);
-    type TemplateRef = TemplateKey;
-    type LblcrRef = LblcKey;
 
     fn now(&self) -> u64 {
         self.clock
@@ -288,83 +281,6 @@ impl Tables for HostTables {
     }
     fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry) {
         self.lblc.insert(*key, *entry);
-    }
-    fn lblcr(&mut self, key: &LblcKey) -> Option<Self::LblcrRef> {
-        self.lblcr.contains_key(key).then_some(*key)
-    }
-    fn open_lblcr(&mut self, key: &LblcKey) -> Option<Self::LblcrRef> {
-        self.lblcr.insert(*key, LblcrEntry::zeroed());
-        Some(*key)
-    }
-    fn lblcr_change(&self, set: Self::LblcrRef) -> u64 {
-        self.lblcr[&set].last_change
-    }
-    fn lblcr_count(&self, set: Self::LblcrRef) -> u32 {
-        self.lblcr[&set].count
-    }
-    fn lblcr_member(&self, set: Self::LblcrRef, place: u32) -> u32 {
-        let members = &self.lblcr[&set].members;
-        members.get(place as usize).copied().unwrap_or(u32::MAX)
-    }
-    fn set_lblcr_use(&mut self, set: Self::LblcrRef, now: u64) {
-        self.set(set, |s| s.last_use = now);
-    }
-    fn set_lblcr_change(&mut self, set: Self::LblcrRef, now: u64) {
-        self.set(set, |s| s.last_change = now);
-    }
-    fn set_lblcr_count(&mut self, set: Self::LblcrRef, count: u32) {
-        self.set(set, |s| s.count = count);
-    }
-    fn set_lblcr_member(&mut self, set: Self::LblcrRef, place: u32, dest: u32) {
-        self.set(set, |s| s.members[place as usize] = dest);
-    }
-    fn template(&mut self, key: &TemplateKey) -> Option<Self::TemplateRef> {
-        self.templates.contains_key(key).then_some(*key)
-    }
-    fn load_template(&self, r: Self::TemplateRef) -> Template {
-        self.templates.get(&r).copied().unwrap_or_default()
-    }
-    fn set_template_timer(&mut self, r: Self::TemplateRef, timeout: u64, expires: u64) {
-        if let Some(t) = self.templates.get_mut(&r) {
-            t.timeout = timeout;
-            t.expires = expires;
-        }
-    }
-    fn set_template_assured(&mut self, r: Self::TemplateRef) {
-        if let Some(t) = self.templates.get_mut(&r) {
-            t.assured = 1;
-        }
-    }
-    fn set_template_renamed(&mut self, r: Self::TemplateRef) {
-        if let Some(t) = self.templates.get_mut(&r) {
-            t.renamed = 1;
-        }
-    }
-    fn add_template_children(&mut self, r: Self::TemplateRef, delta: i32) {
-        if let Some(t) = self.templates.get_mut(&r) {
-            t.children = t.children.wrapping_add_signed(delta);
-        }
-    }
-    fn swap_template_dest(&mut self, r: Self::TemplateRef, old: u32, new: u32) -> bool {
-        match self.templates.get_mut(&r) {
-            Some(t) if t.dest == old => {
-                t.dest = new;
-                true
-            }
-            _ => false,
-        }
-    }
-    fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool {
-        insert(
-            &mut self.templates,
-            self.capacities.templates,
-            key,
-            template,
-            true,
-        )
-    }
-    fn remove_template(&mut self, key: &TemplateKey) -> bool {
-        self.templates.remove(key).is_some()
     }
     fn route(&mut self, query: &FibQuery) -> Hop {
         let kind = |k: HopKind| Hop {

@@ -4,7 +4,6 @@
 //! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
 use core::{
-    hint::black_box,
     intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd},
     mem::offset_of,
     ptr::{self, NonNull},
@@ -15,8 +14,8 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot,
-    SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
+    Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
+    Service, ServiceKey, Settings, Stats, Status,
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Tables,
@@ -26,9 +25,12 @@ use ipvs_datapath::{
 
 use crate::maps::{
     CLOCK, CONNS, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HALF_OPEN, HALF_OPEN_RING,
-    HASH_TABLES, HEADS, ICMP_BUDGET, LBLC, LBLCR, LBLCR_BLANK, NEWBORN, REASONS, SCHED_STATES,
-    SERVICES, SETTINGS, TEMPLATES, head, iface,
+    HASH_TABLES, HEADS, ICMP_BUDGET, LBLC, NEWBORN, REASONS, SCHED_STATES, SERVICES, SETTINGS,
+    head, iface,
 };
+
+mod sets;
+mod templates;
 
 /// The tables, with the context that the routing helper wants (null where none is asked).
 pub(crate) struct Maps(pub(crate) *mut xdp_md);
@@ -53,8 +55,6 @@ impl Maps {
 
 impl Tables for Maps {
     type ConnRef = NonNull<Conn>;
-    type TemplateRef = NonNull<Template>;
-    type LblcrRef = NonNull<LblcrEntry>;
 
     #[inline(always)]
     fn now(&self) -> u64 {
@@ -264,104 +264,6 @@ impl Tables for Maps {
         let _ = LBLC.insert(key, entry, 0);
     }
     #[inline(always)]
-    fn lblcr(&mut self, key: &LblcKey) -> Option<NonNull<LblcrEntry>> {
-        LBLCR.get_ptr_mut(key).and_then(NonNull::new)
-    }
-    #[inline(always)]
-    fn open_lblcr(&mut self, key: &LblcKey) -> Option<NonNull<LblcrEntry>> {
-        // An entry is more than the stack has room for; the kernel copies from one map's value to the other's.
-        LBLCR.insert(key, LBLCR_BLANK.get(0)?, 0).ok()?;
-        self.lblcr(key)
-    }
-    #[inline(always)]
-    fn lblcr_change(&self, set: NonNull<LblcrEntry>) -> u64 {
-        // SAFETY: as in `load`.
-        unsafe { (*set.as_ptr()).last_change }
-    }
-    #[inline(always)]
-    fn lblcr_count(&self, set: NonNull<LblcrEntry>) -> u32 {
-        // Read anew each time: what the verifier learnt of one reading would multiply with what it learns of the next.
-        // SAFETY: as in `load`.
-        unsafe { ptr::read_volatile(&raw const (*set.as_ptr()).count) }
-    }
-    #[inline(always)]
-    fn lblcr_member(&self, set: NonNull<LblcrEntry>, place: u32) -> u32 {
-        // SAFETY: as in `load`, at a place of the array.
-        unsafe { *member(set, place) }
-    }
-    #[inline(always)]
-    fn set_lblcr_use(&mut self, set: NonNull<LblcrEntry>, now: u64) {
-        // SAFETY: as in `load`.
-        unsafe { (*set.as_ptr()).last_use = now };
-    }
-    #[inline(always)]
-    fn set_lblcr_change(&mut self, set: NonNull<LblcrEntry>, now: u64) {
-        // SAFETY: as in `load`.
-        unsafe { (*set.as_ptr()).last_change = now };
-    }
-    #[inline(always)]
-    fn set_lblcr_count(&mut self, set: NonNull<LblcrEntry>, count: u32) {
-        // SAFETY: as in `load`.
-        unsafe { (*set.as_ptr()).count = count };
-    }
-    #[inline(always)]
-    fn set_lblcr_member(&mut self, set: NonNull<LblcrEntry>, place: u32, dest: u32) {
-        // SAFETY: as in `load`, at a place of the array.
-        unsafe { *member(set, place) = dest };
-    }
-    #[inline(always)]
-    fn template(&mut self, key: &TemplateKey) -> Option<NonNull<Template>> {
-        TEMPLATES.get_ptr_mut(key).and_then(NonNull::new)
-    }
-    #[inline(always)]
-    fn load_template(&self, template: NonNull<Template>) -> Template {
-        // SAFETY: as in `load`.
-        unsafe { ptr::read(template.as_ptr()) }
-    }
-    #[inline(always)]
-    fn set_template_timer(&mut self, template: NonNull<Template>, timeout: u64, expires: u64) {
-        // SAFETY: as in `load`.
-        unsafe {
-            (*template.as_ptr()).timeout = timeout;
-            (*template.as_ptr()).expires = expires;
-        }
-    }
-    #[inline(always)]
-    fn set_template_assured(&mut self, template: NonNull<Template>) {
-        // SAFETY: as in `load`.
-        unsafe { (*template.as_ptr()).assured = 1 };
-    }
-    #[inline(always)]
-    fn set_template_renamed(&mut self, template: NonNull<Template>) {
-        // SAFETY: as in `load`.
-        unsafe { (*template.as_ptr()).renamed = 1 };
-    }
-    #[inline(always)]
-    fn add_template_children(&mut self, template: NonNull<Template>, delta: i32) {
-        // SAFETY: as in `load`; the field is aligned.
-        unsafe { add(&raw mut (*template.as_ptr()).children, delta as u32) };
-    }
-    #[inline(always)]
-    fn swap_template_dest(&mut self, template: NonNull<Template>, old: u32, new: u32) -> bool {
-        // SAFETY: as in `load`; the field is aligned.
-        let (_, swapped) = unsafe {
-            atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                &raw mut (*template.as_ptr()).dest,
-                old,
-                new,
-            )
-        };
-        swapped
-    }
-    #[inline(always)]
-    fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool {
-        TEMPLATES.insert(key, template, BPF_NOEXIST.into()).is_ok()
-    }
-    #[inline(always)]
-    fn remove_template(&mut self, key: &TemplateKey) -> bool {
-        TEMPLATES.remove(key).is_ok()
-    }
-    #[inline(always)]
     fn route(&mut self, query: &FibQuery) -> Hop {
         crate::xdp::route(self.0, query)
     }
@@ -451,16 +353,6 @@ impl Tables for Maps {
     fn promote(&mut self, key: &FlowKey) -> bool {
         crate::xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
     }
-}
-
-/// A place in a set; of the index only the bits that can be one.
-#[inline(always)]
-fn member(set: NonNull<LblcrEntry>, place: u32) -> *mut u32 {
-    const { assert!(LblcrEntry::MAX_MEMBERS.is_power_of_two()) };
-    // The mask changes nothing; the verifier sees the bound in it.
-    let place = black_box(place) as usize & (LblcrEntry::MAX_MEMBERS - 1);
-    // SAFETY: a field of a map value; the index is within the array.
-    unsafe { (&raw mut (*set.as_ptr()).members).cast::<u32>().add(place) }
 }
 
 /// A status and its connection's number as they stand in memory.

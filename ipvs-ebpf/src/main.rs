@@ -104,7 +104,9 @@ mod programs {
                 unsafe { STAGES.tail_call(ctx, stage::OPEN) };
                 pipeline::astray(&mut Maps(ctx.ctx))
             }
-            _ => verdict,
+            Action::Pass | Action::Drop | Action::Tx | Action::Handed | Action::Redirect(_) => {
+                verdict
+            }
         };
         #[cfg(feature = "trace")]
         aya_log_ebpf::info!(ctx, "{} bytes: {}", XdpFrame(ctx.ctx).len(), label(verdict));

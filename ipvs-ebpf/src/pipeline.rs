@@ -35,7 +35,12 @@ pub fn run<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict 
             Action::Stage(stage::OPEN) => open(f, t, iface),
             Action::Stage(stage::ENTER) => enter(f, t, iface),
             Action::Stage(stage::BORN) => born(f, t, iface),
-            _ => return verdict,
+            Action::Stage(_)
+            | Action::Pass
+            | Action::Drop
+            | Action::Tx
+            | Action::Handed
+            | Action::Redirect(_) => return verdict,
         };
     }
     astray(t)

@@ -41,13 +41,45 @@ pub struct FibQuery {
     pub mark: u32,
 }
 
-pub trait Tables {
-    /// Handle of an entry of the connection or the half-open table, good until the end of the packet.
-    type ConnRef: Copy;
+/// The persistence templates.
+pub trait Templates {
     /// Handle of a template.
     type TemplateRef: Copy;
-    /// Handle of a set of lblcr's.
-    type LblcrRef: Copy;
+
+    fn template(&mut self, key: &TemplateKey) -> Option<Self::TemplateRef>;
+    fn load_template(&self, template: Self::TemplateRef) -> Template;
+    fn set_template_timer(&mut self, template: Self::TemplateRef, timeout: u64, expires: u64);
+    fn set_template_assured(&mut self, template: Self::TemplateRef);
+    fn set_template_renamed(&mut self, template: Self::TemplateRef);
+    fn add_template_children(&mut self, template: Self::TemplateRef, delta: i32);
+    /// Gives a template to another real server if it still is `old`'s; tells whether it was.
+    fn swap_template_dest(&mut self, template: Self::TemplateRef, old: u32, new: u32) -> bool;
+    fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool;
+    fn remove_template(&mut self, key: &TemplateKey) -> bool;
+}
+
+/// The cache of lblcr.
+pub trait Sets {
+    /// Handle of a set.
+    type SetRef: Copy;
+
+    /// The set of an address, of which only hints are kept: two CPUs at once may lose a member.
+    fn lblcr(&mut self, key: &LblcKey) -> Option<Self::SetRef>;
+    /// A new, empty set. `None`: no room.
+    fn open_lblcr(&mut self, key: &LblcKey) -> Option<Self::SetRef>;
+    fn lblcr_change(&self, set: Self::SetRef) -> u64;
+    fn lblcr_count(&self, set: Self::SetRef) -> u32;
+    /// [`crate::exit::NO_DEST`] if there is no such place.
+    fn lblcr_member(&self, set: Self::SetRef, place: u32) -> u32;
+    fn set_lblcr_use(&mut self, set: Self::SetRef, now: u64);
+    fn set_lblcr_change(&mut self, set: Self::SetRef, now: u64);
+    fn set_lblcr_count(&mut self, set: Self::SetRef, count: u32);
+    fn set_lblcr_member(&mut self, set: Self::SetRef, place: u32, dest: u32);
+}
+
+pub trait Tables: Templates + Sets {
+    /// Handle of an entry of the connection or the half-open table, good until the end of the packet.
+    type ConnRef: Copy;
 
     /// Clock in ticks.
     fn now(&self) -> u64;
@@ -100,30 +132,6 @@ pub trait Tables {
 
     fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry>;
     fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry);
-
-    /// The set of an address, of which only hints are kept: two CPUs at once may lose a member.
-    fn lblcr(&mut self, key: &LblcKey) -> Option<Self::LblcrRef>;
-    /// A new, empty set. `None`: no room.
-    fn open_lblcr(&mut self, key: &LblcKey) -> Option<Self::LblcrRef>;
-    fn lblcr_change(&self, set: Self::LblcrRef) -> u64;
-    fn lblcr_count(&self, set: Self::LblcrRef) -> u32;
-    /// [`crate::exit::NO_DEST`] if there is no such place.
-    fn lblcr_member(&self, set: Self::LblcrRef, place: u32) -> u32;
-    fn set_lblcr_use(&mut self, set: Self::LblcrRef, now: u64);
-    fn set_lblcr_change(&mut self, set: Self::LblcrRef, now: u64);
-    fn set_lblcr_count(&mut self, set: Self::LblcrRef, count: u32);
-    fn set_lblcr_member(&mut self, set: Self::LblcrRef, place: u32, dest: u32);
-
-    fn template(&mut self, key: &TemplateKey) -> Option<Self::TemplateRef>;
-    fn load_template(&self, template: Self::TemplateRef) -> Template;
-    fn set_template_timer(&mut self, template: Self::TemplateRef, timeout: u64, expires: u64);
-    fn set_template_assured(&mut self, template: Self::TemplateRef);
-    fn set_template_renamed(&mut self, template: Self::TemplateRef);
-    fn add_template_children(&mut self, template: Self::TemplateRef, delta: i32);
-    /// Gives a template to another real server if it still is `old`'s; tells whether it was.
-    fn swap_template_dest(&mut self, template: Self::TemplateRef, old: u32, new: u32) -> bool;
-    fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool;
-    fn remove_template(&mut self, key: &TemplateKey) -> bool;
 
     /// Asks the routing table; fills all of a hop but `learned` and `epoch`.
     fn route(&mut self, query: &FibQuery) -> Hop;

@@ -45,18 +45,13 @@ pub fn known<T: Tables>(t: &mut T, service: u32, dst: [u8; 4]) -> u64 {
 #[inline(always)]
 pub fn join<T: Tables>(t: &mut T, service: u32, dst: [u8; 4], dest: u32) {
     let key = key(service, dst);
-    let set = match t.lblcr(&key) {
-        Some(set) => set,
-        None => {
-            let Some(set) = t.open_lblcr(&key) else {
-                return;
-            };
-            let now = t.now();
-            t.set_lblcr_use(set, now);
-            set
-        }
-    };
-    add(t, set, dest);
+    if let Some(set) = t.lblcr(&key) {
+        add(t, set, dest);
+    } else if let Some(set) = t.open_lblcr(&key) {
+        let now = t.now();
+        t.set_lblcr_use(set, now);
+        add(t, set, dest);
+    }
 }
 
 #[inline(always)]
@@ -78,7 +73,7 @@ fn over<T: Tables>(t: &mut T, service: &Service, id: u32) -> bool {
 
 /// The least loaded member for its weight, of equals the newest.
 #[inline(always)]
-fn least<T: Tables>(t: &T, service: u32, set: T::LblcrRef) -> u32 {
+fn least<T: Tables>(t: &T, service: u32, set: T::SetRef) -> u32 {
     let (mut id, mut cost, mut shared) = (NO_DEST, 1u64, 0u64);
     let count = t.lblcr_count(set);
     for back in 1..=ROOM {
@@ -106,7 +101,7 @@ fn least<T: Tables>(t: &T, service: u32, set: T::LblcrRef) -> u32 {
 
 /// Takes the most loaded member out of a set that did not change for long.
 #[inline(always)]
-fn shrink<T: Tables>(t: &mut T, set: T::LblcrRef) {
+fn shrink<T: Tables>(t: &mut T, set: T::SetRef) {
     let after = t.settings().map_or(0, |s| u64::from(s.lblcr_expiration));
     if t.lblcr_count(set) < 2 || t.now() <= t.lblcr_change(set) + after {
         return;
@@ -121,7 +116,7 @@ fn shrink<T: Tables>(t: &mut T, set: T::LblcrRef) {
 
 /// The most loaded member for its weight, of equals the newest; [`NO_DEST`] if nobody has a weight.
 #[inline(always)]
-fn most_loaded<T: Tables>(t: &T, set: T::LblcrRef) -> u32 {
+fn most_loaded<T: Tables>(t: &T, set: T::SetRef) -> u32 {
     let (mut found, mut cost, mut shared) = (NO_DEST, 0u64, 0u64);
     let count = t.lblcr_count(set);
     for back in 1..=ROOM {
@@ -143,7 +138,7 @@ fn most_loaded<T: Tables>(t: &T, set: T::LblcrRef) -> u32 {
 
 /// Adds a member unless it is one. In a full set it takes the place of the oldest.
 #[inline(always)]
-fn add<T: Tables>(t: &mut T, set: T::LblcrRef, dest: u32) {
+fn add<T: Tables>(t: &mut T, set: T::SetRef, dest: u32) {
     for place in 0..ROOM {
         if place >= t.lblcr_count(set) {
             break;
@@ -164,7 +159,7 @@ fn add<T: Tables>(t: &mut T, set: T::LblcrRef, dest: u32) {
 
 /// Takes a member out; the newer ones move up.
 #[inline(always)]
-fn remove<T: Tables>(t: &mut T, set: T::LblcrRef, member: u32) {
+fn remove<T: Tables>(t: &mut T, set: T::SetRef, member: u32) {
     let count = t.lblcr_count(set);
     let mut newer = NO_DEST;
     for back in 1..=ROOM {

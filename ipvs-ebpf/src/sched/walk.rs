@@ -53,21 +53,10 @@ pub enum Goal {
 }
 
 impl Goal {
-    pub const ALL: [Self; 13] = [
-        Self::First,
-        Self::Weighted,
-        Self::LeastLoad,
-        Self::LeastLoadPerWeight,
-        Self::ShortestDelay,
-        Self::IdleOrShortestDelay,
-        Self::Heaviest,
-        Self::HeaviestWithRoom,
-        Self::HalfIdle,
-        Self::Sum,
-        Self::Pick,
-        Self::Buckets,
-        Self::Slots,
-    ];
+    #[inline(always)]
+    const fn is(self, other: Self) -> bool {
+        self as u8 == other as u8
+    }
 }
 
 /// A walk to be made.
@@ -155,19 +144,22 @@ impl Scan {
     #[inline(always)]
     pub const fn new(base: u32, len: u32, start: u32, goal: Goal, a: u64, b: u64) -> Self {
         // Worse than anyone: some load on no weight. Where the weight alone counts, no weight.
-        let (cost, weight) = match goal {
-            Goal::LeastLoad => (u64::MAX, 0),
-            Goal::Weighted => (0, if start == 0 { u64::MAX } else { 0 }),
-            _ => (1, 0),
+        let (cost, weight) = if goal.is(Goal::LeastLoad) {
+            (u64::MAX, 0)
+        } else if goal.is(Goal::Weighted) {
+            (0, if start == 0 { u64::MAX } else { 0 })
+        } else {
+            (1, 0)
         };
         Self {
             base,
             len,
             place: start,
-            left: match goal {
-                // What is left of this round, one round to see all weights, one at the weight that is there.
-                Goal::Weighted => len.saturating_mul(TURNS),
-                _ => len,
+            // wrr: what is left of this round, one round to see all weights, one at the weight that is there.
+            left: if goal.is(Goal::Weighted) {
+                len.saturating_mul(TURNS)
+            } else {
+                len
             },
             best: NO_DEST,
             second: NO_DEST,
@@ -184,11 +176,14 @@ impl Scan {
     #[must_use]
     #[inline(always)]
     pub const fn found(&self, goal: Goal) -> Found {
-        match goal {
-            Goal::Sum => Found(self.a),
-            Goal::Weighted => Found(self.best as u64 | self.a << 32),
-            Goal::Pick => Found(twos::better(self) as u64),
-            _ => Found(self.best as u64),
+        if goal.is(Goal::Sum) {
+            Found(self.a)
+        } else if goal.is(Goal::Weighted) {
+            Found(self.best as u64 | self.a << 32)
+        } else if goal.is(Goal::Pick) {
+            Found(twos::better(self) as u64)
+        } else {
+            Found(self.best as u64)
         }
     }
 
@@ -214,7 +209,7 @@ pub fn chunk<T: Tables>(t: &T, scan: &mut Scan, goal: Goal) -> bool {
     if scan.place >= scan.len {
         // Comes to 0, but the verifier does not know, and so takes all rounds for the same.
         scan.place -= scan.len;
-        if matches!(goal, Goal::Weighted) && wrr::at_the_end(scan) {
+        if goal.is(Goal::Weighted) && wrr::at_the_end(scan) {
             return true;
         }
     }
@@ -226,9 +221,10 @@ pub fn chunk<T: Tables>(t: &T, scan: &mut Scan, goal: Goal) -> bool {
             return false;
         }
         scan.left -= 1;
-        let ended = match goal {
-            Goal::Buckets | Goal::Slots => hashing::probe(t, scan, goal),
-            _ => step(t, scan, goal),
+        let ended = if goal.is(Goal::Buckets) || goal.is(Goal::Slots) {
+            hashing::probe(t, scan, goal)
+        } else {
+            step(t, scan, goal)
         };
         if ended {
             return true;
@@ -316,7 +312,6 @@ fn look(scan: &mut Scan, goal: Goal, slot: &ListSlot, state: &DestState) -> bool
 
 /// Loads are compared by cross multiplication: cost/weight below that of the best. Of equals the first, which is the newest.
 #[inline(always)]
-#[expect(clippy::needless_bitwise_bool, reason = "as in `look`")]
 pub(super) const fn per_weight(
     scan: &mut Scan,
     id: u32,

@@ -42,11 +42,11 @@ pub(super) fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
 /// The first one heavy enough ends the walk.
 #[inline(always)]
 pub(super) const fn look(scan: &mut Scan, id: u32, weight: u64, usable: bool) -> bool {
-    if usable & (weight >= scan.a) {
+    if usable && weight >= scan.a {
         scan.best = id;
         return true;
     }
-    if usable & (weight > scan.cost) {
+    if usable && weight > scan.cost {
         scan.cost = weight;
     }
     false
@@ -67,5 +67,5 @@ pub(super) fn at_the_end(scan: &mut Scan) -> bool {
     scan.a = asked;
     scan.cost = 0;
     scan.weight = u64::MAX;
-    (heaviest == 0) | (asked == 0)
+    heaviest == 0 || asked == 0
 }

@@ -53,9 +53,8 @@ fn template_deadline(template: &Template, now: u64, hz: u64) -> Option<u64> {
     if template.dest == u32::MAX {
         return None;
     }
-    let over = match now.checked_sub(template.expires) {
-        None => return Some(template.expires),
-        Some(over) => over,
+    let Some(over) = now.checked_sub(template.expires) else {
+        return Some(template.expires);
     };
     let minute = 60 * hz;
     (template.children != 0).then(|| now + minute - over % minute)
@@ -137,11 +136,21 @@ fn template_line(
     real: Option<&DestKey>,
     remaining: u64,
 ) -> Connection {
+    // A template that was set aside no longer answers to its name; ip_vs gives it ports that no packet has.
+    const RENAMED: [u8; 2] = u16::MAX.to_be_bytes();
+    let renamed = template.renamed != 0;
     Connection {
         proto: key.proto,
         client: socket(key.client, [0; 2]),
-        virt: socket(key.vip, key.vport),
-        real: real.map_or(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0), DestKey::v4),
+        virt: socket(key.vip, if renamed { RENAMED } else { key.vport }),
+        real: SocketAddrV4::new(
+            real.map_or(Ipv4Addr::UNSPECIFIED, |d| *d.v4().ip()),
+            if renamed {
+                u16::from_be_bytes(RENAMED)
+            } else {
+                real.map_or(0, |d| d.port)
+            },
+        ),
         state: match template.assured {
             0 => "NONE",
             _ => "ASSURED",

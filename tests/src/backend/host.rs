@@ -103,12 +103,15 @@ impl Backend for Host {
         Ok(())
     }
 
-    /// The datapath asks for neighbours and for routes without a mark.
     fn ip(&mut self, _: &[&str], command: &IpCommand) -> Result<()> {
         self.setup.network.apply(command)?;
         if let IpCommand::Neighbour { addr, mac, .. } = command {
             self.tables().neighbours.insert(addr.octets(), *mac);
         }
+        let network = &self.setup.network;
+        let marks = self.setup.marks.iter();
+        let local = marks.filter(|m| network.is_local_by_mark(**m)).copied();
+        self.tables().local_marks = local.collect();
         Ok(())
     }
 
