@@ -17,6 +17,7 @@ pub const FLOWS: u32 = 1 << 24;
 pub const WALK: &str = "WALK";
 pub const PROGRAM: &str = "PROGRAM";
 pub const FLOW_TABLE: &str = "FLOW_TABLE";
+pub const NEW_FLOWS: &str = "NEW_FLOWS";
 pub const REALS: &str = "REALS";
 
 /// The one value of the `WALK` map: a frame without its client, and the order in which clients send it.

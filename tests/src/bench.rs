@@ -5,13 +5,18 @@
 
 pub mod ageing;
 mod case;
+mod cases;
 mod director;
 mod harness;
+mod memory;
 mod network;
+mod output;
 mod report;
 mod rounds;
+mod service;
+mod walk;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ipvs_common::maps::Capacities;
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
@@ -19,7 +24,7 @@ use nix::{
 };
 
 pub use report::{Report, Row};
-use {case::Case, director::Director, harness::Harness, rounds::Rounds};
+use {case::Filled, director::Director, harness::Harness, rounds::Rounds};
 
 /// What to measure, and how long.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,8 +38,9 @@ pub struct Options {
     /// How often a timing walks the flow set, at least.
     pub passes: u32,
     pub capacities: Capacities,
-    /// Only these cases; none: all.
+    /// Only these cases, and those whose names begin with one of the prefixes; neither: all.
     pub cases: Vec<String>,
+    pub prefixes: Vec<String>,
 }
 
 impl Options {
@@ -51,6 +57,7 @@ impl Options {
             passes: 4,
             capacities: Capacities::DEFAULT,
             cases: Vec::new(),
+            prefixes: Vec::new(),
         }
     }
 
@@ -97,36 +104,25 @@ pub fn run(options: &Options) -> Result<Report> {
 }
 
 fn measure(options: &Options, ifindex: u32, report: &mut Report) -> Result<()> {
-    let mut harness = Harness::load(options.capacities.conns)?;
+    let mut harness = Harness::load(&options.capacities)?;
     let mut director = Director::load(options.capacities, ifindex)?;
-    let mut cases = case::all(&harness, &director)?;
-    choose(&mut cases, &options.cases)?;
-    for case in &mut cases {
-        case.fill_ring(&mut harness, options.capacities.half_open)?;
-    }
+    report.remember(director.memory.clone());
+    let mut cases = cases::all(&harness, &director)?;
+    cases::choose(&mut cases, &options.cases, &options.prefixes)?;
+    let mut filled = Filled::default();
     let mut open = 0;
     for flows in sorted(&options.flows) {
         director.open(&mut harness, open..flows)?;
         harness.add_flows(open..flows)?;
         open = flows;
         for case in &mut cases {
+            case.fill(&mut harness, &mut filled, &options.capacities)?;
             let checked = case.check(&mut harness, flows);
             checked.with_context(|| format!("case {} with {flows} flows", case.name))?;
         }
-        let rounds = Rounds::run(options, flows, &mut harness, &mut cases)?;
+        let rounds = Rounds::run(options, flows, &mut harness, &mut cases, &mut filled)?;
         report.add(flows, &rounds);
     }
-    Ok(())
-}
-
-/// Keeps the cases of these names. The harness stays, for it is taken off all others.
-fn choose(cases: &mut Vec<Case>, names: &[String]) -> Result<()> {
-    if let Some(name) = names.iter().find(|n| cases.iter().all(|c| c.name != **n)) {
-        let known: Vec<_> = cases.iter().map(|case| case.name).collect();
-        bail!("no case {name}; there are {}", known.join(", "));
-    }
-    let wanted = |name: &str| name == case::HARNESS || names.iter().any(|n| n == name);
-    cases.retain(|case| names.is_empty() || wanted(case.name));
     Ok(())
 }
 

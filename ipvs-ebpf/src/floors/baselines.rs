@@ -17,6 +17,9 @@ use crate::frame::{at, fold, move_head};
 /// Client flows, by the same 16 bytes as the director's.
 #[map]
 static FLOW_TABLE: LruHashMap<FlowKey, FloorFlow> = LruHashMap::with_max_entries(1, 0);
+/// Flows that were never seen before, in a table of their own.
+#[map]
+static NEW_FLOWS: LruHashMap<FlowKey, FloorFlow> = LruHashMap::with_max_entries(1, 0);
 #[map]
 static REALS: Array<FloorReal> = Array::with_max_entries(256, 0);
 /// Of everything, of the one service, and of each real server.
@@ -57,6 +60,15 @@ pub(crate) fn floor_parse(ctx: XdpContext) -> u32 {
 #[xdp]
 pub(crate) fn floor_lru_rewrite(ctx: XdpContext) -> u32 {
     match lru_rewrite(&ctx) {
+        Some(()) => xdp_action::XDP_TX,
+        None => xdp_action::XDP_PASS,
+    }
+}
+
+/// Parses, and enters the flow in a table that pushes out what was not used for the longest time.
+#[xdp]
+pub(crate) fn floor_lru_insert(ctx: XdpContext) -> u32 {
+    match lru_insert(&ctx) {
         Some(()) => xdp_action::XDP_TX,
         None => xdp_action::XDP_PASS,
     }
@@ -104,6 +116,15 @@ fn lru_rewrite(ctx: &XdpContext) -> Option<()> {
     // SAFETY: a map value that stays mapped until the program ends; a header within the frame.
     unsafe { (*eth).0.dst_addr = (*flow).mac };
     Some(())
+}
+
+#[inline(always)]
+fn lru_insert(ctx: &XdpContext) -> Option<()> {
+    let key = parse(ctx)?;
+    let eth = at::<Eth>(ctx, 0)?;
+    // SAFETY: a header within the frame.
+    let mac = unsafe { (*eth).0.src_addr };
+    NEW_FLOWS.insert(key, FloorFlow { mac, real: 0 }, 0).ok()
 }
 
 /// The real server of a known flow; counts the packet.

@@ -1,74 +1,32 @@
-//! The director under test: the object of the daemon, its tables as the daemon writes them, and connections that were opened
-//! by packets.
+//! The director under test: the daemon's own, configured by commands over the kernel's tables, and connections that were
+//! opened by packets.
 
 use std::{env, fs, ops::Range};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramFd;
-use ipvs_common::{
-    AttachMode, Dest, DestFlags, Egress, Event, ForwardingMethod, Iface, ListSlot, Proto,
-    Scheduler, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities,
-};
-use ipvs_user::dataplane::{
-    Dataplane as _,
-    bpf::{BpfDataplane, IfaceProgram, OBJECT},
+use ipvs_common::{AttachMode, Egress, Event, Iface, maps::Capacities};
+use ipvs_user::{
+    dataplane::bpf::{BpfDataplane, IfaceProgram, OBJECT},
+    director,
 };
 
 use super::{
-    case::{Order, Template},
     harness::Harness,
-    network::{DIRECTOR, DIRECTOR_MAC, REALS, real, vip},
+    memory::Memory,
+    network::{DIRECTOR, DIRECTOR_MAC},
+    service::{self, DR, IPIP, MASQ},
+    walk::{Order, Template},
 };
 use crate::packet::flag;
 
-/// Where clients connect to.
-pub(super) const PORT: u16 = 80;
-
-pub(super) struct BenchService {
-    method: ForwardingMethod,
-    scheduler: Scheduler,
-    /// Port of the real servers.
-    pub(super) port: u16,
-}
-
-const fn service(method: ForwardingMethod, scheduler: Scheduler, port: u16) -> BenchService {
-    BenchService {
-        method,
-        scheduler,
-        port,
-    }
-}
-
-// Numbers of services: those with connections that stay, those that only ever see new clients, and the one of the floors.
-pub(super) const DR: u8 = 0;
-pub(super) const MASQ: u8 = 1;
-pub(super) const IPIP: u8 = 2;
-pub(super) const NEW_DR: u8 = 3;
-pub(super) const NEW_MASQ: u8 = 4;
-pub(super) const NEW_WLC: u8 = 5;
-pub(super) const NEW_LBLC: u8 = 6;
-pub(super) const FLOOR: u8 = 7;
-/// A virtual address that is none.
-pub(super) const NOBODY: u8 = 200;
-
-/// By number. Round robin where a packet has to find the real server that its flow's number tells.
-pub(super) const SERVICES: [BenchService; 8] = [
-    service(ForwardingMethod::Droute, Scheduler::Rr, PORT),
-    service(ForwardingMethod::Masq, Scheduler::Rr, 8080),
-    service(ForwardingMethod::Tunnel, Scheduler::Rr, PORT),
-    service(ForwardingMethod::Droute, Scheduler::Rr, PORT),
-    service(ForwardingMethod::Masq, Scheduler::Rr, 8080),
-    service(ForwardingMethod::Droute, Scheduler::Wlc, PORT),
-    service(ForwardingMethod::Droute, Scheduler::Lblc, PORT),
-    service(ForwardingMethod::Droute, Scheduler::Rr, PORT),
-];
-
 pub(super) struct Director {
-    dataplane: BpfDataplane,
+    inner: director::Director,
     /// For an interface whose driver sends frames back.
     tx: IfaceProgram,
     /// For one that has to be redirected to.
     redirect: IfaceProgram,
+    pub(super) memory: Memory,
 }
 
 impl Director {
@@ -78,12 +36,6 @@ impl Director {
             .take_egress()
             .context("somebody has the egresses")?;
         egress.put(ifindex, Egress { xdp_xmit: 1 })?;
-        let mut settings = Settings::with_hz(dataplane.hz());
-        settings.flags |= SettingsFlags::HAS_SERVICES;
-        dataplane.put_settings(&settings)?;
-        for (number, service) in (0..FLOOR).zip(&SERVICES) {
-            put(&mut dataplane, number, service)?;
-        }
         let iface = Iface {
             mac: DIRECTOR_MAC,
             mode: AttachMode::Native as u8,
@@ -93,10 +45,21 @@ impl Director {
             ..Iface::default()
         };
         let loader = dataplane.loader();
+        let (tx, redirect) = (
+            IfaceProgram::load(&loader, iface)?,
+            IfaceProgram::load(&loader, Iface { tx: 0, ..iface })?,
+        );
+        let memory = Memory::of(&dataplane, &capacities);
+        let source = Box::new(|_| Some(DIRECTOR.into()));
+        let mut director = director::Director::new(Box::new(dataplane), source)?;
+        for service in service::all() {
+            director.execute_all(&service.commands())?;
+        }
         Ok(Self {
-            tx: IfaceProgram::load(&loader, iface)?,
-            redirect: IfaceProgram::load(&loader, Iface { tx: 0, ..iface })?,
-            dataplane,
+            inner: director,
+            tx,
+            redirect,
+            memory,
         })
     }
 
@@ -111,7 +74,7 @@ impl Director {
     /// Lets clients open connections, in the order of their numbers.
     pub(super) fn open(&mut self, harness: &mut Harness, flows: Range<u32>) -> Result<()> {
         // No more at once than may be half-open.
-        let chunk = self.dataplane.capacities().half_open / 2;
+        let chunk = self.inner.capacities().half_open / 2;
         let before = self.promoted()?;
         let program = self.tx()?;
         let mut start = flows.start;
@@ -133,7 +96,7 @@ impl Director {
     }
 
     fn promoted(&self) -> Result<u64> {
-        let reasons = self.dataplane.reasons()?;
+        let reasons = self.inner.reasons()?;
         Ok(reasons[Event::Promoted.slot() as usize])
     }
 }
@@ -150,39 +113,6 @@ fn handshakes() -> [Template; 7] {
         Template::reply(MASQ, flag::SYN | flag::ACK),
         from_client(MASQ, flag::ACK),
     ]
-}
-
-fn put(dataplane: &mut BpfDataplane, number: u8, service: &BenchService) -> Result<()> {
-    let first = u32::from(number) * u32::from(REALS);
-    for place in 0..REALS {
-        let dest = Dest {
-            addr: real(number, place).into(),
-            tunnel_src: DIRECTOR.into(),
-            weight: 1,
-            service: number.into(),
-            position: place.into(),
-            port: service.port.to_be_bytes(),
-            method: service.method as u8,
-            flags: DestFlags::AVAILABLE,
-            ..Dest::default()
-        };
-        dataplane.put_dest(first + u32::from(place), &dest)?;
-    }
-    let slot = |dest| ListSlot { dest, weight: 1 };
-    let list: Vec<_> = (first..).take(REALS.into()).map(slot).collect();
-    dataplane.write_list(first, &list)?;
-    let key = ServiceKey::v4(Proto::Tcp as u8, vip(number).octets(), PORT.to_be_bytes());
-    let value = Service {
-        id: number.into(),
-        list_base: first,
-        list_len: REALS.into(),
-        scheduler: service.scheduler as u8,
-        persist_prefix: 32,
-        port: PORT.to_be_bytes(),
-        ..Service::default()
-    };
-    dataplane.put_service(&key, &value)?;
-    Ok(())
 }
 
 /// The one that was compiled in, or another that is to be compared with it.

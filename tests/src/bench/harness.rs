@@ -11,21 +11,23 @@ use aya::{
 use ipvs_common::{
     FlowKey, Proto,
     bench::{self, FRAME, FloorFlow, FloorReal, Walk, client},
+    maps::Capacities,
 };
 
 use super::{
-    director::{FLOOR, PORT},
-    network::{DIRECTOR, REALS, real, real_mac, vip},
+    network::DIRECTOR,
+    service::{FLOOR, REALS},
 };
 use crate::topology::target_dir;
 
 /// The program that runs, whatever is under test.
 const HARNESS: &str = "harness";
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     HARNESS,
     "floor_drop",
     "floor_parse",
     "floor_lru_rewrite",
+    "floor_lru_insert",
     "lean_l2",
     "lean_ipip",
 ];
@@ -35,6 +37,7 @@ pub(super) struct Harness {
     walk: Array<MapData, Walk>,
     program: ProgramArray<MapData>,
     flows: HashMap<MapData, FlowKey, FloorFlow>,
+    new_flows: HashMap<MapData, FlowKey, FloorFlow>,
 }
 
 /// What a run came to: its last packet, and the time that each took.
@@ -46,13 +49,14 @@ pub(super) struct Outcome {
 }
 
 impl Harness {
-    /// With a flow table for so many connections.
-    pub(super) fn load(flows: u32) -> Result<Self> {
+    /// With tables for as many connections as the director takes, established and half-open.
+    pub(super) fn load(capacities: &Capacities) -> Result<Self> {
         let path = object()?;
         let hint = || format!("{}: build it with `cargo xtask bench`", path.display());
         let bytes = fs::read(&path).with_context(hint)?;
         let mut ebpf = EbpfLoader::new()
-            .map_max_entries(bench::FLOW_TABLE, flows)
+            .map_max_entries(bench::FLOW_TABLE, capacities.conns)
+            .map_max_entries(bench::NEW_FLOWS, capacities.half_open)
             .load(&bytes)
             .with_context(hint)?;
         for name in PROGRAMS {
@@ -68,6 +72,7 @@ impl Harness {
             walk: take(&mut ebpf, bench::WALK)?,
             program: take(&mut ebpf, bench::PROGRAM)?,
             flows: take(&mut ebpf, bench::FLOW_TABLE)?,
+            new_flows: take(&mut ebpf, bench::NEW_FLOWS)?,
             ebpf,
         })
     }
@@ -75,17 +80,23 @@ impl Harness {
     /// Enters flows in the table of the floors.
     pub(super) fn add_flows(&mut self, flows: Range<u32>) -> Result<()> {
         for flow in flows {
-            let (addr, port) = client(flow);
-            let vip = vip(FLOOR).octets();
-            let key = FlowKey::new(Proto::Tcp as u8, addr, port, vip, PORT.to_be_bytes());
-            let real = flow as u8 % REALS;
+            let real = u16::from(flow as u8 % REALS);
             let value = FloorFlow {
-                mac: real_mac(FLOOR, real),
-                real: real.into(),
+                mac: FLOOR.mac(real),
+                real,
             };
-            self.flows.insert(key, value, 0)?;
+            self.flows.insert(key(flow), value, 0)?;
         }
         Ok(())
+    }
+
+    /// Whether the floor for new flows knows this one.
+    pub(super) fn has_entered(&self, flow: u32) -> Result<bool> {
+        match self.new_flows.get(&key(flow), 0) {
+            Ok(_) => Ok(true),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// A program of this object.
@@ -135,11 +146,17 @@ fn run(ebpf: &Ebpf, name: &str, packets: u32) -> Result<Outcome> {
     })
 }
 
+fn key(flow: u32) -> FlowKey {
+    let ((addr, port), server) = (client(flow), FLOOR.virtual_server());
+    let (vip, vport) = (server.ip().octets(), server.port().to_be_bytes());
+    FlowKey::new(Proto::Tcp as u8, addr, port, vip, vport)
+}
+
 fn floor_real(number: u8) -> FloorReal {
     FloorReal {
-        mac: real_mac(FLOOR, number),
+        mac: FLOOR.mac(number.into()),
         pad: [0; 2],
-        addr: real(FLOOR, number).octets(),
+        addr: FLOOR.real(number.into()).ip().octets(),
         tunnel_src: DIRECTOR.octets(),
     }
 }

@@ -1,13 +1,13 @@
 //! The network that the datapath believes to be in: one interface, real servers and a router behind it with known
 //! neighbours. No packet is ever sent.
 
-use std::{fmt::Write as _, net::Ipv4Addr};
+use std::{collections::BTreeMap, fmt::Write as _, net::Ipv4Addr};
 
 use anyhow::Result;
 use ipvs_common::Mac;
 use nix::net::if_::if_nametoindex;
 
-use super::director::SERVICES;
+use super::service;
 use crate::topology::Netns;
 
 const INTERFACE: &str = "bench0";
@@ -15,26 +15,6 @@ pub(super) const DIRECTOR: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 254);
 pub(super) const DIRECTOR_MAC: Mac = [2, 0, 0, 0, 0, 1];
 const ROUTER: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 1);
 pub(super) const ROUTER_MAC: Mac = [2, 0, 0, 0, 0, 2];
-
-/// Real servers of each service, a power of two.
-pub(super) const REALS: u8 = 16;
-const FIRST_REAL: u8 = 16;
-
-// Addresses are of the range for benchmarks (RFC 2544); clients are in 10/8.
-
-/// The virtual address of a service by its number.
-pub(super) const fn vip(service: u8) -> Ipv4Addr {
-    Ipv4Addr::new(198, 18, 0, service + 1)
-}
-
-/// A real server of a service by their numbers.
-pub(super) const fn real(service: u8, number: u8) -> Ipv4Addr {
-    Ipv4Addr::new(198, 18, service + 1, FIRST_REAL + number)
-}
-
-pub(super) const fn real_mac(service: u8, number: u8) -> Mac {
-    [2, 0, 0, 1, service, number]
-}
 
 pub(super) struct Network {
     pub(super) netns: Netns,
@@ -48,7 +28,7 @@ impl Network {
             "link add {INTERFACE} address {} type veth peer name far0
              link set far0 up
              link set {INTERFACE} up
-             address add {DIRECTOR}/16 dev {INTERFACE}
+             address add {DIRECTOR}/15 dev {INTERFACE}
              neighbour add {ROUTER} lladdr {} dev {INTERFACE} nud permanent
              route add 10.0.0.0/8 via {ROUTER} dev {INTERFACE}
              {}",
@@ -64,16 +44,19 @@ impl Network {
 }
 
 fn neighbours() -> String {
+    let reals = service::all().flat_map(|service| {
+        (0..service.reals).map(move |n| (*service.real(n).ip(), service.mac(n)))
+    });
+    // Some services share theirs.
+    let reals: BTreeMap<Ipv4Addr, Mac> = reals.collect();
     let mut lines = String::new();
-    for service in 0..SERVICES.len() as u8 {
-        for number in 0..REALS {
-            let (addr, mac) = (real(service, number), text(real_mac(service, number)));
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                lines,
-                "neighbour add {addr} lladdr {mac} dev {INTERFACE} nud permanent"
-            );
-        }
+    for (addr, mac) in reals {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            lines,
+            "neighbour add {addr} lladdr {} dev {INTERFACE} nud permanent",
+            text(mac)
+        );
     }
     lines
 }

@@ -6,9 +6,16 @@ use serde::Serialize;
 
 use super::{
     Options,
-    network::REALS,
+    memory::Memory,
     rounds::{Figure, Rounds},
+    service::REALS,
 };
+
+/// Cases, and the floors that they are held against.
+const RATIOS: [(&str, &str); 2] = [
+    ("dr_hit", "floor_lru_rewrite"),
+    ("new_rr_3", "floor_lru_insert"),
+];
 
 /// One case with one size of the flow set.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -26,6 +33,7 @@ pub struct Row {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Report {
     circumstances: Vec<(&'static str, String)>,
+    memory: Option<Memory>,
     pub rows: Vec<Row>,
 }
 
@@ -45,15 +53,15 @@ impl Report {
                 (
                     "rounds",
                     format!(
-                        "{} of all cases in turn, at least {} packets and {} walks around the flows each; medians",
+                        "{} of all cases in turn, at least {} packets and {} walks around the flows each (new flows among many real servers: a quarter); medians",
                         options.rounds, options.packets, options.passes
                     ),
                 ),
                 (
                     "tables",
                     format!(
-                        "{} connections ({} for the floors), {} half-open; {REALS} real servers to a service",
-                        capacities.conns, capacities.conns, capacities.half_open
+                        "{} connections, {} half-open, the same for the floors; {REALS} real servers to a service, or as many as the case says",
+                        capacities.conns, capacities.half_open
                     ),
                 ),
                 (
@@ -69,12 +77,17 @@ impl Report {
                     "10th to 90th percentile of the rounds, as a part of the median".into(),
                 ),
             ],
+            memory: None,
             rows: Vec::new(),
         }
     }
 
     pub(super) fn pinned_to(&mut self, cpu: usize) {
         self.circumstances.push(("pinned", format!("to CPU {cpu}")));
+    }
+
+    pub(super) fn remember(&mut self, memory: Memory) {
+        self.memory = Some(memory);
     }
 
     pub(super) fn add(&mut self, flows: u32, rounds: &Rounds) {
@@ -137,15 +150,20 @@ impl fmt::Display for Report {
             writeln!(f)?;
         }
         writeln!(f)?;
-        for flows in flows {
-            if let Some((raw, net)) = self.ratio("dr_hit", "floor_lru_rewrite", flows) {
-                writeln!(
-                    f,
-                    "dr_hit / floor_lru_rewrite with {flows} flows: {raw:.2} raw, {net:.2} net"
-                )?;
+        for (case, floor) in RATIOS {
+            for flows in &flows {
+                if let Some((raw, net)) = self.ratio(case, floor, *flows) {
+                    writeln!(
+                        f,
+                        "{case} / {floor} with {flows} flows: {raw:.2} raw, {net:.2} net"
+                    )?;
+                }
             }
         }
-        Ok(())
+        match &self.memory {
+            Some(memory) => write!(f, "\n{memory}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use anyhow::Result;
 
 use super::{
     Options,
-    case::{Case, EMPTY, HARNESS},
+    case::{Case, Filled},
+    cases::{EMPTY, HARNESS},
     harness::Harness,
 };
 
@@ -27,8 +28,8 @@ impl Rounds {
         flows: u32,
         harness: &mut Harness,
         cases: &mut [Case],
+        filled: &mut Filled,
     ) -> Result<Self> {
-        let packets = options.packets.max(flows.saturating_mul(options.passes));
         let mut timings = vec![(EMPTY, Vec::new())];
         timings.extend(cases.iter().map(|case| (case.name, Vec::new())));
         for round in 0..options.rounds {
@@ -39,8 +40,13 @@ impl Rounds {
             }
             for place in places {
                 let ns = match place.checked_sub(1) {
-                    None => harness.run_alone(EMPTY, packets)?.ns,
-                    Some(case) => cases[case].time(harness, flows, packets)?,
+                    None => harness.run_alone(EMPTY, options.packets)?.ns,
+                    Some(case) => {
+                        let case = &mut cases[case];
+                        case.fill(harness, filled, &options.capacities)?;
+                        let packets = case.packets(options.packets, flows, options.passes);
+                        case.time(harness, flows, packets)?
+                    }
                 };
                 timings[place].1.push(ns);
             }

@@ -10,7 +10,7 @@ use nix::unistd::Uid;
 /// Nanoseconds per packet of the datapath, by test runs in the kernel on one CPU.
 #[derive(Parser, Debug)]
 struct Args {
-    /// A few seconds instead of a few minutes.
+    /// Less than a minute instead of many.
     #[arg(long)]
     quick: bool,
     /// How often all cases are timed in turn.
@@ -25,6 +25,9 @@ struct Args {
     /// Instead: what it costs to age tables of one and of four million connections, and the memory of a connection.
     #[arg(long)]
     ageing: bool,
+    /// Only cases whose names begin so.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    only: Vec<String>,
     /// An array of objects on stdout, one for each row; the table goes to stderr.
     #[arg(long)]
     json: bool,
@@ -48,6 +51,7 @@ fn main() -> Result<()> {
         rounds: args.rounds.unwrap_or(options.rounds),
         flows: args.flows.unwrap_or(options.flows),
         cases: args.cases,
+        prefixes: args.only,
         ..options
     };
     let report = bench::run(&options)?;

@@ -10,8 +10,8 @@ use aya::{
     maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapFd, PerCpuArray},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, ListSlot, SchedState, Service,
-    ServiceKey, Settings, Stats, Template, TemplateKey, maps,
+    Conn, Dest, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot, SchedState,
+    Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps,
 };
 
 use super::error::LoadError;
@@ -29,6 +29,7 @@ pub(super) struct Maps {
     pub(super) templates: HashMap<MapData, TemplateKey, Template>,
     pub(super) conns: HashMap<MapData, FlowKey, Conn>,
     pub(super) half_open: HashMap<MapData, FlowKey, Conn>,
+    pub(super) half_open_ring: Array<MapData, RingSlot>,
     pub(super) settings: Array<MapData, Settings>,
     pub(super) reasons: PerCpuArray<MapData, u64>,
     pub(super) clock: Array<MapData, u64>,
@@ -50,6 +51,7 @@ impl Maps {
             templates: take(ebpf, maps::TEMPLATES)?,
             conns: take(ebpf, maps::CONNS)?,
             half_open: take(ebpf, maps::HALF_OPEN)?,
+            half_open_ring: take(ebpf, maps::HALF_OPEN_RING)?,
             settings: take(ebpf, maps::SETTINGS)?,
             reasons: take(ebpf, maps::REASONS)?,
             clock: take(ebpf, maps::CLOCK)?,
@@ -70,6 +72,7 @@ impl Maps {
             (maps::TEMPLATES, self.templates.map()),
             (maps::CONNS, self.conns.map()),
             (maps::HALF_OPEN, self.half_open.map()),
+            (maps::HALF_OPEN_RING, self.half_open_ring.map()),
         ];
         large
             .into_iter()

@@ -1,0 +1,148 @@
+//! The list of cases.
+
+use anyhow::{Result, bail};
+
+use super::{
+    case::{Case, Choice, Entry, Fresh},
+    director::Director,
+    harness::Harness,
+    network::{DIRECTOR_MAC, ROUTER_MAC},
+    output::{Output, XDP_REDIRECT},
+    service::{
+        self, BenchService, DR, FLOOR, IPIP, MASQ, NEW_DR, NEW_LBLC, NEW_MASQ, NEW_WLC, NOBODY,
+    },
+    walk::Template,
+};
+use crate::packet::flag;
+
+/// A balancer that does nothing but drop, behind the harness: what the harness costs.
+pub(super) const HARNESS: &str = "harness";
+/// The empty run.
+pub(super) const EMPTY: &str = "floor_drop";
+
+/// All cases, in the order of the table.
+pub(super) fn all(harness: &Harness, director: &Director) -> Result<Vec<Case>> {
+    let mut cases = floors(harness)?;
+    cases.extend(hits(director)?);
+    cases.extend(new(director)?);
+    cases.push(Case::known(
+        "not_ours",
+        director.tx()?,
+        Template::request(NOBODY, flag::ACK),
+        Output::Pass,
+    ));
+    Ok(cases)
+}
+
+fn floors(harness: &Harness) -> Result<Vec<Case>> {
+    let template = Template::request(FLOOR, flag::ACK);
+    let floor = |name, output| Ok(Case::known(name, harness.fd(name)?, template, output));
+    let by = |sender| Output::Readdressed { sender };
+    [
+        Ok(Case {
+            name: HARNESS,
+            ..Case::known(HARNESS, harness.fd(EMPTY)?, template, Output::Drop)
+        }),
+        floor("floor_parse", Output::Unchanged),
+        floor("floor_lru_rewrite", by(ROUTER_MAC)),
+        Ok(Case {
+            choice: Choice::Any,
+            fresh: Some(Fresh {
+                next: 0,
+                entry: Entry::Floor,
+            }),
+            ..floor("floor_lru_insert", Output::Unchanged)?
+        }),
+        floor("lean_l2", by(DIRECTOR_MAC)),
+        floor("lean_ipip", Output::Encapsulated { aged: 0 }),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn hits(director: &Director) -> Result<[Case; 5]> {
+    let hit = |name, service, output| {
+        let template = Template::request(service, flag::ACK);
+        Ok::<_, anyhow::Error>(Case::known(name, director.tx()?, template, output))
+    };
+    Ok([
+        hit("dr_hit", DR, Output::Direct)?,
+        hit("masq_in_hit", MASQ, Output::Translated)?,
+        Case {
+            template: Template::reply(MASQ, flag::ACK),
+            ..hit("masq_out_hit", MASQ, Output::TranslatedBack)?
+        },
+        hit("ipip_hit", IPIP, Output::Encapsulated { aged: 1 })?,
+        Case {
+            program: director.redirect()?,
+            verdict: Some(XDP_REDIRECT),
+            ..hit("dr_hit_redirect", DR, Output::Direct)?
+        },
+    ])
+}
+
+/// New connections. Masqueraded ones stand together, because each change of the kind costs a filling of the ring.
+fn new(director: &Director) -> Result<Vec<Case>> {
+    let new = |name, service: BenchService, output, choice| {
+        let template = Template::request(service, flag::SYN);
+        Ok(Case {
+            choice,
+            fresh: Some(Fresh {
+                next: 0,
+                entry: Entry::Ring(service.method()),
+            }),
+            ..Case::known(name, director.tx()?, template, output)
+        })
+    };
+    let by_name = [
+        new("new_dr", NEW_DR, Output::Direct, Choice::Next),
+        new("new_dr_wlc", NEW_WLC, Output::Direct, Choice::Any),
+        new("new_dr_lblc", NEW_LBLC, Output::Direct, Choice::Any),
+    ];
+    let by_scheduler = service::by_scheduler().map(|service| {
+        // Names live as long as the report that they stand in, which is as long as the program.
+        let name = format!("new_{}", service.label()).leak();
+        let choice = if service.label().starts_with("rr_") {
+            Choice::Next
+        } else {
+            Choice::Any
+        };
+        new(&*name, service, Output::Direct, choice)
+    });
+    let masq = service::masq_of_few();
+    let masq = [
+        new("new_masq", NEW_MASQ, Output::Translated, Choice::Next),
+        new("new_masq_rr_3", masq, Output::Translated, Choice::Next),
+    ];
+    by_name
+        .into_iter()
+        .chain(by_scheduler)
+        .chain(masq)
+        .collect()
+}
+
+/// Keeps the cases of these names, and those whose names begin with a prefix; all if neither is given. The harness stays, for
+/// it is taken off all others.
+pub(super) fn choose(cases: &mut Vec<Case>, names: &[String], prefixes: &[String]) -> Result<()> {
+    let known = |wanted: &dyn Fn(&Case) -> bool, what: String| {
+        if cases.iter().any(wanted) {
+            return Ok(());
+        }
+        let all: Vec<_> = cases.iter().map(|case| case.name).collect();
+        bail!("no case {what}; there are {}", all.join(", "));
+    };
+    for name in names {
+        known(&|case| case.name == *name, name.clone())?;
+    }
+    for prefix in prefixes {
+        known(&|case| case.name.starts_with(prefix), format!("{prefix}…"))?;
+    }
+    let wanted = |name: &str| {
+        name == HARNESS
+            || names.iter().any(|n| n == name)
+            || prefixes.iter().any(|p| name.starts_with(p))
+    };
+    let everything = names.is_empty() && prefixes.is_empty();
+    cases.retain(|case| everything || wanted(case.name));
+    Ok(())
+}
