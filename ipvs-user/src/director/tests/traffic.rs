@@ -15,7 +15,7 @@ impl Bench {
     }
 
     /// Connections that real server `n` counted so far.
-    fn count(&self, n: usize, total: u64) {
+    fn pass(&self, n: usize, total: u64) {
         self.tables().dest_stats[n - 1] = conns(total);
     }
 
@@ -42,26 +42,26 @@ fn add_web() -> Command {
 #[test]
 fn zeroing_a_service_leaves_the_total_alone() {
     let mut b = Bench::with_three(Scheduler::Rr);
-    b.count(1, 5);
-    b.count(3, 7);
+    b.pass(1, 5);
+    b.pass(3, 7);
     b.run(zero(Some(web())));
     assert_eq!(b.told(), (vec![0, 0, 0], 0, 12));
-    b.count(3, 8);
+    b.pass(3, 8);
     assert_eq!(b.told(), (vec![1, 0, 0], 1, 13));
     b.run(zero(None));
     assert_eq!(b.told(), (vec![0, 0, 0], 0, 0));
-    b.count(1, 7);
+    b.pass(1, 7);
     assert_eq!(b.told(), (vec![0, 0, 2], 2, 2));
 }
 
 #[test]
 fn zeroing_holds_through_the_trash() {
     let mut b = Bench::with_three(Scheduler::Rr);
-    (1..4).for_each(|n| b.count(n, 10));
+    (1..4).for_each(|n| b.pass(n, 10));
     b.run(delete(2));
     b.run(zero(None));
     assert_eq!(b.told(), (vec![0, 0], 0, 0));
-    b.count(1, 11);
+    b.pass(1, 11);
     b.run(delete(1));
     assert_eq!(b.told(), (vec![0], 1, 1));
     b.run(add(1));
@@ -79,7 +79,7 @@ fn zeroing_holds_through_the_trash() {
 #[test]
 fn zeroing_within_a_list_of_commands_counts_from_there() {
     let mut b = Bench::with_three(Scheduler::Rr);
-    (1..4).for_each(|n| b.count(n, 10));
+    (1..4).for_each(|n| b.pass(n, 10));
     let spec = DestSpec::new(ForwardingMethod::Masq, 1);
     let far = |n| Command::AddDest {
         service: web(),
@@ -98,15 +98,15 @@ fn zeroing_within_a_list_of_commands_counts_from_there() {
     ];
     b.director.execute_all(&list).unwrap();
     assert_eq!(b.told(), (vec![0, 0, 0], 0, 30));
-    b.count(2, 11);
-    b.count(3, 12);
+    b.pass(2, 11);
+    b.pass(3, 12);
     assert_eq!(b.told(), (vec![0, 2, 1], 3, 33));
 }
 
 #[test]
 fn unknown_service_is_not_zeroed() {
     let mut b = Bench::with_three(Scheduler::Rr);
-    b.count(1, 5);
+    b.pass(1, 5);
     let unknown = ServiceKey::fwmark(7);
     b.director.execute(&zero(Some(unknown))).unwrap_err();
     assert_eq!(b.told(), (vec![0, 0, 5], 5, 5));
@@ -116,15 +116,15 @@ fn unknown_service_is_not_zeroed() {
 fn rates_are_reckoned_every_two_seconds_and_start_over_with_the_counters() {
     let mut b = Bench::with_three(Scheduler::Rr);
     b.pass_seconds(1);
-    b.count(1, 80);
-    b.count(2, 160);
+    b.pass(1, 80);
+    b.pass(2, 160);
     b.pass_seconds(1);
     assert_eq!(b.rates(), (vec![0, 0, 0], 0, 0));
     b.pass_seconds(1);
     assert_eq!(b.rates(), (vec![0, 20, 10], 30, 30));
     b.run(zero(Some(web())));
     assert_eq!(b.rates(), (vec![0, 0, 0], 0, 30));
-    b.count(2, 200);
+    b.pass(2, 200);
     b.pass_seconds(2);
     assert_eq!(b.rates(), (vec![0, 5, 0], 5, 27));
     b.run(zero(None));
@@ -134,7 +134,7 @@ fn rates_are_reckoned_every_two_seconds_and_start_over_with_the_counters() {
 #[test]
 fn real_server_that_is_freed_makes_no_traffic() {
     let mut b = Bench::with_three(Scheduler::Rr);
-    b.count(1, 8000);
+    b.pass(1, 8000);
     b.pass_seconds(1);
     b.run(delete(1));
     b.pass_seconds(80);
