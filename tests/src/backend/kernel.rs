@@ -21,7 +21,7 @@ use ipvs_user::dataplane::{
 
 pub use namespace::in_network;
 
-use super::{Backend, Outcome, START, Setup, Snapshot, Verdict, snapshot};
+use super::{Backend, Outcome, SERVICES, START, Setup, Snapshot, Verdict, snapshot};
 use crate::trace::IpCommand;
 use shared::Shared;
 
@@ -153,11 +153,15 @@ impl Backend for Kernel {
         for conn in conns.values_mut().chain(half_open.values_mut()) {
             keep_what_counts(&mut conn.hop);
         }
+        let state = |id| Ok((id, dataplane.sched_state(id)?));
+        let sched_states = (0..SERVICES).map(state).collect::<Result<_>>()?;
         Ok(Snapshot {
             conns,
             half_open,
             templates: dataplane.templates()?.into_iter().collect(),
             lblc: dataplane.lblc()?.into_iter().collect(),
+            lblcr: dataplane.lblcr()?.into_iter().collect(),
+            sched_states,
             ..counters
         })
     }
