@@ -98,7 +98,8 @@ fn run(setup: &Setup, seed: u64, count: u64, exact_from: Option<u64>) -> Result<
             good = number;
         }
     }
-    pair.everything_happened(setup.mode).map_err(begin)
+    let all = pair.everything_happened(setup.mode);
+    all.map_err(|error| Failure { at: count, error })
 }
 
 /// Both backends with a director each.
@@ -126,6 +127,12 @@ impl Pair {
         for console in &consoles {
             let mut director = console.director();
             director.adjust_settings(|s| s.icmp_rate = ICMP_RATE)?;
+        }
+        let policies = [OnDead::Reset, OnDead::Reschedule];
+        for (which, on_dead) in (0..).zip(policies) {
+            for console in &consoles {
+                set_policy(console, which, on_dead.bits())?;
+            }
         }
         Ok(Self {
             host,
@@ -258,20 +265,7 @@ impl Pair {
         let others = rng.u8(..) & (Policy::REOPEN | Policy::TEMPLATES_DIE);
         let which = rng.usize(..);
         for console in &self.consoles {
-            let mut director = console.director();
-            let services: Vec<_> = director.model().services().collect();
-            let Some(service) = services.get(which % services.len().max(1)) else {
-                continue;
-            };
-            let edit = Command::EditService {
-                service: service.key,
-                spec: ServiceSpec {
-                    policy: on_dead.bits() | others,
-                    ..service.spec
-                },
-                keep: 0,
-            };
-            director.execute(&edit)?;
+            set_policy(console, which, on_dead.bits() | others)?;
         }
         Ok(())
     }
@@ -286,4 +280,22 @@ impl Pair {
         );
         Ok(())
     }
+}
+
+/// Of the service in that place, counted around.
+fn set_policy(console: &Console, which: usize, policy: u8) -> Result<()> {
+    let mut director = console.director();
+    let services: Vec<_> = director.model().services().collect();
+    let Some(service) = services.get(which % services.len().max(1)) else {
+        return Ok(());
+    };
+    let edit = Command::EditService {
+        service: service.key,
+        spec: ServiceSpec {
+            policy,
+            ..service.spec
+        },
+        keep: 0,
+    };
+    Ok(director.execute(&edit)?)
 }
