@@ -139,3 +139,38 @@ fn connection_whose_packets_become_replies_ends_with_its_counts() {
         assert_eq!(link(&rig.send(R1, reply)), Some(C0));
     }
 }
+
+/// Two services lead to one port of a real server, and a client uses its own port for both: the replies cannot be told apart,
+/// and go to whoever opened last, even after the other one is gone.
+#[test]
+fn replies_go_to_the_connection_that_was_opened_last() {
+    for persistence in ["", "-p 600"] {
+        let mut rig = Rig::new(&[
+            &format!("-A -t 203.0.113.10:80 -s rr {persistence}"),
+            "-a -t 203.0.113.10:80 -r 10.0.1.10:8080 -m",
+            &format!("-A -t 203.0.113.10:81 -s rr {persistence}"),
+            "-a -t 203.0.113.10:81 -r 10.0.1.10:8080 -m",
+        ]);
+        let open = |rig: &mut Rig, port, flags| {
+            rig.send(C0, Packet::tcp(client(1), vip(port), flags));
+        };
+        // The port that the client sees an answer come from.
+        let answer = |rig: &mut Rig| {
+            let reply = Packet::tcp(real(1, 8080), client(1), flag::SYN | flag::ACK);
+            let out = rig.send(R1, reply);
+            (link(&out) == Some(C0)).then(|| u16::from_be_bytes([out.frame[34], out.frame[35]]))
+        };
+        for port in [80, 81] {
+            open(&mut rig, port, flag::SYN);
+            open(&mut rig, port, flag::ACK);
+            assert_eq!(answer(&mut rig), Some(port));
+            open(&mut rig, port, flag::RST);
+        }
+        open(&mut rig, 80, flag::SYN);
+        assert_eq!(answer(&mut rig), Some(80), "{persistence}");
+        rig.pass(11);
+        open(&mut rig, 80, flag::SYN);
+        assert_eq!(answer(&mut rig), Some(80), "{persistence}");
+        rig.host.snapshot(2).unwrap().is_consistent().unwrap();
+    }
+}
