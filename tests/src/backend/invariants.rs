@@ -79,6 +79,43 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The same with the generations of each client's templates counted from 0, and without those that ended: how long they
+    /// keep their place hangs on the order in which a walk comes by, which is the table's own.
+    #[must_use]
+    pub(super) fn renumbered(&self) -> Self {
+        let mut numbers: BTreeMap<TemplateKey, u8> = BTreeMap::new();
+        let mut next: BTreeMap<TemplateKey, u8> = BTreeMap::new();
+        for (key, _) in self.templates.iter().filter(|(_, t)| t.dest != NOBODY) {
+            let of_client = next.entry(generation_of(key, 0)).or_default();
+            numbers.insert(*key, *of_client);
+            *of_client += 1;
+        }
+        let renumber = |(key, conn): (&FlowKey, &Conn)| {
+            let client = conn.status.flags & (ConnFlags::CHILD | ConnFlags::REPLY);
+            let number = match client {
+                ConnFlags::CHILD => numbers.get(&template_of(key, conn)).copied(),
+                _ => Some(0),
+            };
+            let generation = number.unwrap_or(conn.generation);
+            (
+                *key,
+                Conn {
+                    generation,
+                    ..*conn
+                },
+            )
+        };
+        let templates = self.templates.iter();
+        let template =
+            |(key, t): (&TemplateKey, &_)| Some((generation_of(key, *numbers.get(key)?), *t));
+        Self {
+            conns: self.conns.iter().map(renumber).collect(),
+            half_open: self.half_open.iter().map(renumber).collect(),
+            templates: templates.filter_map(template).collect(),
+            ..self.clone()
+        }
+    }
+
     fn templates_counted(&self) -> BTreeMap<u32, u32> {
         let mut counts = BTreeMap::new();
         for template in self.templates.values().filter(|t| t.dest != NOBODY) {
@@ -106,6 +143,10 @@ impl Snapshot {
         let each = self.templates.iter().map(|(key, t)| (*key, t.children));
         each.filter(|(_, n)| *n != 0).collect()
     }
+}
+
+const fn generation_of(key: &TemplateKey, generation: u8) -> TemplateKey {
+    TemplateKey { generation, ..*key }
 }
 
 /// The template that a connection was made through.

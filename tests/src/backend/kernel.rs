@@ -59,6 +59,11 @@ impl Kernel {
         })
     }
 
+    /// The program of a link once more, over the same tables: for threads that run it at the same time.
+    pub fn another(&self, link: usize) -> Result<IfaceProgram> {
+        Ok(IfaceProgram::load(&self.loader, self.setup.iface(link))?)
+    }
+
     fn program(&mut self, link: usize) -> Result<&IfaceProgram> {
         Ok(match self.programs.entry(link) {
             Entry::Occupied(loaded) => loaded.into_mut(),

@@ -32,9 +32,10 @@ impl Snapshot {
     #[must_use]
     pub fn differences(&self, other: &Self) -> String {
         let mut text = String::new();
-        compare(&mut text, "CONNS", &self.conns, &other.conns);
-        compare(&mut text, "HALF_OPEN", &self.half_open, &other.half_open);
-        compare(&mut text, "TEMPLATES", &self.templates, &other.templates);
+        let (this, that) = (self.renumbered(), other.renumbered());
+        compare(&mut text, "CONNS", &this.conns, &that.conns);
+        compare(&mut text, "HALF_OPEN", &this.half_open, &that.half_open);
+        compare(&mut text, "TEMPLATES", &this.templates, &that.templates);
         compare(&mut text, "LBLC", &self.lblc, &other.lblc);
         compare(&mut text, "LBLCR", &self.lblcr, &other.lblcr);
         compare(
