@@ -38,20 +38,20 @@ const ADD: u32 = 0;
 const FETCH: u32 = 1;
 
 impl Instruction {
-    fn is_addition(&self) -> bool {
+    fn is_addition(self) -> bool {
         ATOMIC.contains(&self.code) && self.imm & !FETCH == ADD
     }
 
-    fn negates(&self) -> bool {
+    fn negates(self) -> bool {
         ARITHMETIC.contains(&(self.code & CLASS)) && self.code & OPERATION == NEGATE
     }
 
     /// Jumps, calls and returns, behind which nobody looks.
-    fn ends_the_line(&self) -> bool {
+    fn ends_the_line(self) -> bool {
         JUMPS.contains(&(self.code & CLASS))
     }
 
-    fn reads(&self, register: u8) -> bool {
+    fn reads(self, register: u8) -> bool {
         let class = self.code & CLASS;
         let (dst, src) = (self.dst == register, self.src == register);
         let operation = self.code & OPERATION;
@@ -68,7 +68,7 @@ impl Instruction {
         }
     }
 
-    fn writes(&self, register: u8) -> bool {
+    fn writes(self, register: u8) -> bool {
         let class = self.code & CLASS;
         self.dst == register && (ARITHMETIC.contains(&class) || LOAD.contains(&class))
     }
