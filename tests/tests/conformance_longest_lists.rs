@@ -1,11 +1,10 @@
 //! Services with as many real servers as there may be, under every scheduler that looks at them one by one: the real programs
 //! reach the last one, and choose as the host does. Needs root.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has failed"
-)]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddrV4},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
@@ -34,7 +33,7 @@ const FIRST: u16 = 1000;
 
 #[test]
 fn longest_lists_are_walked_to_their_end() {
-    let mut setup = Setup::new(Network::load().unwrap());
+    let mut setup = Setup::new(Network::load().expect("the network of the traces"));
     setup.capacities = CAPACITIES;
     let network = setup.network.clone();
     in_network(&network, || run(setup)).unwrap_or_else(|e| panic!("{e:#}"));
@@ -154,7 +153,7 @@ impl Pair {
             upper: rng.u32(..3),
             ..DestSpec::new(ForwardingMethod::Masq, rng.u32(..9))
         })?;
-        let mut ports = std::collections::BTreeSet::new();
+        let mut ports = BTreeSet::new();
         for n in 0..200 {
             let out = self.open(n, port)?;
             if matches!(out.verdict, Verdict::Redirect(_)) {

@@ -171,8 +171,8 @@ impl Race {
         let line = real_servers[self.rng.usize(..real_servers.len())];
         let words: Vec<_> = line.split(' ').collect();
         let command = match self.rng.u8(..8) {
-            0..3 => format!("ipvsadm -d {} -r {}", words[2..4].join(" "), words[5]),
-            3..6 => (*line).to_owned(),
+            0..2 => format!("ipvsadm -d {} -r {}", words[2..4].join(" "), words[5]),
+            2..6 => (*line).to_owned(),
             6 => line.replace(" -a ", " -e "),
             _ => format!(
                 "{} -w 0",

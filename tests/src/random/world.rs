@@ -82,7 +82,7 @@ const KNOBS: [(&str, &[&str]); 10] = [
     ("cache_bypass", &["0", "1"]),
     ("conn_reuse_mode", &["0", "1", "2", "3"]),
     ("drop_packet", &["0", "0", "3"]),
-    ("expire_nodest_conn", &["0", "0", "1"]),
+    ("expire_nodest_conn", &["0", "0", "0", "1"]),
     ("expire_quiescent_template", &["0", "1"]),
     ("lblcr_expiration", &["1", "60", "86400"]),
     ("pmtu_disc", &["0", "1", "1"]),
