@@ -100,6 +100,20 @@ pub fn belongs(key: &FlowKey, peer: &Conn) -> bool {
         && peer.to_port == key.dport
 }
 
+/// Whether the replies of a masqueraded connection, seen from its client's entry, belong to another one by now. A client that
+/// opens it again gets them back: whoever opens last gets them.
+#[inline(always)]
+pub fn has_lost_replies<T: Tables>(t: &mut T, key: &FlowKey, hit: &Hit<T::ConnRef>) -> bool {
+    if hit.is_reply() || !is_masq(&hit.conn) {
+        return false;
+    }
+    let other = opposite(key, &hit.conn);
+    match find_in(t, hit.table, &other) {
+        Some(peer) => !belongs(key, &t.load(peer)),
+        None => true,
+    }
+}
+
 #[must_use]
 #[inline(always)]
 pub const fn is_masq(conn: &Conn) -> bool {

@@ -2,6 +2,7 @@
 //! the traces, have a clock that is set by hand, and tables that can be looked at as a whole.
 
 mod host;
+mod invariants;
 mod kernel;
 mod snapshot;
 
@@ -17,6 +18,8 @@ use crate::trace::{IpCommand, Network};
 
 /// Ticks in a second.
 pub const HZ: u64 = 1000;
+/// Services whose scheduler's memory is looked at.
+const SERVICES: u32 = 64;
 /// The time at which everything starts.
 pub const START: u64 = 1_000_000;
 

@@ -10,7 +10,7 @@ use etherparse::Ipv4HeaderSlice;
 use fastrand::Rng;
 use ipvs_common::Proto;
 
-pub use world::{COMMANDS, DESTS, LINK_MARKS, random_command};
+pub use world::{COMMANDS, DESTS, LINK_MARKS, random_command, random_knob};
 
 use crate::{
     packet::{ETHERNET, Packet, flag},

@@ -11,6 +11,7 @@
 //! with. Everything is gone when the process is.
 
 mod counters;
+mod cpu;
 mod director;
 mod far_end;
 mod limit;
@@ -25,6 +26,7 @@ use anyhow::{Result, ensure};
 use nix::unistd::Uid;
 
 pub use counters::Refused;
+pub use cpu::stay_on_cpu;
 pub use director::{DOM0_INTERFACES, Director, Start};
 pub use far_end::{FarEnd, OnFarEnd};
 pub use limit::within;

@@ -9,6 +9,7 @@ use super::{
     Hit, Table, belongs, find_in, is_masq, opposite, tcp_state, tcp_state::Direction, template,
 };
 use crate::{
+    exit::NO_DEST,
     parse::Packet,
     tables::{DestCounter, Tables},
 };
@@ -214,7 +215,7 @@ pub const fn moved(old: Status, state: u8) -> Status {
 fn recount<T: Tables>(t: &mut T, dest: u32, old: Status, new: Status) {
     let active = |s: Status| i32::from(s.flags & ConnFlags::ACTIVE != 0);
     let delta = active(new) - active(old);
-    if delta != 0 {
+    if delta != 0 && dest != NO_DEST {
         t.add(dest, DestCounter::Active, delta);
         t.add(dest, DestCounter::Inactive, -delta);
     }

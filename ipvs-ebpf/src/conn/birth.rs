@@ -152,7 +152,8 @@ fn port(p: &Packet, service: &Service, dest: &Dest) -> [u8; 2] {
 }
 
 /// The reply entry. A connection of the same client port to the same real server by way of another service would answer to
-/// the same key: the newest gets it, as in ip_vs.
+/// the same key: the newest gets it, as in ip_vs. A real server that is a client, too, may have a connection under that key:
+/// that one ends, with its counts.
 #[inline(always)]
 fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> bool {
     let key = opposite(&p.key, conn);
@@ -165,9 +166,13 @@ fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> bool {
         },
         ..*conn
     };
-    if t.conn(&key).is_some() {
+    if t.conn(&key).is_some() && !t.end(Table::Established, &key) {
         t.remove_conn(&key);
     }
+    if t.insert_half_open(&key, &reply, true) {
+        return true;
+    }
+    t.end(Table::HalfOpen, &key);
     t.insert_half_open(&key, &reply, false)
 }
 

@@ -47,7 +47,10 @@ fn known<T: Tables>(t: &mut T, p: &Packet) -> Option<Hit<T::ConnRef>> {
     if hit.conn.expires <= t.now() && expire::overdue(t, &p.key, &hit) {
         return None;
     }
-    if p.has(flag::SYN) && starts_over(t, &hit) && t.end(hit.table, &p.key) {
+    if p.has(flag::SYN)
+        && (starts_over(t, &hit) || conn::has_lost_replies(t, &p.key, &hit))
+        && t.end(hit.table, &p.key)
+    {
         t.event(Event::Reused);
         return None;
     }

@@ -303,8 +303,7 @@ impl Dataplane for BpfDataplane {
                 entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
             }
             Cache::Lblcr => {
-                let entries = batch::entries(&self.maps.lblcr);
-                let entries = entries.map_err(failed(names::LBLCR, "read", "all"))?;
+                let entries = self.lblcr()?;
                 entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
             }
         })

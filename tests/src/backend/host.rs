@@ -12,7 +12,7 @@ use ipvs_datapath::{
 };
 use ipvs_user::dataplane::{Dataplane, host::HostDataplane};
 
-use super::{Backend, HZ, Outcome, START, Setup, Snapshot, Verdict, snapshot};
+use super::{Backend, HZ, Outcome, SERVICES, START, Setup, Snapshot, Verdict, snapshot};
 use crate::trace::{IpCommand, Network, Way};
 
 pub struct Host {
@@ -152,6 +152,8 @@ impl Backend for Host {
             half_open: t.half_open.clone(),
             templates: t.templates.clone(),
             lblc: t.lblc.clone(),
+            lblcr: t.lblcr.clone(),
+            sched_states: (0..SERVICES).zip(t.sched_states.iter().copied()).collect(),
             ..counters
         })
     }

@@ -21,7 +21,7 @@ use ipvs_user::dataplane::{
 
 pub use namespace::in_network;
 
-use super::{Backend, Outcome, START, Setup, Snapshot, Verdict, snapshot};
+use super::{Backend, Outcome, SERVICES, START, Setup, Snapshot, Verdict, snapshot};
 use crate::trace::IpCommand;
 use shared::Shared;
 
@@ -57,6 +57,11 @@ impl Kernel {
             setup,
             punt,
         })
+    }
+
+    /// The program of a link once more, over the same tables: for threads that run it at the same time.
+    pub fn another(&self, link: usize) -> Result<IfaceProgram> {
+        Ok(IfaceProgram::load(&self.loader, self.setup.iface(link))?)
     }
 
     fn program(&mut self, link: usize) -> Result<&IfaceProgram> {
@@ -159,11 +164,15 @@ impl Backend for Kernel {
         for conn in conns.values_mut().chain(half_open.values_mut()) {
             keep_what_counts(&mut conn.hop);
         }
+        let state = |id| Ok((id, dataplane.sched_state(id)?));
+        let sched_states = (0..SERVICES).map(state).collect::<Result<_>>()?;
         Ok(Snapshot {
             conns,
             half_open,
             templates: dataplane.templates()?.into_iter().collect(),
             lblc: dataplane.lblc()?.into_iter().collect(),
+            lblcr: dataplane.lblcr()?.into_iter().collect(),
+            sched_states,
             ..counters
         })
     }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use ipvs_common::{
-    Conn, DestState, FlowKey, LblcEntry, LblcKey, Stats, Template, TemplateKey,
+    Conn, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, SchedState, Stats, Template,
+    TemplateKey,
     reason::{DropReason, Event, PassReason},
 };
 
@@ -16,6 +17,9 @@ pub struct Snapshot {
     pub half_open: BTreeMap<FlowKey, Conn>,
     pub templates: BTreeMap<TemplateKey, Template>,
     pub lblc: BTreeMap<LblcKey, LblcEntry>,
+    pub lblcr: BTreeMap<LblcKey, LblcrEntry>,
+    /// By index of the service.
+    pub sched_states: BTreeMap<u32, SchedState>,
     /// By index of the real server.
     pub dest_states: BTreeMap<u32, DestState>,
     pub dest_stats: BTreeMap<u32, Stats>,
@@ -28,10 +32,18 @@ impl Snapshot {
     #[must_use]
     pub fn differences(&self, other: &Self) -> String {
         let mut text = String::new();
-        compare(&mut text, "CONNS", &self.conns, &other.conns);
-        compare(&mut text, "HALF_OPEN", &self.half_open, &other.half_open);
-        compare(&mut text, "TEMPLATES", &self.templates, &other.templates);
+        let (this, that) = (self.renumbered(), other.renumbered());
+        compare(&mut text, "CONNS", &this.conns, &that.conns);
+        compare(&mut text, "HALF_OPEN", &this.half_open, &that.half_open);
+        compare(&mut text, "TEMPLATES", &this.templates, &that.templates);
         compare(&mut text, "LBLC", &self.lblc, &other.lblc);
+        compare(&mut text, "LBLCR", &self.lblcr, &other.lblcr);
+        compare(
+            &mut text,
+            "SCHED_STATES",
+            &self.sched_states,
+            &other.sched_states,
+        );
         compare(
             &mut text,
             "DEST_STATES",
@@ -41,35 +53,6 @@ impl Snapshot {
         compare(&mut text, "DEST_STATS", &self.dest_stats, &other.dest_stats);
         compare(&mut text, "REASONS", &self.reasons, &other.reasons);
         text
-    }
-
-    /// Active and inactive connections of each real server, counted in the tables.
-    #[must_use]
-    pub fn counted(&self) -> BTreeMap<u32, (u32, u32)> {
-        use ipvs_common::ConnFlags;
-        let mut counts: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
-        for conn in self.conns.values().chain(self.half_open.values()) {
-            if conn.status.flags & ConnFlags::REPLY != 0 {
-                continue;
-            }
-            let count = counts.entry(conn.dest).or_default();
-            if conn.status.flags & ConnFlags::ACTIVE != 0 {
-                count.0 += 1;
-            } else {
-                count.1 += 1;
-            }
-        }
-        counts
-    }
-
-    /// The counters of the real servers that are not zero, in the form of [`Self::counted`].
-    #[must_use]
-    pub fn counters(&self) -> BTreeMap<u32, (u32, u32)> {
-        self.dest_states
-            .iter()
-            .map(|(id, s)| (*id, (s.active, s.inactive)))
-            .filter(|(_, n)| *n != (0, 0))
-            .collect()
     }
 }
 

@@ -4,16 +4,16 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use fastrand::Rng;
-use ipvs_common::Proto;
+use ipvs_common::{Proto, Scheduler};
 
 /// Firewall marks by link.
 pub const LINK_MARKS: [u32; 4] = [0, 0, 0, 7];
 
 /// Indices of real servers that are in use at most.
-pub const DESTS: u32 = 40;
+pub const DESTS: u32 = 64;
 
 /// The configuration, as lines of ipvsadm.
-pub const COMMANDS: [&str; 37] = [
+pub const COMMANDS: [&str; 60] = [
     "ipvsadm -A -t 203.0.113.10:80 -s rr",
     "ipvsadm -a -t 203.0.113.10:80 -r 10.0.1.10:8080 -m",
     "ipvsadm -a -t 203.0.113.10:80 -r 10.0.2.10:8080 -m -w 2",
@@ -51,11 +51,54 @@ pub const COMMANDS: [&str; 37] = [
     "ipvsadm -a -f 7 -r 10.0.1.19 -g -w 4",
     "ipvsadm -a -f 7 -r 10.0.2.19 -i -w 4",
     "ipvsadm -a -f 7 -r 10.0.2.18:99 -m -w 4",
+    "ipvsadm -A -t 203.0.113.16:80 -s mh -b mh-fallback,mh-port",
+    "ipvsadm -a -t 203.0.113.16:80 -r 10.0.1.10:8080 -m -w 3",
+    "ipvsadm -a -t 203.0.113.16:80 -r 10.0.2.10:8080 -m -x 12",
+    "ipvsadm -a -t 203.0.113.16:80 -r 10.0.3.10:80 -g -w 9",
+    "ipvsadm -A -t 203.0.113.17:80 -s sh -b sh-fallback",
+    "ipvsadm -a -t 203.0.113.17:80 -r 10.0.1.11 -g -w 0",
+    "ipvsadm -a -t 203.0.113.17:80 -r 10.0.2.11 -i -w 2 -x 15 -y 3",
+    "ipvsadm -a -t 203.0.113.17:80 -r 10.0.3.11 -g -w 2",
+    "ipvsadm -A -t 203.0.113.18:80 -s lblcr",
+    "ipvsadm -a -t 203.0.113.18:80 -r 10.0.1.12 -g -w 2",
+    "ipvsadm -a -t 203.0.113.18:80 -r 10.0.2.12 -g -w 3 -x 25",
+    "ipvsadm -a -t 203.0.113.18:80 -r 10.0.2.13 -i -w 4",
+    "ipvsadm -A -t 203.0.113.19:21 -s wrr -p 50",
+    "ipvsadm -a -t 203.0.113.19:21 -r 10.0.1.13 -m -w 6",
+    "ipvsadm -a -t 203.0.113.19:21 -r 10.0.3.13 -g -w 4",
+    "ipvsadm -A -u 203.0.113.16:53 -s dh -o",
+    "ipvsadm -a -u 203.0.113.16:53 -r 10.0.1.14 -g",
+    "ipvsadm -a -u 203.0.113.16:53 -r 10.0.2.14 -g",
+    "ipvsadm -A -u 203.0.113.17:53 -s ovf -o -p 40",
+    "ipvsadm -a -u 203.0.113.17:53 -r 10.0.1.15 -m",
+    "ipvsadm -a -u 203.0.113.17:53 -r 10.0.2.15 -g",
+    "ipvsadm -A -t 203.0.113.18:81 -s nq",
+    "ipvsadm -a -t 203.0.113.18:81 -r 10.0.1.16 -g",
 ];
+
+/// Knobs that decide about packets, with values that one would give them.
+const KNOBS: [(&str, &[&str]); 10] = [
+    ("am_droprate", &["2", "10"]),
+    ("cache_bypass", &["0", "1"]),
+    ("conn_reuse_mode", &["0", "1", "2", "3"]),
+    ("drop_packet", &["0", "0", "3"]),
+    ("expire_nodest_conn", &["0", "0", "0", "1"]),
+    ("expire_quiescent_template", &["0", "1"]),
+    ("lblcr_expiration", &["1", "60", "86400"]),
+    ("pmtu_disc", &["0", "1", "1"]),
+    ("secure_tcp", &["0", "3"]),
+    ("sloppy_tcp", &["0", "1"]),
+];
+
+/// A turn of one of the knobs.
+pub fn random_knob(rng: &mut Rng) -> (&'static str, &'static str) {
+    let (name, values) = KNOBS[rng.usize(..KNOBS.len())];
+    (name, values[rng.usize(..values.len())])
+}
 
 /// Where a client sends: mostly to a service.
 pub(super) fn virtual_address(rng: &mut Rng) -> (Proto, SocketAddrV4) {
-    const TCP: [(u8, u16); 8] = [
+    const TCP: [(u8, u16); 15] = [
         (10, 80),
         (10, 25),
         (11, 80),
@@ -64,8 +107,23 @@ pub(super) fn virtual_address(rng: &mut Rng) -> (Proto, SocketAddrV4) {
         (14, 80),
         (15, 80),
         (10, 81),
+        (16, 80),
+        (17, 80),
+        (18, 80),
+        (18, 81),
+        (19, 20),
+        (19, 21),
+        (19, 2000),
     ];
-    const UDP: [(u8, u16); 5] = [(10, 53), (10, 54), (12, 1), (12, 2), (11, 9)];
+    const UDP: [(u8, u16); 7] = [
+        (10, 53),
+        (10, 54),
+        (12, 1),
+        (12, 2),
+        (11, 9),
+        (16, 53),
+        (17, 53),
+    ];
     let (proto, of) = if rng.u8(..3) == 0 {
         (Proto::Udp, &UDP[..])
     } else {
@@ -87,18 +145,45 @@ pub fn random_command(rng: &mut Rng) -> String {
     let (_, real) = line.split_once(" -r ").unwrap_or(("", line));
     let real = real.split(' ').next().unwrap_or_default();
     let service = head.replace("ipvsadm -a ", "");
-    match rng.u8(..10) {
-        0..3 => format!("ipvsadm -d {service} -r {real}"),
-        3..7 => (*line).to_owned(),
-        7 => format!(
+    match rng.u8(..24) {
+        0..6 => format!("ipvsadm -d {service} -r {real}"),
+        6..13 => (*line).to_owned(),
+        13..15 => format!(
             "{} -w 0",
             line.replace(" -a ", " -e ").replace(" -w ", " -x ")
         ),
-        8 => line.replace(" -a ", " -e "),
+        15 => line.replace(" -a ", " -e "),
+        16..19 => {
+            let method = ["-m", "-g", "-i"].into_iter().find(|m| line.contains(m));
+            let (weight, upper) = (rng.u32(..12), rng.u32(..20));
+            let (method, lower) = (method.unwrap_or_default(), upper / 3);
+            format!("ipvsadm -e {service} -r {real} {method} -w {weight} -x {upper} -y {lower}")
+        }
+        19..22 => edit_of(rng, &service),
+        22 => format!("ipvsadm -D {service}"),
         _ => {
-            let scheduler = ["rr", "wlc", "lblc"][rng.usize(..3)];
-            let persistent = if service.contains(":0") { " -p 60" } else { "" };
-            format!("ipvsadm -E {service} -s {scheduler}{persistent}")
+            let of_service = format!("-A {service}");
+            let add = COMMANDS.iter().find(|c| c.contains(&of_service));
+            add.map_or_else(String::new, |add| (*add).to_owned())
         }
     }
+}
+
+/// Another scheduler with other flags, now persistent and now not. (twos, which is random, is none of them.)
+fn edit_of(rng: &mut Rng, service: &str) -> String {
+    let names = Scheduler::NAMES.iter().filter(|name| **name != "twos");
+    let names: Vec<_> = names.collect();
+    let scheduler = names[rng.usize(..names.len())];
+    let flags = ["", " -b flag-1", " -b flag-2", " -b flag-1,flag-2"][rng.usize(..4)];
+    let persistent = if service.contains(":0") || rng.u8(..3) == 0 {
+        " -p 60"
+    } else {
+        ""
+    };
+    let one_packet = if !service.contains("-t ") && rng.u8(..4) == 0 {
+        " -o"
+    } else {
+        ""
+    };
+    format!("ipvsadm -E {service} -s {scheduler}{flags}{persistent}{one_packet}")
 }

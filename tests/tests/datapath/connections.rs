@@ -110,3 +110,67 @@ fn syn_on_a_closed_connection_is_scheduled_anew() {
     assert_eq!(rig.leaves_by(syn(1)), Some(R1));
     assert_eq!(rig.reason("reused"), 1);
 }
+
+/// A real server that is a client of another service, and whose packets look like replies to somebody: whoever comes later
+/// gets them, and the counts follow.
+#[test]
+fn connection_whose_packets_become_replies_ends_with_its_counts() {
+    for established in [false, true] {
+        let mut rig = Rig::with(
+            |s| s.marks[R1] = 7,
+            &[
+                "-A -f 7 -s rr -p 60",
+                "-a -f 7 -r 10.0.2.10 -g",
+                "-A -t 203.0.113.10:80 -s rr",
+                "-a -t 203.0.113.10:80 -r 10.0.1.10:8080 -m",
+            ],
+        );
+        rig.host.tables().local_marks.insert(7);
+        let out = Packet::tcp(real(1, 8080), client(1), flag::SYN);
+        assert_eq!(link(&rig.send(R1, out)), Some(R2));
+        if established {
+            rig.send(R1, Packet::tcp(real(1, 8080), client(1), flag::ACK));
+        }
+        assert_eq!(rig.counts(0), (1, 0, 1));
+        assert_eq!(rig.leaves_by(syn(1)), Some(R1));
+        rig.host.snapshot(2).unwrap().is_consistent().unwrap();
+        assert_eq!((rig.counts(0), rig.counts(1)), ((0, 0, 1), (1, 0, 0)));
+        let reply = Packet::tcp(real(1, 8080), client(1), flag::SYN | flag::ACK);
+        assert_eq!(link(&rig.send(R1, reply)), Some(C0));
+    }
+}
+
+/// Two services lead to one port of a real server, and a client uses its own port for both: the replies cannot be told apart,
+/// and go to whoever opened last, even after the other one is gone.
+#[test]
+fn replies_go_to_the_connection_that_was_opened_last() {
+    for persistence in ["", "-p 600"] {
+        let mut rig = Rig::new(&[
+            &format!("-A -t 203.0.113.10:80 -s rr {persistence}"),
+            "-a -t 203.0.113.10:80 -r 10.0.1.10:8080 -m",
+            &format!("-A -t 203.0.113.10:81 -s rr {persistence}"),
+            "-a -t 203.0.113.10:81 -r 10.0.1.10:8080 -m",
+        ]);
+        let open = |rig: &mut Rig, port, flags| {
+            rig.send(C0, Packet::tcp(client(1), vip(port), flags));
+        };
+        // The port that the client sees an answer come from.
+        let answer = |rig: &mut Rig| {
+            let reply = Packet::tcp(real(1, 8080), client(1), flag::SYN | flag::ACK);
+            let out = rig.send(R1, reply);
+            (link(&out) == Some(C0)).then(|| u16::from_be_bytes([out.frame[34], out.frame[35]]))
+        };
+        for port in [80, 81] {
+            open(&mut rig, port, flag::SYN);
+            open(&mut rig, port, flag::ACK);
+            assert_eq!(answer(&mut rig), Some(port));
+            open(&mut rig, port, flag::RST);
+        }
+        open(&mut rig, 80, flag::SYN);
+        assert_eq!(answer(&mut rig), Some(80), "{persistence}");
+        rig.pass(11);
+        open(&mut rig, 80, flag::SYN);
+        assert_eq!(answer(&mut rig), Some(80), "{persistence}");
+        rig.host.snapshot(2).unwrap().is_consistent().unwrap();
+    }
+}

@@ -11,12 +11,13 @@ use crate::rig::{C0, R1, R2, Rig, ack, link, real, segment, syn, tcp_service};
 
 /// Those whose choice can be any real server, which takes flags for some.
 fn choosing() -> impl Iterator<Item = &'static str> {
-    Scheduler::ALL.iter().filter_map(|s| match s {
-        Scheduler::Sh => Some("sh -b sh-fallback,sh-port"),
-        Scheduler::Mh => Some("mh -b mh-fallback,mh-port"),
-        // One virtual address is one bucket.
-        Scheduler::Dh | Scheduler::None => None,
-        s => Some(s.name()),
+    // One virtual address is one bucket of dh.
+    let none = [Scheduler::Dh, Scheduler::None].map(Scheduler::name);
+    let names = Scheduler::NAMES.iter().filter(move |n| !none.contains(n));
+    names.map(|name| match *name {
+        "sh" => "sh -b sh-fallback,sh-port",
+        "mh" => "mh -b mh-fallback,mh-port",
+        name => name,
     })
 }
 

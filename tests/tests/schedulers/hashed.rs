@@ -84,7 +84,7 @@ pub(crate) fn slots(reals: &Reals) -> Vec<Option<usize>> {
     let common = common.unwrap_or(1);
     // Turns of six bits at most.
     let mut halvings = 0;
-    while most / common >> halvings >= 64 {
+    while (most / common) >> halvings >= 64 {
         halvings += 1;
     }
     let mut tried = vec![0; weights.len()];
@@ -94,7 +94,7 @@ pub(crate) fn slots(reals: &Reals) -> Vec<Option<usize>> {
             let addr = reals.all[*n].addr;
             let v = addr.ip().to_bits().wrapping_add(u32::from(addr.port()));
             let skip = u64::from(siphash13(v, MAGLEV_SKIP)) % (SLOTS - 1) + 1;
-            for _ in 0..(weight / common >> halvings).max(1) {
+            for _ in 0..((weight / common) >> halvings).max(1) {
                 let slot = loop {
                     let at = (offset(v) + tried[place] * skip) % SLOTS;
                     tried[place] += 1;

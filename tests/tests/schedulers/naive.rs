@@ -139,7 +139,7 @@ impl Naive {
         loop {
             while let Some(n) = reals.list.get(place) {
                 let real = &reals.all[*n];
-                if !real.overloaded && real.weight() as i64 >= self.asked {
+                if !real.overloaded && i64::from(real.spec.weight) >= self.asked {
                     self.last = Some(*n);
                     return Some(*n);
                 }

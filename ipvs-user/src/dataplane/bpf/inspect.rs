@@ -1,6 +1,6 @@
 //! A look at tables, and a hand in them, that the daemon itself has no use for. Tests compare them with those of the host.
 
-use ipvs_common::{Conn, FlowKey, LblcEntry, LblcKey, maps as names};
+use ipvs_common::{Conn, FlowKey, LblcEntry, LblcKey, LblcrEntry, maps as names};
 
 use super::{BpfDataplane, Result, batch, failed};
 
@@ -27,5 +27,11 @@ impl BpfDataplane {
     pub fn lblc(&self) -> Result<Vec<(LblcKey, LblcEntry)>> {
         let entries = batch::entries(&self.maps.lblc);
         entries.map_err(failed(names::LBLC, "read", "all"))
+    }
+
+    /// lblcr's.
+    pub fn lblcr(&self) -> Result<Vec<(LblcKey, LblcrEntry)>> {
+        let entries = batch::entries(&self.maps.lblcr);
+        entries.map_err(failed(names::LBLCR, "read", "all"))
     }
 }
