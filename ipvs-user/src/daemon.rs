@@ -5,6 +5,7 @@
 mod egress;
 mod interfaces;
 mod options;
+mod pace;
 mod patience;
 mod privileges;
 mod socket;
@@ -17,6 +18,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use ipvs_common::maps::Capacities;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -28,11 +30,12 @@ use tracing::{error, info, warn};
 pub use crate::dataplane::bpf::ModePolicy;
 pub use interfaces::Wanted;
 pub use options::Options;
+pub use pace::{Pace, Slice};
 
 use crate::{
     api::server::{self, Handle},
-    dataplane::bpf::{BpfDataplane, OBJECT},
-    director::Director,
+    dataplane::bpf::{Available, BpfDataplane, Need, OBJECT},
+    director::{Aged, Director},
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
         available_pages, source_towards, unprivileged_port,
@@ -44,10 +47,6 @@ use interfaces::Interfaces;
 use patience::Patience;
 use socket::SocketFile;
 
-/// Housekeeping once in this time, if it takes much less than that.
-const TICK: Duration = Duration::from_secs(1);
-/// Housekeeping takes no more than one part in so many of the time.
-const SHARE: u32 = 5;
 /// Neighbours that somebody flushed are held again after this time at the latest.
 const REFRESH: Duration = Duration::from_secs(10);
 /// Open requests get this long to end.
@@ -87,8 +86,8 @@ struct Daemon {
     held: (BTreeSet<Ipv4Addr>, Instant),
     /// The datapath was not told yet that ways changed.
     ways_stale: bool,
-    /// With housekeeping, and with telling of new ways.
-    patience: [Patience; 2],
+    /// With housekeeping, with telling of new ways, and with ageing.
+    patience: [Patience; 3],
     tasks: Option<Tasks>,
     signals: [Signal; 2],
 }
@@ -113,6 +112,7 @@ impl Daemon {
         let Options {
             interfaces, config, ..
         } = options;
+        report_need(config.capacities);
         let mut dataplane = block_in_place(|| BpfDataplane::load(OBJECT, config.capacities))?;
         report_memory(&dataplane);
         let loader = dataplane.loader();
@@ -120,6 +120,7 @@ impl Daemon {
         let punt = dataplane.take_punt().ok_or_else(taken)?;
         let messages = dataplane.take_messages();
         let mut director = Director::new(Box::new(dataplane), Box::new(source_towards))?;
+        director.age_in_parts();
         director.set_memory_source(Box::new(|| available_pages().unwrap_or(u64::MAX)));
         director.adjust_settings(|settings| {
             let port = unprivileged_port();
@@ -154,7 +155,7 @@ impl Daemon {
             feature_changes,
             held: (BTreeSet::new(), Instant::now()),
             ways_stale: false,
-            patience: <[Patience; 2]>::default(),
+            patience: <[Patience; 3]>::default(),
             tasks: Some(tasks),
             signals,
         };
@@ -174,17 +175,27 @@ impl Daemon {
     }
 
     async fn work(&mut self, tasks: &mut Tasks) -> Result<()> {
-        let mut pause = TICK;
-        let mut due = Instant::now() + pause;
+        let mut pace = Pace::new(Instant::now());
         loop {
-            match self.next(due, tasks).await {
+            match self.next(pace.due(), tasks).await {
                 Wake::Housekeeping => {
                     let start = Instant::now();
-                    self.tick().await?;
-                    pause = TICK.max(start.elapsed() * SHARE);
-                    due = start + pause;
+                    if pace.is_house_due(start) {
+                        self.tick().await?;
+                        pace.kept_house(start, start.elapsed());
+                    }
+                    let start = Instant::now();
+                    if pace.is_slice_due(start) {
+                        let slice = self.age()?;
+                        pace.aged(start, start.elapsed(), slice);
+                    }
                 }
-                Wake::Commands => self.hold_new_neighbours().await,
+                Wake::Commands => {
+                    if self.with_director(|d| d.is_ending()) {
+                        pace.hurry(Instant::now());
+                    }
+                    self.hold_new_neighbours().await;
+                }
                 Wake::Changed(changes) => self.follow(changes).await?,
                 Wake::Features => {
                     if self.refresh_egress().await {
@@ -231,6 +242,19 @@ impl Daemon {
         }
         self.hold_new_neighbours().await;
         Ok(())
+    }
+
+    /// A slice of the ageing of the tables.
+    fn age(&mut self) -> Result<Slice> {
+        let aged = self.with_director(|d| d.age(Pace::SLICE).context("ageing"));
+        let slice = match aged {
+            Ok(Aged::Urgent) => Slice::Urgent,
+            Ok(Aged::More) => Slice::More,
+            // After a failure, again in a second.
+            Ok(Aged::Round) | Err(_) => Slice::Last,
+        };
+        self.patience[2].judge(aged.map(|_| ()))?;
+        Ok(slice)
     }
 
     async fn follow(&mut self, changes: Changes) -> Result<()> {
@@ -316,6 +340,17 @@ fn lock<T>(mutex: &Arc<Mutex<T>>) -> std::sync::MutexGuard<'_, T> {
 fn taken() -> anyhow::Error {
     error!("a part of the datapath was taken twice");
     anyhow!("a part of the datapath was taken twice")
+}
+
+/// Before the tables are made, which may take seconds.
+fn report_need(capacities: Capacities) {
+    if let Ok(need) = Need::here(capacities) {
+        info!(
+            connections = capacities.conns,
+            "tables will take {need}; {}",
+            Available::now()
+        );
+    }
 }
 
 fn report_memory(dataplane: &BpfDataplane) {

@@ -55,6 +55,8 @@ pub trait Dataplane: Send {
     fn dest_state(&self, id: u32) -> Result<DestState>;
     /// Sum over all CPUs.
     fn dest_stats(&self, id: u32) -> Result<Stats>;
+    /// The same of the indices from 0 on, so many, in one go.
+    fn all_dest_stats(&self, count: u32) -> Result<Vec<Stats>>;
     fn sched_state(&self, service: u32) -> Result<SchedState>;
     fn put_sched_state(&mut self, service: u32, state: &SchedState) -> Result<()>;
     /// Drops a service's entries from the caches of lblc and lblcr.

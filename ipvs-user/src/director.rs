@@ -7,19 +7,20 @@ mod ageing;
 mod caches;
 mod connections;
 mod defence;
+mod estimator;
 mod knobs;
+mod traffic;
 mod trash;
 mod view;
 
 pub use ageing::Aged;
 pub use caches::CacheLimits;
 pub use connections::Connection;
+pub use estimator::Rates;
 pub use knobs::{MemorySource, SetTimeoutsError};
 pub use view::{DestView, ServiceView, Usage};
 
-use std::collections::BTreeMap;
-
-use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, Stats, maps::Capacities};
+use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};
 
 use crate::{
     dataplane::{Dataplane, TableError},
@@ -29,6 +30,7 @@ use crate::{
 use ageing::Walks;
 use caches::CacheTimers;
 use knobs::Controls;
+use traffic::Traffic;
 use trash::Idle;
 
 /// Tells the source address of a tunnel to a real server; `None` without a route.
@@ -49,10 +51,7 @@ pub struct Director {
     tables: Tables,
     dataplane: Box<dyn Dataplane>,
     source: SourceResolver,
-    /// By service: traffic of its real servers that were freed since (and, taken off, traffic from before its time).
-    folded: BTreeMap<u32, Stats>,
-    /// Traffic of all real servers ever freed.
-    folded_total: Stats,
+    traffic: Traffic,
     idle: Idle,
     walks: Walks,
     caches: CacheTimers,
@@ -84,8 +83,7 @@ impl Director {
             tables,
             dataplane,
             source,
-            folded: BTreeMap::new(),
-            folded_total: Stats::default(),
+            traffic: Traffic::default(),
             idle: Idle::default(),
             walks: Walks::default(),
             caches: CacheTimers::default(),
@@ -106,7 +104,8 @@ impl Director {
             let applied = after.apply(command);
             effects.extend(applied.map_err(|error| DirectorError::Refused { index, error })?);
         }
-        let folded = self.folds_after(&effects).map_err(ReconcileError::from)?;
+        let counted = self.counted_before(&effects);
+        let counted = counted.map_err(ReconcileError::from)?;
         let now = self.dataplane.now().map_err(ReconcileError::from)?;
         let change = Change {
             before: &self.model,
@@ -116,7 +115,7 @@ impl Director {
         self.tables
             .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
         self.model = after;
-        self.folded = folded;
+        self.traffic.follow(&effects, &self.model, &counted);
         self.set_cache_timers(&effects, now);
         if let Err(e) = self.after_effects(&effects) {
             // The change stands. What did not end now ends by its packets or its timer.
@@ -126,7 +125,8 @@ impl Director {
     }
 
     /// Housekeeping, about once a second: sets up defences if memory is low, ends what timed out (unless [`Self::age`] does),
-    /// ages the schedulers' caches, makes room if that is wished, frees deleted real servers that nothing refers to.
+    /// ages the schedulers' caches, makes room if that is wished, frees deleted real servers that nothing refers to, and
+    /// reckons rates.
     pub fn tick(&mut self) -> Result<(), TableError> {
         self.defend()?;
         if !self.walks.in_parts() {
@@ -136,7 +136,8 @@ impl Director {
         self.tables.tick(now);
         self.age_caches(now)?;
         self.drop_entries(now)?;
-        self.empty_trash(now)
+        self.empty_trash(now)?;
+        self.sample(now)
     }
 
     /// Routes, neighbours, links or addresses changed: every way is asked anew.
@@ -173,6 +174,12 @@ impl Director {
     #[must_use]
     pub const fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Ticks in a second of the clock that deadlines are in.
+    #[must_use]
+    pub fn hz(&self) -> u32 {
+        self.dataplane.hz()
     }
 
     #[must_use]

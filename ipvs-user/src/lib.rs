@@ -10,6 +10,7 @@ pub mod knobs;
 pub mod model;
 pub mod net;
 pub mod plan;
+pub mod proc;
 pub mod reconcile;
 pub mod sched_flags;
 pub mod slowpath;

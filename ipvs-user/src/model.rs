@@ -10,6 +10,7 @@ mod ids;
 mod policy;
 mod state;
 mod wrr;
+mod zero;
 
 pub use command::{Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec};
 pub use error::{ModelError, service_name};
@@ -57,6 +58,15 @@ pub enum Effect {
     OverloadLifted {
         dest: u32,
     },
+    /// The counters of a service and of its real servers start over; what those of `gone` counted, which were deleted, is no
+    /// longer the service's.
+    Zeroed {
+        service: u32,
+        dests: Vec<u32>,
+        gone: Vec<u32>,
+    },
+    /// So do the counters of the whole.
+    TotalZeroed,
 }
 
 /// Where an added real server's index comes from.

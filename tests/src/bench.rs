@@ -3,6 +3,7 @@
 //! Knows the director from outside only: its tables are filled by packets, and every case shows that it does the right thing
 //! before it is timed.
 
+pub mod ageing;
 mod case;
 mod cases;
 mod director;

@@ -138,7 +138,7 @@ impl<'a> Replay<'a> {
     fn configure(&mut self) -> Result<()> {
         let trace = self.trace;
         for (key, value) in &trace.sysctl {
-            self.sysctl(key, &value.0)?;
+            self.set(key, &value.0);
         }
         trace.config.iter().try_for_each(|c| self.carry_out(c))
     }
@@ -173,7 +173,7 @@ impl<'a> Replay<'a> {
             Act::Command(cmd) => self.carry_out(cmd)?,
             Act::Said(said) => self.say(said)?,
             Act::Show { cmd, out } => self.show(cmd, out)?,
-            Act::Sysctl { key, value } => self.sysctl(key, &value.0)?,
+            Act::Sysctl { key, value } => self.set(key, &value.0),
             Act::Sleep(time) => self.advance_to(self.clock + ticks(*time))?,
             Act::State {
                 client,
@@ -238,7 +238,7 @@ impl<'a> Replay<'a> {
     }
 
     fn show(&mut self, command: &str, expected: &str) -> Result<()> {
-        if !command.starts_with("ipvsadm") {
+        if !command.starts_with("ipvsadm") && listing::proc_file(command).is_none() {
             let what = format!("there is no such thing here; expected\n{expected}");
             self.differ([Difference::of(command, what)]);
             return Ok(());
@@ -257,10 +257,20 @@ impl<'a> Replay<'a> {
     }
 
     fn print(&self, command: &str) -> Result<String> {
-        Ok(self.outcome(command)?.out)
+        match listing::proc_file(command) {
+            Some(file) => self.console.proc(file),
+            None => Ok(self.outcome(command)?.out),
+        }
     }
 
-    /// Sets what can be set; of the rest, takes what is always so here.
+    /// A setting that is refused is a difference, and the replay goes on without it.
+    fn set(&mut self, key: &str, value: &str) {
+        if let Err(error) = self.sysctl(key, value) {
+            let command = format!("sysctl {key} = {value}");
+            self.differ([Difference::of(&command, format!("{error:#}"))]);
+        }
+    }
+
     fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         Ok(self.console.director().set_sysctl(key, value)?)
     }

@@ -25,15 +25,32 @@ pub(super) fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
         };
         let found = t.walk(&walk);
         id = found.dest();
-        let new = SchedState {
-            last: id.wrapping_add(1),
-            weight: found.weight(),
+        let new = if id == NO_DEST {
+            given_up(service, state, walk.start)
+        } else {
+            SchedState {
+                last: id.wrapping_add(1),
+                weight: found.weight(),
+            }
         };
-        if id == NO_DEST || t.swap_sched(service.id, state, new) {
+        if t.swap_sched(service.id, state, new) || id == NO_DEST {
             break;
         }
     }
     id
+}
+
+/// Where a walk in vain leaves off. One that began behind the head at the lowest weight comes back to its beginning; any other
+/// gives up at the end of a round at that weight, and the next one starts at the top again.
+#[inline(always)]
+const fn given_up(service: &Service, before: SchedState, start: u32) -> SchedState {
+    if start != 0 && before.weight <= service.wrr_step {
+        return before;
+    }
+    SchedState {
+        last: 0,
+        weight: service.wrr_max,
+    }
 }
 
 // During the walk `a` is the weight that is asked for; `cost` is the largest weight of a usable real server in this round,

@@ -73,7 +73,7 @@ impl Client {
         self.get("conns").await
     }
 
-    pub async fn stats(&self) -> Result<wire::Stats> {
+    pub async fn stats(&self) -> Result<wire::Totals> {
         self.get("stats").await
     }
 

@@ -9,7 +9,8 @@ use ipvs_common::{ForwardingMethod, Proto, ServiceKey, Stats};
 
 use super::wire::{self, ErrorCode};
 use crate::{
-    director::{Connection, DestView, DirectorError, ServiceView},
+    dataplane::TableError,
+    director::{Connection, DestView, Director, DirectorError, Rates, ServiceView},
     model::{Command, DestSpec, ModelError},
     reconcile::ReconcileError,
 };
@@ -102,6 +103,9 @@ pub(super) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
             service: service_key(*service),
             dest: (*dest).into(),
         },
+        wire::Command::Zero { service } => Command::Zero {
+            service: service.map(service_key),
+        },
     })
 }
 
@@ -123,6 +127,7 @@ pub(super) fn service(v: &ServiceView) -> wire::Service {
         service: service_id(&v.key),
         spec: spec::shown(&v.spec),
         stats: stats(&v.stats),
+        rates: rates(&v.rates),
         dests: v.dests.iter().map(dest).collect(),
     }
 }
@@ -145,10 +150,28 @@ fn dest(v: &DestView) -> wire::Dest {
         persistent: v.persistent,
         overloaded: v.overloaded,
         stats: stats(&v.stats),
+        rates: rates(&v.rates),
     }
 }
 
-pub(super) const fn stats(s: &Stats) -> wire::Stats {
+pub(super) fn totals(d: &Director) -> Result<wire::Totals, TableError> {
+    Ok(wire::Totals {
+        stats: stats(&d.totals()?),
+        rates: rates(&d.total_rates()),
+    })
+}
+
+const fn rates(r: &Rates) -> wire::Rates {
+    wire::Rates {
+        conns: r.conns,
+        in_packets: r.in_packets,
+        out_packets: r.out_packets,
+        in_bytes: r.in_bytes,
+        out_bytes: r.out_bytes,
+    }
+}
+
+const fn stats(s: &Stats) -> wire::Stats {
     wire::Stats {
         conns: s.conns,
         in_packets: s.in_packets,

@@ -154,12 +154,15 @@ fn table_error(e: TableError) -> wire::Error {
 }
 
 async fn version(State(handle): State<Handle>) -> Answer<wire::Version> {
-    let capacities = handle.with(|d| Ok(d.capacities())).await?;
-    Ok(Json(wire::Version {
-        daemon: env!("CARGO_PKG_VERSION").to_owned(),
-        abi: ABI_VERSION,
-        connection_table_size: capacities.conns,
-    }))
+    let job = |d: &mut Director| {
+        Ok(Json(wire::Version {
+            daemon: env!("CARGO_PKG_VERSION").to_owned(),
+            abi: ABI_VERSION,
+            connection_table_size: d.capacities().conns,
+            hz: d.hz(),
+        }))
+    };
+    handle.with(job).await
 }
 
 async fn status(State(handle): State<Handle>) -> Answer<wire::Status> {
@@ -184,7 +187,7 @@ async fn status(State(handle): State<Handle>) -> Answer<wire::Status> {
                 caps.list_slots,
             ),
             timeouts: convert::timeouts(d.settings()),
-            totals: convert::stats(&d.totals().map_err(table_error)?),
+            totals: convert::totals(d).map_err(table_error)?,
             interfaces,
         }))
     };
@@ -241,9 +244,9 @@ async fn conns(State(handle): State<Handle>) -> Answer<Vec<wire::Conn>> {
     handle.with(job).await
 }
 
-async fn stats(State(handle): State<Handle>) -> Answer<wire::Stats> {
-    let totals = handle.with(|d| d.totals().map_err(table_error)).await?;
-    Ok(Json(convert::stats(&totals)))
+async fn stats(State(handle): State<Handle>) -> Answer<wire::Totals> {
+    let job = |d: &mut Director| Ok(Json(convert::totals(d).map_err(table_error)?));
+    handle.with(job).await
 }
 
 async fn reasons(State(handle): State<Handle>) -> Answer<Vec<wire::Reason>> {

@@ -28,6 +28,7 @@ mod knobs;
 /// A daemon without a datapath, on a socket of its own.
 pub(crate) struct TestDaemon {
     pub(crate) tables: Arc<Mutex<HostTables>>,
+    pub(crate) director: Arc<Mutex<Director>>,
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
     changed: Arc<Notify>,
@@ -49,6 +50,7 @@ impl TestDaemon {
         let listener = server::bind(&socket).unwrap();
         let handle = Handle::new(director);
         let changed = Arc::clone(&handle.changed);
+        let director = Arc::clone(&handle.director);
         let server = tokio::spawn(async move {
             server::serve(listener, handle, std::future::pending())
                 .await
@@ -56,6 +58,7 @@ impl TestDaemon {
         });
         Self {
             tables,
+            director,
             client: Client::new(&socket),
             socket,
             changed,
@@ -261,7 +264,7 @@ async fn the_state_of_the_daemon_is_told() {
         ),
         (900, 120, 300)
     );
-    assert_eq!(daemon.client.stats().await.unwrap().conns, 4);
+    assert_eq!(daemon.client.stats().await.unwrap().stats.conns, 4);
     let reasons = daemon.client.reasons().await.unwrap();
     assert_eq!((reasons[0].kind.as_str(), reasons[0].count), ("pass", 5));
     assert_eq!(

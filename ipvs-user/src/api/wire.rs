@@ -158,6 +158,11 @@ pub enum Command {
         service: ServiceId,
         dest: SocketAddrV4,
     },
+    /// Counters and rates start over: of one service and its real servers, or of everything.
+    Zero {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<ServiceId>,
+    },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -168,6 +173,9 @@ pub struct Version {
     pub abi: u32,
     /// Connections that fit.
     pub connection_table_size: u32,
+    /// Ticks in a second of the kernel's clock.
+    #[serde(default)]
+    pub hz: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -179,11 +187,32 @@ pub struct Stats {
     pub out_bytes: u64,
 }
 
+/// What happens in a second: an average over the last ones, in which the latest count most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Rates {
+    pub conns: u64,
+    pub in_packets: u64,
+    pub out_packets: u64,
+    pub in_bytes: u64,
+    pub out_bytes: u64,
+}
+
+/// Traffic of all services, deleted ones included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Totals {
+    #[serde(flatten)]
+    pub stats: Stats,
+    #[serde(default)]
+    pub rates: Rates,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Service {
     pub service: ServiceId,
     pub spec: ServiceSpec,
     pub stats: Stats,
+    #[serde(default)]
+    pub rates: Rates,
     /// Newest first.
     pub dests: Vec<Dest>,
 }
@@ -197,6 +226,8 @@ pub struct Dest {
     pub persistent: u32,
     pub overloaded: bool,
     pub stats: Stats,
+    #[serde(default)]
+    pub rates: Rates,
 }
 
 /// A real server and the service it belongs to.
@@ -302,7 +333,7 @@ pub struct Status {
     pub deleted_dests: u64,
     pub list_slots: Fill,
     pub timeouts: Timeouts,
-    pub totals: Stats,
+    pub totals: Totals,
     pub interfaces: Vec<Interface>,
 }
 

@@ -12,7 +12,7 @@ use ipvs_user::{
     api::{client::Client, socket_path},
     config::{self, Config},
     daemon::{self, ModePolicy, Options},
-    knobs,
+    knobs, proc,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -47,6 +47,13 @@ enum Command {
     Check { file: PathBuf },
     /// List why packets were passed on to the kernel or dropped
     Reasons {
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
+    /// Print what ip_vs has in a file of this name under /proc/net
+    Proc {
+        #[arg(value_enum)]
+        file: proc::File,
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
@@ -119,6 +126,11 @@ async fn work(command: Command) -> anyhow::Result<()> {
         }
         Command::Check { file } => check(&file),
         Command::Reasons { socket } => reasons(&socket.unwrap_or_else(socket_path)).await,
+        Command::Proc { file, socket } => {
+            let client = Client::new(&socket.unwrap_or_else(socket_path));
+            print!("{}", proc::text(&client, file).await?);
+            Ok(())
+        }
         Command::Sysctl { knobs, socket } => {
             let client = Client::new(&socket.unwrap_or_else(socket_path));
             print!("{}", knobs::run(&client, &knobs).await?);

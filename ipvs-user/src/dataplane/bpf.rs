@@ -4,6 +4,7 @@
 //! configuration files.
 
 mod attach;
+mod available;
 mod batch;
 mod bpffs;
 mod clock;
@@ -14,8 +15,10 @@ mod inspect;
 mod loader;
 mod mapped;
 mod maps;
+mod memory;
 mod object;
 mod overload;
+mod per_cpu;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap as Map};
@@ -31,9 +34,11 @@ use ipvs_common::{
 };
 
 pub use attach::{Attachment, IfaceProgram, ModePolicy};
+pub use available::Available;
 pub use error::{AttachError, LoadError};
 pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
 pub use loader::{Clock, Loader};
+pub use memory::{Need, Shortage};
 pub use object::OBJECT;
 
 use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
@@ -71,6 +76,8 @@ impl BpfDataplane {
         capacities: Capacities,
         clock: Clock,
     ) -> std::result::Result<Self, LoadError> {
+        let cpus = nr_cpus().map_err(|(_, e)| LoadError::States(e))?;
+        Need::of(capacities, cpus).check(&Available::now())?;
         let loader = Loader::new(object, capacities, clock)?;
         let (ebpf, _) = loader.load(Iface::default())?;
         let mut control = Control::load(ebpf)?;
@@ -101,7 +108,7 @@ impl BpfDataplane {
             messages,
             buffers: Buffers::default(),
             hz,
-            cpus: nr_cpus().map_err(|(_, e)| LoadError::States(e))?,
+            cpus,
         })
     }
 
@@ -124,6 +131,12 @@ impl BpfDataplane {
     /// What the talking build says; `None` of any other.
     pub const fn take_messages(&mut self) -> Option<Messages> {
         self.messages.take()
+    }
+
+    /// What the tables were expected to take.
+    #[must_use]
+    pub fn need(&self) -> Need {
+        Need::of(self.loader.capacities(), self.cpus)
     }
 
     /// Bytes of kernel memory of the large tables, by name.
@@ -221,6 +234,12 @@ impl Dataplane for BpfDataplane {
         let each = self.maps.dest_stats.get(&id, 0);
         let each = each.map_err(failed(names::DEST_STATS, "lookup", id))?;
         Ok(each.iter().fold(Stats::default(), |sum, s| sum.plus(*s)))
+    }
+
+    fn all_dest_stats(&self, count: u32) -> Result<Vec<Stats>> {
+        let map = &self.maps.dest_stats;
+        let all = per_cpu::folded(map, self.cpus, count, |a: Stats, b| a.plus(b));
+        all.map_err(failed(names::DEST_STATS, "read", "all"))
     }
 
     fn sched_state(&self, service: u32) -> Result<SchedState> {

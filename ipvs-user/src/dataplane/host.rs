@@ -118,6 +118,15 @@ impl Dataplane for HostDataplane {
         slot(stats, maps::DEST_STATS, "lookup", id)
     }
 
+    fn all_dest_stats(&self, count: u32) -> Result<Vec<Stats>> {
+        let all = self
+            .tables()
+            .dest_stats
+            .get(..count as usize)
+            .map(Vec::from);
+        slot(all, maps::DEST_STATS, "lookup", count)
+    }
+
     fn sched_state(&self, service: u32) -> Result<SchedState> {
         let state = self.tables().sched_states.get(service as usize).copied();
         slot(state, maps::SCHED_STATES, "lookup", service)

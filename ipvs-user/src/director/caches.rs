@@ -224,7 +224,9 @@ impl Director {
                 | Effect::DestEdited { .. }
                 | Effect::DestRemoved { .. }
                 | Effect::WrrChanged { .. }
-                | Effect::OverloadLifted { .. } => {}
+                | Effect::OverloadLifted { .. }
+                | Effect::Zeroed { .. }
+                | Effect::TotalZeroed => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
 };
 
-use ipvs_common::{Conn, ConnFlags, FlowKey, State, Template, TemplateKey};
+use ipvs_common::{Conn, ConnFlags, FlowKey, ForwardingMethod, State, Template, TemplateKey};
 
 use super::Director;
 use crate::{dataplane::TableError, model::DestKey};
@@ -76,7 +76,11 @@ impl Paired {
             proto: key.proto,
             client: socket(key.src, key.sport),
             virt: socket(key.dst, key.dport),
-            real: socket(conn.to_addr, conn.to_port),
+            real: if conn.status.method == ForwardingMethod::BYPASS {
+                SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)
+            } else {
+                socket(conn.to_addr, conn.to_port)
+            },
             state: conn.status.state,
             expires: conn.expires,
         }

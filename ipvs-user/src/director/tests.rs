@@ -15,8 +15,10 @@ use crate::{
     model::{Command, DestKey, DestSpec, ServiceSpec},
 };
 
+mod ageing;
 mod knobs;
 mod sources;
+mod traffic;
 
 const HZ: u32 = 100;
 
@@ -233,6 +235,8 @@ fn a_service_added_again_starts_at_zero_though_its_real_servers_do_not() {
     assert_eq!(b.service_stats(), 0);
     b.tables().dest_stats[1] = conns(11);
     assert_eq!(b.service_stats(), 2);
+    let view = b.director.service(&web()).unwrap().unwrap();
+    assert_eq!((view.dests[0].active, view.dests[0].stats), (1, conns(11)));
     assert_eq!(b.director.totals().unwrap(), conns(11));
 }
 

@@ -1,4 +1,4 @@
-//! Deleted real servers: when their index is free again, and where their traffic is kept.
+//! Deleted real servers: when their index is free again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use ipvs_common::{ServiceKey, Stats};
 use super::Director;
 use crate::{
     dataplane::TableError,
-    model::{DestKey, Effect, Origin, Trashed},
+    model::{DestKey, Trashed},
 };
 
 /// Seconds without connections after which a deleted real server is forgotten. ip_vs keeps one for as long, so that the
@@ -46,66 +46,18 @@ impl Director {
         let freed: Vec<_> = due.iter().filter_map(|(s, d)| after.free(s, d)).collect();
         let ids: BTreeSet<_> = freed.iter().map(|t| t.dest.id).collect();
         self.dataplane.clear_caches_of(&ids)?;
-        let stats = freed.iter().map(|t| self.stats_of(&t.dest));
-        let stats: Vec<_> = stats.collect::<Result<_, _>>()?;
+        let counted = freed.iter().map(|t| self.dataplane.dest_stats(t.dest.id));
+        let counted: Vec<_> = counted.collect::<Result<_, _>>()?;
         self.model = after;
-        for (gone, stats) in freed.iter().zip(stats) {
-            self.fold(gone, stats);
+        for (gone, counted) in freed.iter().zip(counted) {
+            self.fold(gone, counted);
         }
         Ok(())
     }
 
-    /// Keeps the traffic of an index that goes to another real server.
-    fn fold(&mut self, gone: &Trashed, stats: Stats) {
-        self.folded_total = self.folded_total.plus(stats);
-        if !gone.orphan {
-            let folded = self.folded.entry(gone.service).or_default();
-            *folded = folded.plus(stats);
-        }
+    fn fold(&mut self, gone: &Trashed, counted: Stats) {
+        self.traffic.fold(gone, counted);
         self.idle.0.remove(&gone.dest.id);
         self.tables.forget_dest(gone.dest.id);
-    }
-
-    /// The folded traffic after a change: a deleted service's is dropped, and what an orphan brings along from the time of
-    /// the former service is taken off the new one.
-    pub(super) fn folds_after(
-        &self,
-        effects: &[Effect],
-    ) -> Result<BTreeMap<u32, Stats>, TableError> {
-        let mut folded = self.folded.clone();
-        for effect in effects {
-            match *effect {
-                Effect::ServiceRemoved { service, .. } => {
-                    folded.remove(&service);
-                }
-                Effect::DestAdded {
-                    service,
-                    dest,
-                    origin: Origin::Trash { orphan: true },
-                } => {
-                    let base = folded.entry(service).or_default();
-                    *base = base.plus(negative(self.dataplane.dest_stats(dest)?));
-                }
-                Effect::ServiceAdded { .. }
-                | Effect::ServiceEdited { .. }
-                | Effect::DestAdded { .. }
-                | Effect::DestEdited { .. }
-                | Effect::DestRemoved { .. }
-                | Effect::WrrChanged { .. }
-                | Effect::OverloadLifted { .. } => {}
-            }
-        }
-        Ok(folded)
-    }
-}
-
-/// What added to `s` gives zero: sums of statistics wrap.
-const fn negative(s: Stats) -> Stats {
-    Stats {
-        conns: s.conns.wrapping_neg(),
-        in_packets: s.in_packets.wrapping_neg(),
-        out_packets: s.out_packets.wrapping_neg(),
-        in_bytes: s.in_bytes.wrapping_neg(),
-        out_bytes: s.out_bytes.wrapping_neg(),
     }
 }

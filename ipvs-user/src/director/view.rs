@@ -2,7 +2,7 @@
 
 use ipvs_common::{ServiceKey, Stats};
 
-use super::Director;
+use super::{Director, Rates};
 use crate::{
     dataplane::TableError,
     model::{DestKey, DestSpec, RealServer, ServiceSpec, VirtualService},
@@ -12,8 +12,9 @@ use crate::{
 pub struct ServiceView {
     pub key: ServiceKey,
     pub spec: ServiceSpec,
-    /// Since the service was added, deleted real servers included.
+    /// Since the service was added or zeroed, deleted real servers included.
     pub stats: Stats,
+    pub rates: Rates,
     /// Newest first.
     pub dests: Vec<DestView>,
 }
@@ -27,6 +28,7 @@ pub struct DestView {
     pub persistent: u32,
     pub overloaded: bool,
     pub stats: Stats,
+    pub rates: Rates,
 }
 
 /// How full the daemon's own tables are.
@@ -42,18 +44,31 @@ pub struct Usage {
 impl Director {
     /// Every service, in an order that stays the same from call to call.
     pub fn services(&self) -> Result<Vec<ServiceView>, TableError> {
-        self.model.services().map(|s| self.view(s)).collect()
+        let counted = self.dataplane.all_dest_stats(self.model.dest_indices())?;
+        let counted = |dest| Ok(counted.get(dest as usize).copied().unwrap_or_default());
+        let services = self.model.services();
+        services.map(|s| self.view(s, &counted)).collect()
     }
 
     pub fn service(&self, key: &ServiceKey) -> Result<Option<ServiceView>, TableError> {
-        self.model.service(key).map(|s| self.view(s)).transpose()
+        let counted = |dest| self.dataplane.dest_stats(dest);
+        let service = self.model.service(key);
+        service.map(|s| self.view(s, &counted)).transpose()
     }
 
-    /// All traffic since the director started.
+    /// All traffic since the director started or everything was zeroed.
     pub fn totals(&self) -> Result<Stats, TableError> {
-        self.model
-            .all_dests()
-            .try_fold(self.folded_total, |sum, d| Ok(sum.plus(self.stats_of(d)?)))
+        let counted = self.dataplane.all_dest_stats(self.model.dest_indices())?;
+        let counted = |dest: u32| counted.get(dest as usize).copied().unwrap_or_default();
+        let dests = self.model.all_dests();
+        let all = dests.fold(Stats::default(), |sum, d| sum.plus(counted(d.id)));
+        Ok(self.traffic.total().stats(all))
+    }
+
+    /// What happens in a second, all in all.
+    #[must_use]
+    pub const fn total_rates(&self) -> Rates {
+        self.traffic.total().rates()
     }
 
     #[must_use]
@@ -66,28 +81,35 @@ impl Director {
         }
     }
 
-    fn view(&self, service: &VirtualService) -> Result<ServiceView, TableError> {
-        let dests = service.dests.iter().map(|d| self.dest_view(d));
-        let dests: Vec<_> = dests.collect::<Result<_, _>>()?;
-        let mut stats = self.folded.get(&service.id).copied().unwrap_or_default();
-        for dest in &dests {
-            stats = stats.plus(dest.stats);
+    /// `counted` tells what the datapath counted of a real server.
+    fn view(
+        &self,
+        service: &VirtualService,
+        counted: &dyn Fn(u32) -> Result<Stats, TableError>,
+    ) -> Result<ServiceView, TableError> {
+        let mut sum = Stats::default();
+        let mut dests = Vec::with_capacity(service.dests.len());
+        for dest in &service.dests {
+            let counted = counted(dest.id)?;
+            sum = sum.plus(counted);
+            dests.push(self.dest_view(dest, counted)?);
         }
-        for (key, gone) in self.model.trash() {
-            if *key == service.key && !gone.orphan {
-                stats = stats.plus(self.stats_of(&gone.dest)?);
-            }
+        for gone in self.model.gone_of(&service.key) {
+            sum = sum.plus(counted(gone.dest.id)?);
         }
+        let account = self.traffic.of_service(service.id);
         Ok(ServiceView {
             key: service.key,
             spec: service.spec,
-            stats,
+            stats: account.stats(sum),
+            rates: account.rates(),
             dests,
         })
     }
 
-    fn dest_view(&self, dest: &RealServer) -> Result<DestView, TableError> {
+    fn dest_view(&self, dest: &RealServer, counted: Stats) -> Result<DestView, TableError> {
         let state = self.dataplane.dest_state(dest.id)?;
+        let account = self.traffic.of_dest(dest.id);
         Ok(DestView {
             key: dest.key,
             spec: dest.spec,
@@ -95,11 +117,8 @@ impl Director {
             inactive: state.inactive,
             persistent: state.persistent,
             overloaded: state.overloaded != 0,
-            stats: self.stats_of(dest)?,
+            stats: account.stats(counted),
+            rates: account.rates(),
         })
-    }
-
-    pub(super) fn stats_of(&self, dest: &RealServer) -> Result<Stats, TableError> {
-        self.dataplane.dest_stats(dest.id)
     }
 }

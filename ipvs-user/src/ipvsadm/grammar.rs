@@ -12,6 +12,7 @@ pub(super) enum Command {
     DeleteServer,
     List,
     Save,
+    Zero,
     /// Set timeouts.
     Set,
     Help,
@@ -34,6 +35,7 @@ pub(super) enum Opt {
     LThreshold,
     Timeout,
     Stats,
+    Rate,
     Thresholds,
     PersistentConn,
     NoSort,
@@ -44,7 +46,7 @@ pub(super) enum Opt {
 }
 
 impl Opt {
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Numeric,
         Self::Connection,
         Self::Service,
@@ -58,6 +60,7 @@ impl Opt {
         Self::LThreshold,
         Self::Timeout,
         Self::Stats,
+        Self::Rate,
         Self::Thresholds,
         Self::PersistentConn,
         Self::NoSort,
@@ -83,6 +86,7 @@ impl Opt {
             Self::LThreshold => "l-threshold",
             Self::Timeout => "timeout",
             Self::Stats => "stats",
+            Self::Rate => "rate",
             Self::Thresholds => "thresholds",
             Self::PersistentConn => "persistent-conn",
             Self::NoSort => "nosort",
@@ -118,6 +122,7 @@ impl Command {
             Self::DeleteServer => "delete-server",
             Self::List => "list",
             Self::Save => "save",
+            Self::Zero => "zero",
             Self::Set => "set",
             Self::Help => "help",
             Self::Version => "version",
@@ -156,6 +161,7 @@ impl Command {
                 &[
                     Opt::Numeric,
                     Opt::Stats,
+                    Opt::Rate,
                     Opt::Thresholds,
                     Opt::PersistentConn,
                     Opt::NoSort,
@@ -163,6 +169,7 @@ impl Command {
                 ],
             ),
             Self::Save => (&[], &[], &[Opt::Numeric]),
+            Self::Zero => (&[], &[], &[Opt::Service]),
             Self::Flush | Self::Set | Self::Help | Self::Version => (&[], &[], &[]),
         };
         if must.contains(&opt) {
@@ -258,6 +265,7 @@ pub(super) const SPELLINGS: &[Spelling] = &[
     spelling('L', "list", Value::No, Word::Command(Command::List)),
     spelling('l', "list", Value::No, Word::Command(Command::List)),
     spelling('S', "save", Value::No, Word::Command(Command::Save)),
+    spelling('Z', "zero", Value::No, Word::Command(Command::Zero)),
     long_only("set", Value::No, Word::Command(Command::Set)),
     spelling('h', "help", Value::No, Word::Command(Command::Help)),
     spelling('v', "version", Value::No, Word::Command(Command::Version)),
@@ -301,6 +309,7 @@ pub(super) const SPELLINGS: &[Spelling] = &[
     long_only("tun-type", Value::Needed, Word::Plain(Opt::TunType)),
     long_only("timeout", Value::No, Word::Plain(Opt::Timeout)),
     long_only("stats", Value::No, Word::Plain(Opt::Stats)),
+    long_only("rate", Value::No, Word::Plain(Opt::Rate)),
     long_only("thresholds", Value::No, Word::Plain(Opt::Thresholds)),
     long_only(
         "persistent-conn",

@@ -21,6 +21,7 @@ pub(super) fn usage(program: &str) -> String {
   {program} -d virtual-service -r server-address
   {program} -L|l [virtual-service] [options]
   {program} -S [-n]
+  {program} -Z [virtual-service]
   {program} --set tcp tcpfin udp
   {program} -h
 
@@ -34,6 +35,7 @@ Commands, in either form:
   --delete-server   -d        delete a real server
   --list            -L|-l     list the table (also without any command)
   --save            -S        print the table as commands
+  --zero            -Z        start counters and rates over, of one service or of all
   --set tcp tcpfin udp        set timeouts in seconds; 0 leaves one as it is
   --help            -h        print this
   --version         -v        print the version
@@ -61,6 +63,7 @@ Options:
   --connection   -c                   list the connections
   --timeout                           list the timeouts (tcp tcpfin udp)
   --stats                             list the traffic
+  --rate                              list the traffic of a second
   --exact                             ... in full numbers
   --thresholds                        list the thresholds
   --persistent-conn                   list the persistent connections

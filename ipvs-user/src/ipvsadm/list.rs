@@ -8,7 +8,9 @@ use super::{
     parse::transport,
     sort,
 };
-use crate::api::wire::{Conn, Dest, Method, Service, ServiceId, Stats, Timeouts, full_netmask};
+use crate::api::wire::{
+    Conn, Dest, Method, Rates, Service, ServiceId, Stats, Timeouts, full_netmask,
+};
 
 /// Version of the kernel's interface that the original reports.
 const IPVS_VERSION: &str = "1.2.1";
@@ -58,6 +60,10 @@ fn title(columns: Columns) -> String {
             "{first:<33} {:>8} {:>8} {:>8} {:>8} {:>8}\n{second}\n",
             "Conns", "InPkts", "OutPkts", "InBytes", "OutBytes"
         ),
+        Columns::Rates => format!(
+            "{first:<33} {:>8} {:>8} {:>8} {:>8} {:>8}\n{second}\n",
+            "CPS", "InPPS", "OutPPS", "InBPS", "OutBPS"
+        ),
         Columns::Thresholds => format!(
             "{first:<33} {:<10} {:<10} {:<10} {:<10}\n{second}\n",
             "Uthreshold", "Lthreshold", "ActiveConn", "InActConn"
@@ -85,8 +91,16 @@ fn service_line(s: &Service, names: &dyn Names, format: Format) -> String {
         ServiceId::Fwmark(mark) => format!("FWM  {mark}"),
     };
     let name = cut(&name, SERVICE_WIDTH);
-    if format.columns == Columns::Stats {
-        return format!("{name:<SERVICE_WIDTH$}{}\n", stats(&s.stats, format.exact));
+    match format.columns {
+        Columns::Stats => {
+            let numbers = large_numbers(stats(&s.stats), format.exact);
+            return format!("{name:<SERVICE_WIDTH$}{numbers}\n");
+        }
+        Columns::Rates => {
+            let numbers = large_numbers(rates(&s.rates), format.exact);
+            return format!("{name:<SERVICE_WIDTH$}{numbers}\n");
+        }
+        Columns::Plain | Columns::Thresholds | Columns::PersistentConn => {}
     }
     let mut line = format!("{name} {}", s.spec.scheduler);
     if !s.spec.sched_flags.is_empty() {
@@ -125,7 +139,15 @@ fn dest_line(d: &Dest, transport: Option<Transport>, names: &dyn Names, format: 
             let weight = d.spec.weight;
             format!("{name} {method:<7} {weight:<6} {active:<10} {inactive:<10}\n")
         }
-        Columns::Stats => format!("{name}{}\n", stats(&d.stats, format.exact)),
+        Columns::Stats => {
+            let numbers = large_numbers(stats(&d.stats), format.exact);
+            format!("{name}{numbers}\n")
+        }
+        Columns::Rates => {
+            let [conns, in_packets, out_packets, bytes @ ..] = rates(&d.rates);
+            let bytes = large_numbers(bytes, format.exact);
+            format!("{name} {conns:>8} {in_packets:>8} {out_packets:>8}{bytes}\n")
+        }
         Columns::Thresholds => {
             let (upper, lower) = (d.spec.upper_threshold, d.spec.lower_threshold);
             format!("{name} {upper:<10} {lower:<10} {active:<10} {inactive:<10}\n")
@@ -137,7 +159,7 @@ fn dest_line(d: &Dest, transport: Option<Transport>, names: &dyn Names, format: 
     }
 }
 
-fn stats(s: &Stats, exact: bool) -> String {
+const fn stats(s: &Stats) -> [u64; 5] {
     [
         s.conns,
         s.in_packets,
@@ -145,8 +167,20 @@ fn stats(s: &Stats, exact: bool) -> String {
         s.in_bytes,
         s.out_bytes,
     ]
-    .map(|n| large_number(n, exact))
-    .concat()
+}
+
+const fn rates(r: &Rates) -> [u64; 5] {
+    [
+        r.conns,
+        r.in_packets,
+        r.out_packets,
+        r.in_bytes,
+        r.out_bytes,
+    ]
+}
+
+fn large_numbers<const N: usize>(numbers: [u64; N], exact: bool) -> String {
+    numbers.map(|n| large_number(n, exact)).concat()
 }
 
 /// Nine columns with a leading blank; what does not fit is told in thousands and so on, rounded down.

@@ -33,6 +33,7 @@ pub(super) enum Action {
 pub(super) enum Columns {
     Plain,
     Stats,
+    Rates,
     Thresholds,
     PersistentConn,
 }
@@ -71,6 +72,9 @@ pub(super) fn lower(args: &Args) -> Result<Action, Usage> {
             service: service()?,
         },
         Command::Flush => wire::Command::Flush,
+        Command::Zero => wire::Command::Zero {
+            service: args.service,
+        },
         Command::AddServer => wire::Command::AddDest {
             service: service()?,
             dest: server(args)?,
@@ -161,13 +165,16 @@ const fn dest_spec(args: &Args) -> DestSpec {
 }
 
 fn list(args: &Args) -> Result<Action, Usage> {
-    let counts = args.has(Opt::Stats) || args.has(Opt::Thresholds);
+    let counts = [Opt::Stats, Opt::Rate, Opt::Thresholds];
+    let counts = counts.iter().any(|opt| args.has(*opt));
     let other = args.has(Opt::Connection) || args.has(Opt::Timeout);
     if other && counts || args.has(Opt::Timeout) && args.has(Opt::PersistentConn) {
         return Err(Usage::mistake("options conflicts in the list command"));
     }
     let columns = if args.has(Opt::Stats) {
         Columns::Stats
+    } else if args.has(Opt::Rate) {
+        Columns::Rates
     } else if args.has(Opt::Thresholds) {
         Columns::Thresholds
     } else if args.has(Opt::PersistentConn) {

@@ -293,6 +293,7 @@ fn plain(args: &mut Args, opt: Opt, value: Option<&str>, names: &dyn Names) -> R
         | Opt::Forward
         | Opt::Timeout
         | Opt::Stats
+        | Opt::Rate
         | Opt::Thresholds
         | Opt::PersistentConn
         | Opt::NoSort

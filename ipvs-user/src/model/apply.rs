@@ -65,6 +65,7 @@ impl Model {
                 spec,
             } => self.edit_dest(service, dest, spec),
             Command::DeleteDest { service, dest } => self.delete_dest(service, dest),
+            Command::Zero { service } => self.zero(service.as_ref()),
         }
     }
 
@@ -289,14 +290,6 @@ impl Model {
         let id = self.index.get(key)?;
         self.services.get_mut(id).map(Arc::make_mut)
     }
-}
-
-impl DestKey {
-    /// The first one in the order of keys.
-    const FIRST: Self = Self {
-        addr: Addr::UNSPECIFIED,
-        port: 0,
-    };
 }
 
 fn check_service(key: &ServiceKey, spec: &ServiceSpec) -> Result<()> {

@@ -39,6 +39,10 @@ pub enum Command {
         service: ServiceKey,
         dest: DestKey,
     },
+    /// Counters and rates start over: of one service and its real servers, or of everything.
+    Zero {
+        service: Option<ServiceKey>,
+    },
 }
 
 /// How a virtual service works.
@@ -84,6 +88,14 @@ impl DestKey {
     pub fn v4(&self) -> SocketAddrV4 {
         SocketAddrV4::new(Ipv4Addr::from(self.addr.low4()), self.port)
     }
+}
+
+impl DestKey {
+    /// The first one in the order of keys.
+    pub(super) const FIRST: Self = Self {
+        addr: Addr::UNSPECIFIED,
+        port: 0,
+    };
 }
 
 impl From<SocketAddrV4> for DestKey {

@@ -23,6 +23,11 @@ impl Ids {
         self.limit
     }
 
+    /// No number from here on was ever given out.
+    pub(super) const fn end(&self) -> u32 {
+        self.next
+    }
+
     pub(super) fn take(&mut self) -> Option<u32> {
         if let Some(id) = self.free.pop_first() {
             return Some(id);

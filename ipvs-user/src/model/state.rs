@@ -102,6 +102,19 @@ impl Model {
         self.trash.iter().map(|((service, _), t)| (service, t))
     }
 
+    /// Deleted real servers of a service that is there.
+    pub fn gone_of(&self, service: &ServiceKey) -> impl Iterator<Item = &Trashed> {
+        let of_key = self.trash.range((*service, DestKey::FIRST)..);
+        let of_key = of_key.take_while(move |((key, _), _)| key == service);
+        of_key.map(|(_, t)| t).filter(|t| !t.orphan)
+    }
+
+    /// No real server has an index from here on.
+    #[must_use]
+    pub const fn dest_indices(&self) -> u32 {
+        self.dest_ids.end()
+    }
+
     /// Every real server there is, deleted ones included.
     pub fn all_dests(&self) -> impl Iterator<Item = &RealServer> {
         let live = self.services().flat_map(|s| &s.dests);

@@ -57,7 +57,7 @@ impl Change<'_> {
             | Effect::DestEdited { service, .. }
             | Effect::DestRemoved { service, .. }
             | Effect::WrrChanged { service, .. } => Some(service),
-            Effect::OverloadLifted { .. } => None,
+            Effect::OverloadLifted { .. } | Effect::Zeroed { .. } | Effect::TotalZeroed => None,
         };
         self.effects.iter().filter_map(id).collect()
     }
@@ -168,7 +168,9 @@ impl Change<'_> {
             | Effect::DestAdded { .. }
             | Effect::DestEdited { .. }
             | Effect::WrrChanged { .. }
-            | Effect::OverloadLifted { .. } => &[],
+            | Effect::OverloadLifted { .. }
+            | Effect::Zeroed { .. }
+            | Effect::TotalZeroed => &[],
         });
         let back: BTreeSet<u32> = self.live_among_touched();
         for id in removed.filter(|id| !back.contains(id)) {
@@ -231,7 +233,9 @@ impl Change<'_> {
                 | Effect::DestAdded { .. }
                 | Effect::DestEdited { .. }
                 | Effect::WrrChanged { .. }
-                | Effect::DestRemoved { .. } => {}
+                | Effect::DestRemoved { .. }
+                | Effect::Zeroed { .. }
+                | Effect::TotalZeroed => {}
             }
         }
         Ok(())
@@ -254,7 +258,9 @@ fn moved(effect: &Effect, state: SchedState) -> SchedState {
         | Effect::DestAdded { .. }
         | Effect::DestEdited { .. }
         | Effect::DestRemoved { .. }
-        | Effect::OverloadLifted { .. } => state,
+        | Effect::OverloadLifted { .. }
+        | Effect::Zeroed { .. }
+        | Effect::TotalZeroed => state,
     }
 }
 

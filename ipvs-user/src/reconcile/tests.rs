@@ -126,6 +126,7 @@ impl Dataplane for Watched {
         now() -> Result<u64>;
         dest_state(id: u32) -> Result<DestState>;
         dest_stats(id: u32) -> Result<Stats>;
+        all_dest_stats(count: u32) -> Result<Vec<Stats>>;
         sched_state(service: u32) -> Result<SchedState>;
         cached(cache: Cache) -> Result<Vec<(LblcKey, u64)>>;
         conns() -> Result<Vec<(FlowKey, Conn)>>;

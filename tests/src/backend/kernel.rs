@@ -12,7 +12,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use ipvs_common::{Egress, Hop, HopKind, PuntHeader};
 use ipvs_user::dataplane::{
     Dataplane,
@@ -136,11 +136,17 @@ impl Backend for Kernel {
             reasons: snapshot::by_name(&dataplane.reasons()?),
             ..Snapshot::default()
         };
-        for id in 0..dests {
+        let all = dataplane.all_dest_stats(dests)?;
+        for (id, stats) in (0..).zip(all) {
+            let alone = dataplane.dest_stats(id)?;
+            ensure!(
+                stats == alone,
+                "{id}: {stats:?} with others, {alone:?} alone"
+            );
             let mut state = dataplane.dest_state(id)?;
             keep_what_counts(&mut state.hop);
             counters.dest_states.insert(id, state);
-            counters.dest_stats.insert(id, dataplane.dest_stats(id)?);
+            counters.dest_stats.insert(id, stats);
         }
         Ok(counters)
     }

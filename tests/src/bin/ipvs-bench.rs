@@ -22,6 +22,9 @@ struct Args {
     /// Only these cases.
     #[arg(long, value_delimiter = ',')]
     cases: Vec<String>,
+    /// Instead: what it costs to age tables of one and of four million connections, and the memory of a connection.
+    #[arg(long)]
+    ageing: bool,
     /// Only cases whose names begin so.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     only: Vec<String>,
@@ -36,6 +39,9 @@ fn main() -> Result<()> {
         Uid::effective().is_root(),
         "loading programs and making a network namespace needs root"
     );
+    if args.ageing {
+        return bench::ageing::run(args.quick).map(|report| print!("{report}"));
+    }
     let options = if args.quick {
         Options::quick()
     } else {

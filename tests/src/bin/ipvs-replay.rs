@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
+use ipvs_common::AttachMode;
 use ipvs_tests::{
     replay::{Engine, Expectations, files, outline, replay_all},
     trace::{Trace, golden_dir},
@@ -16,6 +17,9 @@ struct Args {
     /// Only on the host, which needs no root
     #[arg(long)]
     host_only: bool,
+    /// In the kernel as a generic program, too; the verifier takes its time
+    #[arg(long, conflicts_with = "host_only")]
+    generic: bool,
     /// Tell what would be done, and do nothing
     #[arg(long)]
     outline: bool,
@@ -31,13 +35,15 @@ fn main() -> Result<ExitCode> {
     if args.outline {
         return tell(&args.paths);
     }
-    let mut engines = &Engine::ALL[..];
-    if args.host_only || !Uid::effective().is_root() {
-        engines = &[Engine::Host];
+    let mut engines = vec![Engine::Host];
+    if !args.host_only && Uid::effective().is_root() {
+        engines.push(Engine::Kernel(AttachMode::Native));
+        engines.extend(args.generic.then_some(Engine::Kernel(AttachMode::Generic)));
+    } else {
         println!("replay: on the host only; the programs in the kernel need root");
     }
     let expectations = Expectations::load()?;
-    let totals = replay_all(&args.paths, engines, &expectations, |report| {
+    let totals = replay_all(&args.paths, &engines, &expectations, |report| {
         println!("{report}");
     })?;
     println!("replay: {totals}");

@@ -20,6 +20,7 @@ use ipvs_user::{
     dataplane::Dataplane,
     director::Director,
     ipvsadm::{self, Outcome},
+    proc,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -59,6 +60,12 @@ impl Console {
         let client = Client::new(&self.socket);
         let run = ipvsadm::run(&program, &args, &client, &ipvsadm::System);
         Ok(self.runtime.block_on(run))
+    }
+
+    /// What ip_vs would have in a file under `/proc/net`.
+    pub fn proc(&self, file: proc::File) -> Result<String> {
+        let client = Client::new(&self.socket);
+        Ok(self.runtime.block_on(proc::text(&client, file))?)
     }
 
     pub fn director(&self) -> MutexGuard<'_, Director> {

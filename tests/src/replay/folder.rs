@@ -29,12 +29,6 @@ pub enum Engine {
 }
 
 impl Engine {
-    pub const ALL: [Self; 3] = [
-        Self::Host,
-        Self::Kernel(AttachMode::Native),
-        Self::Kernel(AttachMode::Generic),
-    ];
-
     fn replay(self, trace: &Trace) -> Result<Vec<Difference>> {
         let mut setup = setup(trace)?;
         let Self::Kernel(mode) = self else {

@@ -9,6 +9,8 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4},
 };
 
+use ipvs_user::proc::File;
+
 /// Seconds that an expiry may be off.
 const SLACK: u64 = 1;
 /// How a listing ends that was too long to be kept whole.
@@ -66,10 +68,22 @@ pub(super) fn is_of_connections(command: &str) -> bool {
     })
 }
 
+/// The file of ip_vs that a command prints.
+pub(super) fn proc_file(command: &str) -> Option<File> {
+    match command.strip_prefix("cat /proc/net/")? {
+        "ip_vs" => Some(File::IpVs),
+        "ip_vs_conn" => Some(File::IpVsConn),
+        "ip_vs_stats" => Some(File::IpVsStats),
+        _ => None,
+    }
+}
+
 pub(super) fn same(command: &str, expected: &str, printed: &str) -> bool {
     if is_of_connections(command) {
-        same_connections(expected, printed)
-    } else if command.contains("--nosort") {
+        same_connections(expected, printed, LIST)
+    } else if proc_file(command) == Some(File::IpVsConn) {
+        same_connections(expected, printed, PROC)
+    } else if command.contains("--nosort") || proc_file(command) == Some(File::IpVs) {
         blocks(expected) == blocks(printed)
     } else {
         expected == printed
@@ -101,13 +115,23 @@ fn blocks(listing: &str) -> Vec<String> {
     blocks
 }
 
-fn same_connections(expected: &str, printed: &str) -> bool {
+/// Where a list of connections has what: its lines of title, and the column of the time to go.
+#[derive(Clone, Copy)]
+struct Layout {
+    titles: usize,
+    time: usize,
+}
+
+const LIST: Layout = Layout { titles: 2, time: 1 };
+const PROC: Layout = Layout { titles: 1, time: 8 };
+
+fn same_connections(expected: &str, printed: &str, layout: Layout) -> bool {
     let kept = expected.strip_suffix(CUT);
     // The last line may have been cut as well.
     let whole_lines = kept.and_then(|k| k.rsplit_once('\n')).map(|(k, _)| k);
     let (Some((titles, a)), Some((own_titles, b))) = (
-        connections(whole_lines.unwrap_or(expected)),
-        connections(printed),
+        connections(whole_lines.unwrap_or(expected), layout),
+        connections(printed, layout),
     ) else {
         return false;
     };
@@ -124,27 +148,27 @@ fn close(a: &[u64], b: &[u64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= SLACK)
 }
 
-/// The two lines of title, and the seconds to go by what else a row says.
+/// The lines of title, and the seconds to go by what else a row says.
 type Connections<'a> = (Vec<&'a str>, BTreeMap<Vec<&'a str>, Vec<u64>>);
 
-fn connections(listing: &str) -> Option<Connections<'_>> {
+fn connections(listing: &str, layout: Layout) -> Option<Connections<'_>> {
     let mut rows: BTreeMap<Vec<&str>, Vec<u64>> = BTreeMap::new();
-    for line in listing.lines().skip(2) {
+    for line in listing.lines().skip(layout.titles) {
         let mut words: Vec<_> = line.split_whitespace().collect();
-        if words.len() < 6 {
+        if words.len() < 6.max(layout.time + 1) {
             return None;
         }
-        let left = seconds(words.remove(1))?;
+        let left = seconds(words.remove(layout.time))?;
         rows.entry(words).or_default().push(left);
     }
     for times in rows.values_mut() {
         times.sort_unstable();
     }
-    Some((listing.lines().take(2).collect(), rows))
+    Some((listing.lines().take(layout.titles).collect(), rows))
 }
 
 fn seconds(told: &str) -> Option<u64> {
-    let (minutes, seconds) = told.split_once(':')?;
+    let (minutes, seconds) = told.split_once(':').unwrap_or(("0", told));
     Some(minutes.parse::<u64>().ok()? * 60 + seconds.parse::<u64>().ok()?)
 }
 
@@ -153,6 +177,16 @@ mod tests {
     use super::*;
 
     const TITLES: &str = "IPVS connection entries\npro expire state source virtual destination\n";
+
+    #[test]
+    fn connections_of_a_file_are_compared_alike() {
+        let listing = |left: &str| {
+            format!("Pro FromIP\nTCP C6336401 9C40 CB00710A 0050 0A00020A 0050 SYN_RECV {left}\n")
+        };
+        let same = |x, y| same("cat /proc/net/ip_vs_conn", &listing(x), &listing(y));
+        assert!(same("57", "58"));
+        assert!(!same("57", "59"));
+    }
 
     #[test]
     fn connections_are_compared_without_order_and_to_the_second() {

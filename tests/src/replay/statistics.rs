@@ -3,6 +3,9 @@
 
 use std::collections::VecDeque;
 
+use ipvs_user::proc::File;
+
+use super::listing::proc_file;
 use crate::backend::HZ;
 
 /// How late the kernel's counters may be.
@@ -18,7 +21,7 @@ pub(super) fn is_of_statistics(command: &str) -> bool {
 }
 
 fn is_of_rates(command: &str) -> bool {
-    command.contains("--rate")
+    command.contains("--rate") || proc_file(command) == Some(File::IpVsStats)
 }
 
 /// A listing of statistics.
@@ -37,12 +40,15 @@ impl Sheet {
             let words: Vec<_> = line.split_whitespace().collect();
             let Some((label, numbers)) = words.split_last_chunk::<COLUMNS>().filter(|(_, n)| {
                 n.iter()
-                    .all(|n| n.starts_with(|c: char| c.is_ascii_digit()))
+                    .all(|n| n.starts_with(|c: char| matches!(c, '0'..='9' | 'A'..='F')))
             }) else {
                 sheet.titles.push(line.to_owned());
                 continue;
             };
-            let label = label.join(" ");
+            let label = match label {
+                [] => format!("row {}", sheet.rows.len()),
+                words => words.join(" "),
+            };
             let label = if label.starts_with(REAL_SERVER) {
                 format!("{service} {label}")
             } else {
@@ -210,6 +216,19 @@ mod tests {
         assert!(lags("--stats", 2, 3400));
         assert!(!lags("--stats", 0, 3400));
         assert!(!lags("--stats", 4, 3400));
+    }
+
+    #[test]
+    fn rates_may_be_reckoned_a_little_later_here() {
+        for (later, found) in [(1900, true), (2100, false)] {
+            let mut s = Statistics::default();
+            s.note("--rate", 0, &listing(4));
+            s.find(100, Open::new("--rate", &listing(3), &listing(4), 0, ""));
+            assert!(s.given_up(100).is_empty());
+            let given_up = s.given_up(100 + later).is_empty();
+            s.note("--rate", 100 + later, &listing(3));
+            assert_eq!(given_up, found, "{later}");
+        }
     }
 
     #[test]

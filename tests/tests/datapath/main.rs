@@ -7,6 +7,12 @@
 mod checksums;
 mod connections;
 mod dests;
+mod opening;
+mod orphans;
 mod persistence;
+mod quirks;
+mod renaming;
+mod reuse;
 mod rig;
+mod schedulers;
 mod ways;

@@ -2,13 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use ipvs_common::{Conn, ConnFlags, FlowKey};
+use ipvs_common::{Conn, ConnFlags, FlowKey, Proto, ServiceKey};
 use ipvs_tests::{
     backend::{Backend, HZ, Host, Outcome, START, Setup, Verdict},
     packet::{Packet, flag},
     replay::Console,
     trace::Network,
 };
+use ipvs_user::model::{Command, ServiceSpec};
 
 /// Links by number: the clients', and one for each real server.
 pub(crate) const C0: usize = 0;
@@ -46,10 +47,41 @@ impl Rig {
         assert_eq!(outcome.status, 0, "{line}: {}", outcome.stderr);
     }
 
+    /// Turns a knob of ip_vs.
+    pub(crate) fn knob(&self, name: &str, value: &str) {
+        self.console.director().set_sysctl(name, value).unwrap();
+    }
+
+    /// Gives the TCP service on a port of the virtual address a policy.
+    pub(crate) fn policy(&self, port: u16, policy: u8) {
+        let mut director = self.console.director();
+        let service = tcp_service(port);
+        let before = director.model().service(&service).unwrap().spec;
+        let spec = ServiceSpec { policy, ..before };
+        let keep = 0;
+        let edit = Command::EditService {
+            service,
+            spec,
+            keep,
+        };
+        director.execute(&edit).unwrap();
+    }
+
     pub(crate) fn pass(&mut self, seconds: u64) {
+        self.clock_moves(seconds);
+        self.console.director().tick().unwrap();
+    }
+
+    /// Time goes by, and nobody has looked at the tables yet.
+    pub(crate) fn clock_moves(&mut self, seconds: u64) {
         self.clock += seconds * HZ;
         self.host.set_clock(self.clock).unwrap();
-        self.console.director().tick().unwrap();
+    }
+
+    /// Active, inactive and persistent connections of the real server with this index.
+    pub(crate) fn counts(&self, dest: u32) -> (u32, u32, u32) {
+        let state = self.host.snapshot(dest + 1).unwrap().dest_states[&dest];
+        (state.active, state.inactive, state.persistent)
     }
 
     /// Puts a packet on a link and runs it.
@@ -112,6 +144,17 @@ pub(crate) fn syn(n: u16) -> Packet {
 
 pub(crate) fn ack(n: u16) -> Packet {
     Packet::tcp(client(n), vip(80), flag::ACK)
+}
+
+/// Key of the TCP service on a port of the virtual address.
+pub(crate) fn tcp_service(port: u16) -> ServiceKey {
+    let to = vip(port);
+    ServiceKey::v4(Proto::Tcp as u8, to.ip().octets(), port.to_be_bytes())
+}
+
+/// A client's segment with these flags.
+pub(crate) fn segment(n: u16, flags: u8) -> Packet {
+    Packet::tcp(client(n), vip(80), flags)
 }
 
 pub(crate) fn datagram(n: u16) -> Packet {

@@ -16,6 +16,7 @@ const AT_ONCE: usize = 4096;
 /// More than that in one bucket of a hash table means that something else is wrong.
 const AT_ONCE_MAX: usize = 1 << 20;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 
 /// The arguments of the batch commands in the kernel's `union bpf_attr`.
 #[repr(C)]
@@ -93,7 +94,7 @@ impl<K: Pod, V: Pod> Batches<K, V> {
                 self.values.resize(room, V::zeroed());
             }
             let (keys, values) = (&mut self.keys[..room], &mut self.values[..room]);
-            match lookup(map.fd(), (at != 0).then_some(at), keys, values) {
+            match lookup(map.fd(), (at != 0).then_some(at), keys, values, 1) {
                 // The next bucket alone holds more.
                 Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && room < AT_ONCE_MAX => {
                     room *= 2;
@@ -119,12 +120,14 @@ impl<K: Pod, V: Pod> Batches<K, V> {
     }
 }
 
-/// One call: how many entries came, and where the next call goes on, if there are more.
-fn lookup<K: Pod, V: Pod>(
+/// One call: how many entries came, and where the next call goes on, if there are more. An entry has so many values, one for
+/// each CPU.
+pub(super) fn lookup<K: Pod, V: Pod>(
     fd: &MapFd,
     at: Option<u32>,
     keys: &mut [K],
     values: &mut [V],
+    each: usize,
 ) -> io::Result<(usize, Option<u32>)> {
     let mut next = 0_u32;
     let mut request = Request {
@@ -132,13 +135,13 @@ fn lookup<K: Pod, V: Pod>(
         out_batch: &raw mut next as u64,
         keys: keys.as_mut_ptr() as u64,
         values: values.as_mut_ptr() as u64,
-        count: keys.len().min(values.len()) as u32,
+        count: keys.len().min(values.len() / each) as u32,
         map_fd: fd.as_fd().as_raw_fd().cast_unsigned(),
         ..Request::zeroed()
     };
     // SAFETY: the kernel reads and writes within the request, which is as long as stated, and writes at most `count` keys
-    // and values of the map's sizes into buffers of as many `K` and `V`: aya checked these sizes when it typed the map.
-    // Both are Pod, so any bytes are a value. For hash maps the position is a u32.
+    // and values of the map's sizes into buffers of as many `K` and `each` times as many `V`: aya checked these sizes when
+    // it typed the map. Both are Pod, so any bytes are a value. For hash maps and arrays the position is a u32.
     let done = unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -156,6 +159,39 @@ fn lookup<K: Pod, V: Pod>(
         e if e.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
         e => Err(e),
     }
+}
+
+/// Enters keys with their values, over what is there.
+pub(super) fn put<K, V>(
+    map: &HashMap<MapData, K, V>,
+    keys: &[K],
+    values: &[V],
+) -> Result<(), MapError>
+where
+    K: Pod + aya::Pod,
+    V: Pod + aya::Pod,
+{
+    let mut request = Request {
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: keys.len().min(values.len()) as u32,
+        map_fd: map.map().fd().as_fd().as_raw_fd().cast_unsigned(),
+        ..Request::zeroed()
+    };
+    // SAFETY: the kernel reads `count` keys and values of the map's sizes, which are those of `K` and `V` (aya checked), and
+    // writes to the request alone.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_UPDATE_BATCH,
+            &raw mut request,
+            size_of::<Request>(),
+        )
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    Err(MapError::IoError(io::Error::last_os_error()))
 }
 
 fn address<T>(of: &T) -> u64 {

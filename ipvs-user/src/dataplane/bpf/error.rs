@@ -2,6 +2,7 @@
 
 use std::{error::Error, io};
 
+use super::memory::Shortage;
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 /// The datapath could not be loaded.
@@ -15,6 +16,8 @@ pub enum LoadError {
         "cannot make a BPF file system: {0}; loading needs root (CAP_SYS_ADMIN, CAP_BPF, CAP_NET_ADMIN) and Linux 5.2 or later"
     )]
     Bpffs(#[source] io::Error),
+    #[error(transparent)]
+    Memory(#[from] Shortage),
     #[error("cannot load the datapath's object: {}", with_causes(.0))]
     Object(#[from] EbpfError),
     #[error("the object has no map {0}: it is another version's")]

@@ -17,7 +17,7 @@ use super::{bpffs::Bpffs, error::LoadError};
 pub(super) const LOG_MAP: &str = "AYA_LOGS";
 
 /// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
-const SHARED: [&str; 24] = [
+pub(super) const SHARED: [&str; 24] = [
     maps::SERVICES,
     maps::DEST_LISTS,
     maps::HASH_TABLES,

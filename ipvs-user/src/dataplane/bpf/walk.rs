@@ -16,10 +16,8 @@ use super::{
     failed,
 };
 
-/// Entries read at once. Their keys and values fit into a second-level cache, and take about a millisecond.
-const AT_ONCE: usize = 2048;
-/// The same where a walk has to stop at a certain bucket.
-const AT_ONCE_IN_PART: usize = 256;
+/// Entries read at once. Their keys and values, 20 KB, stay in the first caches: a fourth faster than 2,048 at once.
+const AT_ONCE: usize = 256;
 /// An entry of the reply direction is looked at in one walk out of so many: it ends with its other half, but for those rare
 /// ones that lost it.
 const ORPHANS: u32 = 8;
@@ -40,7 +38,6 @@ pub(super) struct Buffers {
 /// What all parts of one call have in common.
 struct Call {
     now: u64,
-    at_once: usize,
     orphans: bool,
 }
 
@@ -60,10 +57,6 @@ impl BpfDataplane {
         };
         let call = Call {
             now: self.now()?,
-            at_once: match stop {
-                Stop::Part(_) => AT_ONCE_IN_PART,
-                Stop::Never | Stop::After(_) => AT_ONCE,
-            },
             orphans: stop == Stop::Never || place.rounds.is_multiple_of(ORPHANS),
         };
         let mut walked = 0;
@@ -137,7 +130,7 @@ impl BpfDataplane {
             half_open
         };
         let Buffers { conns, due, .. } = &mut self.buffers;
-        let next = read(conns, map, at, call.at_once);
+        let next = read(conns, map, at);
         let next = next.map_err(failed(TABLES[table], "read", at))?;
         let found = |(key, conn): &(&FlowKey, &Conn)| {
             let reply = conn.status.flags & ConnFlags::REPLY != 0;
@@ -159,7 +152,7 @@ impl BpfDataplane {
             due_templates: due,
             ..
         } = &mut self.buffers;
-        let next = read(templates, &self.maps.templates, at, call.at_once);
+        let next = read(templates, &self.maps.templates, at);
         let next = next.map_err(failed(names::TEMPLATES, "read", at))?;
         let found = |(_, template): &(&TemplateKey, &Template)| match task {
             Task::Expire => template.expires <= call.now,
@@ -218,13 +211,12 @@ fn read<K, V>(
     batches: &mut Batches<K, V>,
     map: &HashMap<MapData, K, V>,
     at: u32,
-    at_once: usize,
 ) -> std::result::Result<Option<u32>, MapError>
 where
     K: Pod + aya::Pod,
     V: Pod + aya::Pod,
 {
-    match batches.read(map.map(), at, at_once) {
+    match batches.read(map.map(), at, AT_ONCE) {
         // A kernel without batches: all at once.
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
             batches.fill(batch::entries(map)?);

@@ -245,6 +245,7 @@ fn addresses_sort_by_their_signed_difference() {
         service: ServiceId::Tcp(a.parse().unwrap()),
         spec: crate::api::wire::ServiceSpec::new("rr"),
         stats: crate::api::wire::Stats::default(),
+        rates: crate::api::wire::Rates::default(),
         dests: Vec::new(),
     };
     let order = |list: &[&str]| {

@@ -78,3 +78,77 @@ async fn an_edit_keeps_the_policies_that_the_command_line_cannot_say() {
     };
     assert_eq!(after, expected);
 }
+
+#[tokio::test]
+async fn counters_of_one_service_or_of_all_start_over() {
+    let daemon = TestDaemon::start();
+    for line in [
+        "-A -f 1",
+        "-a -f 1 -r 10.0.0.1",
+        "-A -f 2",
+        "-a -f 2 -r 10.0.0.1",
+    ] {
+        printed(&daemon, line).await;
+    }
+    for id in 0..2 {
+        daemon.tables.lock().unwrap().dest_stats[id].conns = 7;
+    }
+    let counted = async |mark: u8| {
+        let listing = printed(&daemon, &format!("-Ln --stats -f {mark}")).await;
+        let rows = listing.lines().skip(2);
+        let of_row = |row: &str| row.split_whitespace().nth(2).map(str::to_owned);
+        rows.filter_map(of_row).collect::<Vec<_>>()
+    };
+    printed(&daemon, "-Z -f 1").await;
+    assert_eq!(counted(1).await, ["0", "0"]);
+    assert_eq!(counted(2).await, ["7", "7"]);
+    assert_eq!(daemon.client.stats().await.unwrap().stats.conns, 14);
+    printed(&daemon, "--zero").await;
+    assert_eq!(counted(2).await, ["0", "0"]);
+    assert_eq!(daemon.client.stats().await.unwrap().stats.conns, 0);
+    let unknown = ipvsadm(&daemon, "-Z -f 3").await;
+    assert_eq!(
+        (unknown.status, unknown.stderr.as_str()),
+        (255, "No such service\n")
+    );
+    let wrong = ipvsadm(&daemon, "-Z -n").await;
+    assert_eq!(
+        (wrong.status, wrong.stderr.as_str()),
+        (2, "Illegal 'numeric' option with the 'zero' command\n")
+    );
+}
+
+#[tokio::test]
+async fn rates_of_a_second_are_listed() {
+    let daemon = TestDaemon::start();
+    printed(&daemon, "-A -f 1").await;
+    printed(&daemon, "-a -f 1 -r 10.0.0.1").await;
+    daemon.tables.lock().unwrap().dest_stats[0] = Stats {
+        conns: 800_000_000,
+        in_packets: 800_000_000,
+        out_packets: 16_000_000_000,
+        in_bytes: 1_600_000_000_000,
+        out_bytes: 8,
+    };
+    daemon.director.lock().unwrap().tick().unwrap();
+    let listing = printed(&daemon, "-Ln --rate").await;
+    let rows: Vec<_> = listing.lines().skip(1).collect();
+    // Of a real server's, only bytes are shortened.
+    assert_eq!(
+        rows,
+        [
+            "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS",
+            "  -> RemoteAddress:Port",
+            "FWM  1                             100000K  100000K    2000M     200G        1",
+            "  -> 10.0.0.1:0                   100000000 100000000 2000000000     200G        1",
+        ]
+    );
+    let exact = printed(&daemon, "-Ln --rate --exact").await;
+    assert!(exact.contains(
+        "\nFWM  1                            100000000 100000000 2000000000 200000000000        1\n"
+    ));
+    let status = daemon.client.status().await.unwrap();
+    assert_eq!(status.totals.rates.in_packets, 100_000_000);
+    let both = ipvsadm(&daemon, "-Lnc --rate").await;
+    assert_eq!(both.stderr, "options conflicts in the list command\n");
+}

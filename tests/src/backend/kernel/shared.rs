@@ -43,6 +43,7 @@ impl Dataplane for Shared {
         fn now(&self) -> Result<u64>;
         fn dest_state(&self, id: u32) -> Result<DestState>;
         fn dest_stats(&self, id: u32) -> Result<Stats>;
+        fn all_dest_stats(&self, count: u32) -> Result<Vec<Stats>>;
         fn sched_state(&self, service: u32) -> Result<SchedState>;
         fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
         fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;

@@ -1,0 +1,258 @@
+//! What is told of traffic: counters since the beginning or since they were zeroed, and rates.
+//!
+//! The datapath counts by index of real server, and its counters only grow. What is told is what it counted and an offset,
+//! which wraps: less what was there when the counters were zeroed, more what real servers counted whose index is free again.
+
+use std::collections::BTreeMap;
+
+use ipvs_common::Stats;
+
+use super::{
+    Director,
+    estimator::{Apart, Estimator, Rates},
+};
+use crate::{
+    dataplane::TableError,
+    model::{Effect, Model, Origin, Trashed},
+};
+
+/// Of one service, one real server, or of everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Account {
+    offset: Stats,
+    estimator: Estimator,
+}
+
+impl Account {
+    /// Starts over where the datapath counted so much.
+    fn zeroed_at(counted: Stats) -> Self {
+        Self {
+            offset: negative(counted),
+            estimator: Estimator::default(),
+        }
+    }
+
+    /// What to tell where the datapath counted so much.
+    pub(super) const fn stats(&self, counted: Stats) -> Stats {
+        counted.plus(self.offset)
+    }
+
+    pub(super) const fn rates(&self) -> Rates {
+        self.estimator.rates()
+    }
+
+    const fn carry(&mut self, counted: Stats) {
+        self.offset = self.offset.plus(counted);
+    }
+
+    fn sample(&mut self, counted: Stats, apart: Apart) {
+        self.estimator.sample(self.stats(counted), apart);
+    }
+}
+
+/// Accounts by index; one that was never touched is at zero.
+#[derive(Debug, Default)]
+struct Accounts(Vec<Account>);
+
+impl Accounts {
+    fn get(&self, index: u32) -> Account {
+        self.0.get(index as usize).copied().unwrap_or_default()
+    }
+
+    fn at(&mut self, index: u32) -> &mut Account {
+        let index = index as usize;
+        if self.0.len() <= index {
+            self.0.resize(index + 1, Account::default());
+        }
+        &mut self.0[index]
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Traffic {
+    dests: Accounts,
+    services: Accounts,
+    total: Account,
+    /// When the last samples were taken, in ticks.
+    sampled: Option<u64>,
+}
+
+impl Traffic {
+    pub(super) fn of_dest(&self, dest: u32) -> Account {
+        self.dests.get(dest)
+    }
+
+    pub(super) fn of_service(&self, service: u32) -> Account {
+        self.services.get(service)
+    }
+
+    pub(super) const fn total(&self) -> Account {
+        self.total
+    }
+
+    /// Keeps the traffic of an index that goes to another real server.
+    pub(super) fn fold(&mut self, gone: &Trashed, counted: Stats) {
+        self.total.carry(counted);
+        if !gone.orphan {
+            self.services.at(gone.service).carry(counted);
+        }
+        *self.dests.at(gone.dest.id) = Account::default();
+    }
+
+    /// Follows a change. What an orphan brings along from the time of the former service stays its own, and does not become
+    /// the new one's.
+    pub(super) fn follow(&mut self, effects: &[Effect], model: &Model, counted: &Counted) {
+        for effect in effects {
+            match effect {
+                Effect::ServiceAdded { service } | Effect::ServiceRemoved { service, .. } => {
+                    *self.services.at(*service) = Account::default();
+                }
+                Effect::DestAdded {
+                    dest,
+                    origin: Origin::Fresh,
+                    ..
+                } => *self.dests.at(*dest) = Account::default(),
+                Effect::DestAdded {
+                    service,
+                    dest,
+                    origin: Origin::Trash { orphan: true },
+                } => {
+                    let before = negative(counted.of(*dest));
+                    self.services.at(*service).carry(before);
+                }
+                Effect::Zeroed {
+                    service,
+                    dests,
+                    gone,
+                } => {
+                    for dest in dests {
+                        *self.dests.at(*dest) = Account::zeroed_at(counted.of(*dest));
+                    }
+                    let all = counted.sum(dests.iter().chain(gone).copied());
+                    *self.services.at(*service) = Account::zeroed_at(all);
+                }
+                Effect::TotalZeroed => {
+                    let all = counted.sum(model.all_dests().map(|d| d.id));
+                    self.total = Account::zeroed_at(all);
+                }
+                Effect::ServiceEdited { .. }
+                | Effect::DestAdded { .. }
+                | Effect::DestEdited { .. }
+                | Effect::DestRemoved { .. }
+                | Effect::WrrChanged { .. }
+                | Effect::OverloadLifted { .. } => {}
+            }
+        }
+    }
+
+    /// Samples everything there is but deleted real servers, whose rates stand still.
+    fn sample(&mut self, model: &Model, counted: &[Stats], apart: Apart) {
+        let counted = |dest: u32| counted.get(dest as usize).copied().unwrap_or_default();
+        let mut total = Stats::default();
+        let mut of_gone: BTreeMap<u32, Stats> = BTreeMap::new();
+        for (_, gone) in model.trash() {
+            let stats = counted(gone.dest.id);
+            total = total.plus(stats);
+            if !gone.orphan {
+                let of_service = of_gone.entry(gone.service).or_default();
+                *of_service = of_service.plus(stats);
+            }
+        }
+        for service in model.services() {
+            let mut live = Stats::default();
+            for dest in &service.dests {
+                let stats = counted(dest.id);
+                self.dests.at(dest.id).sample(stats, apart);
+                live = live.plus(stats);
+            }
+            total = total.plus(live);
+            let gone = of_gone.get(&service.id).copied().unwrap_or_default();
+            let account = self.services.at(service.id);
+            account.sample(live.plus(gone), apart);
+        }
+        self.total.sample(total, apart);
+    }
+}
+
+/// What the datapath counted of some real servers before a change; nothing of others.
+pub(super) struct Counted(BTreeMap<u32, Stats>);
+
+impl Counted {
+    fn of(&self, dest: u32) -> Stats {
+        self.0.get(&dest).copied().unwrap_or_default()
+    }
+
+    fn sum(&self, dests: impl Iterator<Item = u32>) -> Stats {
+        dests.fold(Stats::default(), |sum, dest| sum.plus(self.of(dest)))
+    }
+}
+
+impl Director {
+    /// What [`Traffic::follow`] needs to know of such a change.
+    pub(super) fn counted_before(&self, effects: &[Effect]) -> Result<Counted, TableError> {
+        let mut counted = BTreeMap::new();
+        if effects.contains(&Effect::TotalZeroed) {
+            let all = self.dataplane.all_dest_stats(self.model.dest_indices())?;
+            counted = (0..).zip(all).collect();
+        } else {
+            for dest in effects.iter().flat_map(dests_of_interest) {
+                counted.insert(*dest, self.dataplane.dest_stats(*dest)?);
+            }
+        }
+        for effect in effects {
+            // What is counted there is its former owner's.
+            if let Effect::DestAdded {
+                dest,
+                origin: Origin::Fresh,
+                ..
+            } = effect
+            {
+                counted.remove(dest);
+            }
+        }
+        Ok(Counted(counted))
+    }
+
+    /// Every two seconds: what was counted since becomes part of the rates.
+    pub(super) fn sample(&mut self, now: u64) -> Result<(), TableError> {
+        let ticks = self.traffic.sampled.map(|last| now.saturating_sub(last));
+        let Some(apart) = Apart::of(ticks, self.dataplane.hz()) else {
+            return Ok(());
+        };
+        let counted = self.dataplane.all_dest_stats(self.model.dest_indices())?;
+        self.traffic.sample(&self.model, &counted, apart);
+        self.traffic.sampled = Some(now);
+        Ok(())
+    }
+}
+
+fn dests_of_interest(effect: &Effect) -> Vec<&u32> {
+    match effect {
+        Effect::DestAdded {
+            dest,
+            origin: Origin::Trash { orphan: true },
+            ..
+        } => vec![dest],
+        Effect::Zeroed { dests, gone, .. } => dests.iter().chain(gone).collect(),
+        Effect::ServiceAdded { .. }
+        | Effect::ServiceEdited { .. }
+        | Effect::ServiceRemoved { .. }
+        | Effect::DestAdded { .. }
+        | Effect::DestEdited { .. }
+        | Effect::DestRemoved { .. }
+        | Effect::WrrChanged { .. }
+        | Effect::OverloadLifted { .. }
+        | Effect::TotalZeroed => Vec::new(),
+    }
+}
+
+/// What added to `s` gives zero: sums of statistics wrap.
+const fn negative(s: Stats) -> Stats {
+    Stats {
+        conns: s.conns.wrapping_neg(),
+        in_packets: s.in_packets.wrapping_neg(),
+        out_packets: s.out_packets.wrapping_neg(),
+        in_bytes: s.in_bytes.wrapping_neg(),
+        out_bytes: s.out_bytes.wrapping_neg(),
+    }
+}
