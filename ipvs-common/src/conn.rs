@@ -38,6 +38,15 @@ impl FlowKey {
             pad: [0; 3],
         }
     }
+
+    /// The same, written in whole words: the kernel hashes words, and would wait for one that was written in pieces.
+    #[must_use]
+    #[inline(always)]
+    pub fn in_words(proto: u8, src: [u8; 4], sport: [u8; 2], dst: [u8; 4], dport: [u8; 2]) -> Self {
+        let ports = bytemuck::cast([sport, dport]);
+        let words = [src, dst, ports, [proto, 0, 0, 0]];
+        bytemuck::cast(words.map(u32::from_ne_bytes))
+    }
 }
 
 /// Bits of [`Status::flags`].

@@ -166,6 +166,20 @@ impl Tables for Maps {
         }
     }
     #[inline(always)]
+    fn look_ahead(&mut self) {
+        let Some(head) = HEADS.get(head::RING) else {
+            return;
+        };
+        let Some(oldest) = HALF_OPEN_RING.get_ptr(*head & iface().half_open_mask) else {
+            return;
+        };
+        // SAFETY: a map value; a place that another CPU writes just now names nobody, which does no harm.
+        let oldest = unsafe { ptr::read(oldest) };
+        if oldest.used != 0 {
+            HALF_OPEN.get_ptr(oldest.key);
+        }
+    }
+    #[inline(always)]
     fn put_newborn(&mut self, conn: &Conn) {
         if let Some(place) = NEWBORN.get_ptr_mut(0) {
             // SAFETY: this CPU's value.
@@ -348,6 +362,10 @@ impl Tables for Maps {
             u32::from(key.proto),
             half_open,
         ) != 0
+    }
+    #[inline(always)]
+    fn evict(&mut self, key: &FlowKey, seq: u32) -> bool {
+        crate::xdp::evict_conn(src(key), dst(key), ports(key), u32::from(key.proto), seq) != 0
     }
     #[inline(always)]
     fn promote(&mut self, key: &FlowKey) -> bool {

@@ -82,7 +82,7 @@ pub fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet, Exit> {
         return Err(PassReason::Malformed.into());
     }
     Ok(Packet {
-        key: FlowKey::new(ip.proto, ip.src_addr, ports.src, ip.dst_addr, ports.dst),
+        key: FlowKey::in_words(ip.proto, ip.src_addr, ports.src, ip.dst_addr, ports.dst),
         l4,
         len,
         l4_len: len - header as u16,

@@ -110,6 +110,10 @@ pub trait Tables: Templates + Sets {
     /// Puts `slot` in the place of its number and returns what was there.
     fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot;
 
+    /// Looks the half-open connection up that the next new one pushes out, only so that its memory is on its way to the CPU.
+    #[inline(always)]
+    fn look_ahead(&mut self) {}
+
     /// Hands the connection that this packet opened to the next stage.
     fn put_newborn(&mut self, conn: &Conn);
     fn newborn(&self) -> Option<&Conn>;
@@ -188,6 +192,16 @@ pub trait Tables: Templates + Sets {
         Self: Sized,
     {
         leave::end(self, table, key)
+    }
+
+    /// Ends the half-open connection `key` if it is the one with this [`Conn::seq`]; see [`leave::evict`]. May run out of
+    /// line.
+    #[inline(always)]
+    fn evict(&mut self, key: &FlowKey, seq: u32) -> bool
+    where
+        Self: Sized,
+    {
+        leave::evict(self, key, seq)
     }
 
     /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.

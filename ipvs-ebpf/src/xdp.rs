@@ -165,6 +165,17 @@ pub(crate) extern "C" fn end_conn(
     ))
 }
 
+/// Ends a half-open connection that a newer one pushes out; 1 if it did.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn evict_conn(src: u32, dst: u32, ports: u32, proto: u32, seq: u32) -> u32 {
+    u32::from(leave::evict(
+        &mut Maps(ptr::null_mut()),
+        &key_of(src, dst, ports, proto),
+        seq,
+    ))
+}
+
 /// Moves a connection to the established table; 1 if it did.
 #[unsafe(no_mangle)]
 #[inline(never)]

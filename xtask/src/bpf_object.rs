@@ -116,6 +116,8 @@ impl BpfObject {
             &cfg,
             "-Cdebuginfo=2",
             "-Clink-arg=--btf",
+            // Or else zeroing and moving a few bytes are calls of functions that go byte by byte.
+            "-Clink-arg=--disable-expand-memcpy-in-order",
             &linker,
             "-Ctarget-cpu=v3",
         ];

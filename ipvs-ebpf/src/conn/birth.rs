@@ -6,7 +6,7 @@ use ipvs_common::{
 };
 
 use super::{
-    Table, advance, is_masq, opposite,
+    advance, is_masq, opposite,
     tcp_state::Direction,
     template::{self, Choice, Parent},
     threshold,
@@ -188,15 +188,8 @@ fn make_room<T: Tables>(t: &mut T, key: &FlowKey) -> u32 {
     if old.used == 0 {
         return seq;
     }
-    let Some(entry) = t.half_open(&old.key) else {
-        return seq;
-    };
-    let conn = t.load(entry);
-    if conn.seq == old.seq && t.end(Table::HalfOpen, &old.key) {
+    if t.evict(&old.key, old.seq) {
         t.event(Event::HalfOpenEvicted);
-        if conn.status.flags & ConnFlags::CHILD != 0 {
-            template::abandon(t, &old.key, &conn);
-        }
     }
     seq
 }

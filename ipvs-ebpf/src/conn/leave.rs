@@ -17,21 +17,52 @@ pub fn end<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
     let Some(conn) = find_in(t, table, key).and_then(|entry| mark_leaving(t, entry)) else {
         return false;
     };
+    finish(t, table, key, &conn);
+    true
+}
+
+/// Takes a claimed connection out of its table and off its counts.
+#[inline(always)]
+fn finish<T: Tables>(t: &mut T, table: Table, key: &FlowKey, conn: &Conn) {
     remove(t, table, key);
-    if is_masq(&conn) {
-        remove_reply(t, table, key, &conn);
+    if is_masq(conn) {
+        remove_reply(t, table, key, conn);
     }
-    release(t, key, &conn);
+    release(t, key, conn);
+}
+
+/// Ends a half-open connection that a newer one pushes out, if it still is the one with this [`Conn::seq`].
+#[inline(always)]
+pub fn evict<T: Tables>(t: &mut T, key: &FlowKey, seq: u32) -> bool {
+    let claimed = t
+        .half_open(key)
+        .and_then(|entry| claim(t, entry, |conn| conn.seq == seq));
+    let Some(conn) = claimed else {
+        return false;
+    };
+    finish(t, Table::HalfOpen, key, &conn);
+    if conn.status.flags & ConnFlags::CHILD != 0 {
+        template::abandon(t, key, &conn);
+    }
     true
 }
 
 /// Claims the entry: from here on nobody else moves it. Returns it as it was.
 #[inline(always)]
 pub fn mark_leaving<T: Tables>(t: &mut T, entry: T::ConnRef) -> Option<Conn> {
+    claim(t, entry, |_| true)
+}
+
+#[inline(always)]
+fn claim<T: Tables>(
+    t: &mut T,
+    entry: T::ConnRef,
+    is_meant: impl Fn(&Conn) -> bool,
+) -> Option<Conn> {
     for _ in 0..TRIES {
         let conn = t.load(entry);
         let old = conn.status;
-        if old.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
+        if old.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 || !is_meant(&conn) {
             return None;
         }
         if t.swap_status(

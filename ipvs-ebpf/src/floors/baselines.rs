@@ -106,7 +106,7 @@ fn parse(ctx: &XdpContext) -> Option<FlowKey> {
         && ip.proto == TCP
         && u16::from_be_bytes(ip.frags) & FRAGMENT == 0
         && tcp.doff() >= LEAST_TCP;
-    whole.then(|| FlowKey::new(ip.proto, ip.src_addr, tcp.source, ip.dst_addr, tcp.dest))
+    whole.then(|| FlowKey::in_words(ip.proto, ip.src_addr, tcp.source, ip.dst_addr, tcp.dest))
 }
 
 #[inline(always)]

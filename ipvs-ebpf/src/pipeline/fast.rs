@@ -22,6 +22,10 @@ pub fn fast<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
         Err(exit) => return refuse(t, exit),
     };
     let Some(entry) = t.conn(&p.key) else {
+        // Likely a new one. This look, the one before and the one behind it do not wait for each other's memory.
+        if !p.is_tcp() || p.has(flag::SYN) {
+            t.look_ahead();
+        }
         return if t.half_open(&p.key).is_some() {
             Verdict::SLOW
         } else {
