@@ -4,7 +4,9 @@
 //! The keys travel as a frame: a header, then the keys, in the machine's own byte order.
 
 use bytemuck::{Pod, Zeroable};
-use ipvs_common::{Conn, ConnFlags, DestFlags, Event, FlowKey, State, Template, TemplateKey};
+use ipvs_common::{
+    Conn, ConnFlags, DestFlags, Event, FlowKey, Policy, Proto, State, Template, TemplateKey,
+};
 
 use crate::{
     conn::{self, Table, belongs, is_masq, opposite},
@@ -205,7 +207,17 @@ pub fn gone<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
     let Some(hit) = client_entry(t, table, key) else {
         return false;
     };
-    is_gone(t, hit.conn.dest) && by_force(t, table, key, &hit.conn, Event::DestGoneEnded)
+    is_gone(t, hit.conn.dest)
+        && !is_spared(t, key, hit.conn.dest)
+        && by_force(t, table, key, &hit.conn, Event::DestGoneEnded)
+}
+
+/// Where the service wants its clients told, or moved, their next segment has to find the connection.
+#[inline(always)]
+fn is_spared<T: Tables>(t: &T, key: &FlowKey, dest: u32) -> bool {
+    key.proto == Proto::Tcp as u8
+        && t.dest(dest)
+            .is_some_and(|d| d.policy & (Policy::RESET | Policy::RESCHEDULE) != 0)
 }
 
 /// A connection that bypasses the real servers has none that could be gone.

@@ -29,8 +29,12 @@ use crate::maps::{
     head, iface,
 };
 
+mod numbers;
 mod sets;
 mod templates;
+
+pub(crate) use numbers::key_of;
+use numbers::{dst, numbered, ports, src};
 
 /// The tables, with the context that the routing helper wants (null where none is asked).
 pub(crate) struct Maps(pub(crate) *mut xdp_md);
@@ -371,40 +375,4 @@ impl Tables for Maps {
     fn promote(&mut self, key: &FlowKey) -> bool {
         crate::xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
     }
-}
-
-/// A status and its connection's number as they stand in memory.
-#[inline(always)]
-fn numbered(status: Status, seq: u32) -> u64 {
-    bytemuck::cast([bytemuck::cast::<Status, u32>(status), seq])
-}
-
-// A key travels to a function of its own as numbers, because that function may only take numbers.
-
-#[inline(always)]
-fn src(key: &FlowKey) -> u32 {
-    u32::from_ne_bytes(key.src)
-}
-
-#[inline(always)]
-fn dst(key: &FlowKey) -> u32 {
-    u32::from_ne_bytes(key.dst)
-}
-
-#[inline(always)]
-fn ports(key: &FlowKey) -> u32 {
-    bytemuck::cast([key.sport, key.dport])
-}
-
-/// The key that `src`, `dst` and `ports` made numbers of.
-#[inline(always)]
-pub(crate) fn key_of(src: u32, dst: u32, ports: u32, proto: u32) -> FlowKey {
-    let [sport, dport]: [[u8; 2]; 2] = bytemuck::cast(ports);
-    FlowKey::new(
-        proto as u8,
-        src.to_ne_bytes(),
-        sport,
-        dst.to_ne_bytes(),
-        dport,
-    )
 }

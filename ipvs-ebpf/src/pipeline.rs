@@ -2,7 +2,8 @@
 //! because what most packets need should be small.
 //!
 //! `fast`: an established connection, nothing unusual. `slow`: any known connection, with whatever its packet brings about.
-//! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. A stage that is not the right one says so before it has changed a byte.
+//! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. A stage that is not the right one
+//! says so before it has changed a byte.
 
 mod born;
 mod enter;

@@ -51,6 +51,8 @@ pub trait Templates {
     fn set_template_timer(&mut self, template: Self::TemplateRef, timeout: u64, expires: u64);
     fn set_template_assured(&mut self, template: Self::TemplateRef);
     fn set_template_renamed(&mut self, template: Self::TemplateRef);
+    /// Sets children to 1, and takes every other mark off: it begins anew.
+    fn restart_template(&mut self, template: Self::TemplateRef);
     fn add_template_children(&mut self, template: Self::TemplateRef, delta: i32);
     /// Gives a template to another real server if it still is `old`'s; tells whether it was.
     fn swap_template_dest(&mut self, template: Self::TemplateRef, old: u32, new: u32) -> bool;

@@ -6,7 +6,7 @@ use ipvs_common::{
 };
 
 use super::{
-    advance, is_masq, opposite,
+    Table, advance, is_masq, opposite,
     tcp_state::Direction,
     template::{self, Choice, Parent},
     threshold,
@@ -36,6 +36,10 @@ pub fn bypass<T: Tables>(t: &mut T, p: &Packet, service: &Service) -> Conn {
 /// Enters a connection that [`draft`] or [`bypass`] made of the packet.
 #[inline(always)]
 pub fn enter<T: Tables>(t: &mut T, p: &Packet, mut conn: Conn) -> Result<Conn, Exit> {
+    // Datagrams at once on several CPUs: one may have opened it, another one promoted it.
+    if !p.is_tcp() && t.conn(&p.key).is_some() {
+        return Err(not_entered(t, p, &conn));
+    }
     conn.seq = make_room(t, &p.key);
     if (is_masq(&conn) && !insert_reply(t, p, &conn)) || !t.insert_half_open(&p.key, &conn, true) {
         return Err(not_entered(t, p, &conn));
@@ -44,6 +48,9 @@ pub fn enter<T: Tables>(t: &mut T, p: &Packet, mut conn: Conn) -> Result<Conn, E
         bind(t, &conn, 1);
         threshold::after_bind(t, conn.dest);
         stats::connection(t, conn.dest);
+    }
+    if conn.status.state == State::Established as u8 && conn.status.flags & ConnFlags::CHILD != 0 {
+        template::assure(t, &p.key, &conn);
     }
     Ok(conn)
 }

@@ -149,14 +149,20 @@ const fn network(addr: [u8; 4], prefix: u8) -> [u8; 4] {
 #[inline(always)]
 pub fn join<T: Tables>(t: &mut T, service: &Service, flow: &FlowKey) -> Joined {
     let mut parent = parent_of(service);
+    // The first place of one that ended and is kept for the sake of later ones.
+    let mut vacant = TemplateKey::GENERATIONS;
     for generation in 0..TemplateKey::GENERATIONS {
         parent.generation = generation;
         let key = key_of(flow, parent);
         let Some(entry) = t.template(&key) else {
-            return Joined::new(NO_DEST, generation);
+            return Joined::new(NO_DEST, vacant.min(generation));
         };
         let template = t.load_template(entry);
-        if template.dest == NO_DEST || template.renamed != 0 {
+        if template.dest == NO_DEST {
+            vacant = vacant.min(generation);
+            continue;
+        }
+        if template.renamed != 0 {
             continue;
         }
         if !fit(t, service, template.dest) {
@@ -169,7 +175,7 @@ pub fn join<T: Tables>(t: &mut T, service: &Service, flow: &FlowKey) -> Joined {
             // Its timer fired, if nobody looked yet.
             if template.children == 0 {
                 end(t, &key, entry);
-                return Joined::new(NO_DEST, generation);
+                return Joined::new(NO_DEST, vacant.min(generation));
             }
             timeout = minute(t);
         }
@@ -178,7 +184,7 @@ pub fn join<T: Tables>(t: &mut T, service: &Service, flow: &FlowKey) -> Joined {
         t.add_template_children(entry, 1);
         return Joined::new(template.dest, generation);
     }
-    Joined::new(NO_DEST, TemplateKey::GENERATIONS)
+    Joined::new(NO_DEST, vacant)
 }
 
 /// Whether a template may send clients to a real server.
@@ -225,7 +231,8 @@ fn tie<T: Tables>(
         assured: 0,
         renamed: 0,
     };
-    if t.insert_template(&key_of(flow, *parent), &template) {
+    let key = key_of(flow, *parent);
+    if t.insert_template(&key, &template) || move_in(t, &key, &template) {
         t.add(dest, DestCounter::Persistent, 1);
         return dest;
     }
@@ -235,6 +242,20 @@ fn tie<T: Tables>(
         t.event(Event::TemplateTableFull);
     }
     joined.dest()
+}
+
+/// Takes the place of a template that ended. Only one CPU does.
+#[inline(always)]
+fn move_in<T: Tables>(t: &mut T, key: &TemplateKey, template: &Template) -> bool {
+    let Some(entry) = t.template(key) else {
+        return false;
+    };
+    if !t.swap_template_dest(entry, NO_DEST, template.dest) {
+        return false;
+    }
+    t.set_template_timer(entry, template.timeout, template.expires);
+    t.restart_template(entry);
+    true
 }
 
 /// Ends a template; whoever takes its real server from it counts. False: somebody else did.

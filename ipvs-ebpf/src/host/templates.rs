@@ -25,6 +25,13 @@ impl Templates for HostTables {
             t.assured = 1;
         }
     }
+    fn restart_template(&mut self, r: Self::TemplateRef) {
+        if let Some(t) = self.templates.get_mut(&r) {
+            t.children = 1;
+            t.assured = 0;
+            t.renamed = 0;
+        }
+    }
     fn set_template_renamed(&mut self, r: Self::TemplateRef) {
         if let Some(t) = self.templates.get_mut(&r) {
             t.renamed = 1;

@@ -38,6 +38,15 @@ impl Templates for Maps {
         unsafe { (*template.as_ptr()).assured = 1 };
     }
     #[inline(always)]
+    fn restart_template(&mut self, template: NonNull<Template>) {
+        // SAFETY: a value pointer of a lookup in this run.
+        unsafe {
+            (*template.as_ptr()).children = 1;
+            (*template.as_ptr()).assured = 0;
+            (*template.as_ptr()).renamed = 0;
+        }
+    }
+    #[inline(always)]
     fn set_template_renamed(&mut self, template: NonNull<Template>) {
         // SAFETY: a value pointer of a lookup in this run.
         unsafe { (*template.as_ptr()).renamed = 1 };

@@ -1,4 +1,5 @@
-//! Forwards the packet that opened a connection, or tells its client that nobody is there. What the connection is, the stage before left behind.
+//! Forwards the packet that opened a connection, or tells its client that nobody is there. What the connection is, the stage
+//! before left behind.
 
 use ipvs_common::{Conn, ConnFlags, DropReason, ForwardingMethod, Iface};
 

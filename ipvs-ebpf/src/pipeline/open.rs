@@ -41,13 +41,24 @@ pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
 fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> {
     let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
     let moves = check_again(t, p)?;
-    if !moves && !service::opens(t, p) {
-        return Err(PassReason::CannotOpen.into());
+    if !moves {
+        if !service::opens(t, p) {
+            return Err(PassReason::CannotOpen.into());
+        }
+        service::admit(t, p, iface, &service)?;
     }
-    service::admit(t, p, iface, &service)?;
     let choice = template::choose(t, &service, &p.key);
     if choice.dest == NO_DEST {
-        return nobody(t, iface, p, &service);
+        // Whoever was on the way to a deleted real server stays there until there is another one.
+        return if moves {
+            Err(DropReason::DestGone.into())
+        } else {
+            nobody(t, iface, p, &service)
+        };
+    }
+    if moves {
+        let conn = birth::draft(t, p, &service, choice)?;
+        return leave_old(t, p, conn);
     }
     if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
         return birth::one_packet(t, p, &service, choice);
@@ -58,7 +69,7 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> 
 /// A connection that another CPU promoted while we looked into one table after the other was in neither. A SYN comes before
 /// the segment that promotes, so this is about all others.
 ///
-/// True: the connection is there, but its real server is gone and its service reschedules; it is ended now.
+/// True: the connection is there, but its real server is gone and its service reschedules.
 #[inline(always)]
 fn check_again<T: Tables>(t: &mut T, p: &Packet) -> Result<bool, Exit> {
     if p.has(flag::SYN) && !p.has(flag::ACK) {
@@ -78,10 +89,25 @@ fn check_again<T: Tables>(t: &mut T, p: &Packet) -> Result<bool, Exit> {
             Exit::SLOW
         });
     }
-    if t.end(hit.table, &p.key) {
-        t.event(Event::Rescheduled);
-    }
     Ok(true)
+}
+
+/// Ends the connection that moves to another real server. If that cannot be, or somebody else is about to, the packet has to
+/// come again.
+#[inline(always)]
+fn leave_old<T: Tables>(t: &mut T, p: &Packet, conn: Conn) -> Result<Conn, Exit> {
+    let ended = match conn::find(t, &p.key) {
+        Some(hit) => t.end(hit.table, &p.key),
+        None => true,
+    };
+    if !ended {
+        if conn.status.flags & ConnFlags::CHILD != 0 {
+            template::orphan(t, &p.key, &conn);
+        }
+        return Err(DropReason::DestGone.into());
+    }
+    t.event(Event::Rescheduled);
+    Ok(conn)
 }
 
 /// No real server is available: past them (`cache_bypass`), to the stack (FTP's data), or an error.

@@ -92,6 +92,7 @@ fn request<F: Frame, T: Tables>(
     hit: &Hit<T::ConnRef>,
 ) -> Result<Verdict, Exit> {
     if hit.conn.status.method == ForwardingMethod::BYPASS {
+        advance::count(t, hit);
         advance::packet(t, p, hit);
         let hop = egress::past_dests(t, p, iface, hit);
         return fwd::past_dests(f, t, iface, p, &hit.conn, &hop);
@@ -117,7 +118,8 @@ fn request<F: Frame, T: Tables>(
 /// the connection ends and the packet counts as new; the service's policy may say otherwise.
 #[inline(always)]
 fn orphaned<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>, policy: u8) -> Exit {
-    let opens = service::opens(t, p);
+    // Any datagram opens; a segment in mid-flow does not, even where settings let it.
+    let opens = !p.is_tcp() || (p.has(flag::SYN) && !p.has(flag::RST));
     if policy & Policy::RESCHEDULE != 0 && !opens {
         // Not yet ended: that is how the next stage knows.
         return Exit::OPEN;
@@ -126,9 +128,11 @@ fn orphaned<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>, policy: u8)
     if !nodest && policy & (Policy::RESET | Policy::RESCHEDULE) == 0 {
         return service::dest_gone(t);
     }
-    if t.end(hit.table, &p.key) {
-        t.event(Event::DestGoneEnded);
+    if !t.end(hit.table, &p.key) {
+        // Somebody else is about to; the packet has to come again.
+        return DropReason::DestGone.into();
     }
+    t.event(Event::DestGoneEnded);
     if opens || policy & Policy::RESET == 0 {
         return Exit::OPEN;
     }

@@ -29,7 +29,7 @@ pub(super) fn by_source<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) 
     }
     let hash = hash32(client(service, key));
     let first = at(t, service.table_base, hash);
-    if first != NO_DEST || service.flags & ServiceFlags::FALLBACK == 0 {
+    if first != NO_DEST || !falls_back(t, service, hash) {
         return first;
     }
     t.walk(&probing(service, Goal::Buckets, hash, 0)).dest()
@@ -46,10 +46,18 @@ pub(super) fn maglev<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) -> 
         return NO_DEST;
     }
     let first = at(t, service.table_base, slot);
-    if first != NO_DEST || service.flags & ServiceFlags::FALLBACK == 0 {
+    if first != NO_DEST || !falls_back(t, service, slot) {
         return first;
     }
     t.walk(&probing(service, Goal::Slots, slot, client)).dest()
+}
+
+/// Whether to look on. A table is full or empty: where one slot names nobody, there is nobody to be found.
+#[inline(always)]
+fn falls_back<T: Tables>(t: &T, service: &Service, slot: u32) -> bool {
+    service.flags & ServiceFlags::FALLBACK != 0
+        && t.hashed(service.table_base.wrapping_add(slot))
+            .is_some_and(|id| *id != NO_DEST)
 }
 
 /// What is hashed of a client.

@@ -12,20 +12,24 @@ pub(super) fn choose<T: Tables>(t: &mut T, service: &Service) -> u32 {
         return NO_DEST;
     }
     let walk = Walk {
-        a: below(t.random(), sum),
-        b: below(t.random(), sum),
+        a: below(wide(t), sum),
+        b: below(wide(t), sum),
         ..Walk::over(service, Goal::Pick)
     };
     t.walk(&walk).dest()
 }
 
+/// Weights may be so large that their sum needs more bits than one number has.
+#[inline(always)]
+fn wide<T: Tables>(t: &mut T) -> u64 {
+    u64::from(t.random()) << 32 | u64::from(t.random())
+}
+
 /// A number from 0 to `most`, of any.
 #[inline(always)]
-fn below(random: u32, most: u64) -> u64 {
+fn below(random: u64, most: u64) -> u64 {
     // The sum of weights cannot be the largest number there is.
-    u64::from(random)
-        .checked_rem(most.wrapping_add(1))
-        .unwrap_or(0)
+    random.checked_rem(most.wrapping_add(1)).unwrap_or(0)
 }
 
 /// Each real server takes its weight off both numbers; where one is used up is a choice.

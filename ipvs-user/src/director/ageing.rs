@@ -33,10 +33,20 @@ pub(super) struct Walks {
     in_parts: bool,
     expiry: Place,
     /// Connections of deleted real servers are to end (`expire_nodest_conn`).
-    ending: Option<Place>,
+    ending: Option<Ending>,
     dropping: Place,
     drop_entry: bool,
     defence: DropEntry,
+}
+
+/// A walk that ends connections of deleted real servers.
+#[derive(Debug, Default)]
+struct Ending {
+    place: Place,
+    /// Others were deleted since it began.
+    once_more: bool,
+    /// It had the last turn.
+    last: bool,
 }
 
 impl Walks {
@@ -54,12 +64,20 @@ impl Director {
     /// Goes on for about so long with what ends by its timer or with its real server.
     pub fn age(&mut self, most: Duration) -> Result<Aged, TableError> {
         let stop = Stop::After(most);
-        if self.walks.ending.is_some() {
+        // The two take turns, so that one that begins again and again does not keep the other from its work.
+        let turn = self.walks.ending.as_mut().map(|e| {
+            e.last = !e.last;
+            e.last
+        });
+        if turn == Some(true) {
             self.end_of_gone(stop)?;
             return Ok(Aged::Urgent);
         }
         let task = Task::Expire;
         let ended = self.dataplane.walk(task, &mut self.walks.expiry, stop)?;
+        if turn.is_some() {
+            return Ok(Aged::Urgent);
+        }
         Ok(if ended { Aged::Round } else { Aged::More })
     }
 
@@ -114,8 +132,12 @@ impl Director {
         if !wished || self.model.trash().next().is_none() {
             return Ok(());
         }
-        // From the beginning, as those that were just deleted may stand anywhere.
-        self.walks.ending = Some(Place::default());
+        // From the beginning, as those that were just deleted may stand anywhere; but a walk under way comes to its end first.
+        if let Some(ending) = &mut self.walks.ending {
+            ending.once_more = true;
+            return Ok(());
+        }
+        self.walks.ending = Some(Ending::default());
         if self.walks.in_parts {
             return Ok(());
         }
@@ -123,16 +145,17 @@ impl Director {
     }
 
     fn end_of_gone(&mut self, stop: Stop) -> Result<(), TableError> {
-        let Some(place) = &mut self.walks.ending else {
+        let Some(ending) = &mut self.walks.ending else {
             return Ok(());
         };
         let gone: BTreeSet<u32> = self.model.trash().map(|(_, t)| t.dest.id).collect();
         let ended = self
             .dataplane
-            .walk(Task::EndOf(&gone), place, stop)
+            .walk(Task::EndOf(&gone), &mut ending.place, stop)
             .inspect_err(|_| self.walks.ending = None)?;
         if ended {
-            self.walks.ending = None;
+            let again = self.walks.ending.as_ref().is_some_and(|e| e.once_more);
+            self.walks.ending = again.then(Ending::default);
         }
         Ok(())
     }

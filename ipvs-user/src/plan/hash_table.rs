@@ -79,12 +79,12 @@ fn permutations(dests: &[RealServer], size: u32) -> Vec<u32> {
 }
 
 fn walkers(dests: &[RealServer], size: u32) -> Vec<Walker> {
-    /// More bits of weight than these only make the table coarser.
-    const PRECISION: u32 = 6;
+    // Half the bits of the table's size: more bits of weight only make the table coarser.
+    let precision = (u32::BITS - size.leading_zeros()) / 2;
     let weights = || dests.iter().map(|d| d.last_weight).filter(|w| *w != 0);
     let divisor = weights().fold(0, gcd).max(1);
     let largest = weights().max().unwrap_or(0) / divisor;
-    let shift = (u32::BITS - largest.leading_zeros()).saturating_sub(PRECISION);
+    let shift = (u32::BITS - largest.leading_zeros()).saturating_sub(precision);
     let walker = |d: &RealServer| {
         let hash = u32::from(d.key.port).wrapping_add(fold(d.key.addr));
         Walker {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
-use ipvs_common::{Dest, SchedState, ServiceKey};
+use ipvs_common::{Dest, SchedState, Scheduler, ServiceKey};
 
 use super::{ReconcileError, journal::Journal};
 use crate::{
@@ -182,8 +182,13 @@ impl Change<'_> {
     /// What becomes of the connections of deleted real servers is still for their service to say.
     fn tell_deleted(&self, journal: &mut Journal<'_>) -> Result<(), TableError> {
         let edited = |id: u32| {
-            let edits =
-                |e: &Effect| matches!(*e, Effect::ServiceEdited { service, .. } if service == id);
+            let edits = |e: &Effect| {
+                matches!(
+                    *e,
+                    Effect::ServiceEdited { service, .. } | Effect::ServiceAdded { service }
+                        if service == id
+                )
+            };
             self.effects.iter().any(edits)
         };
         for (_, gone) in self.after.trash().filter(|(_, gone)| edited(gone.service)) {
@@ -225,7 +230,10 @@ impl Change<'_> {
                     service,
                     rescheduled: true,
                 } => {
-                    journal.dataplane.clear_caches(service)?;
+                    let before = self.before.service_by_id(service);
+                    if before.is_some_and(|s| has_cache(s.spec.scheduler)) {
+                        journal.dataplane.clear_caches(service)?;
+                    }
                 }
                 Effect::OverloadLifted { dest } => journal.dataplane.clear_overload(dest)?,
                 Effect::ServiceAdded { .. }
@@ -240,6 +248,11 @@ impl Change<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a scheduler remembers which real server an address had.
+const fn has_cache(scheduler: Scheduler) -> bool {
+    matches!(scheduler, Scheduler::Lblc | Scheduler::Lblcr)
 }
 
 /// A deleted real server's place goes to its predecessor; wrr starts over.

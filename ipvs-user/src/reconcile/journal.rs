@@ -157,12 +157,23 @@ impl<'a> Journal<'a> {
                 failed.get_or_insert(e);
             }
         }
+        // A packet may have read the new service before it was taken back; where that failed, packets still do.
+        let named: Vec<Service> = self.tables.services.values().copied().collect();
         for block in std::mem::take(&mut self.taken) {
-            // A packet may have read the new service before it was taken back.
-            self.tables.space.release(block, now);
+            if !named
+                .iter()
+                .any(|s| s.list_len > 0 && s.list_base == block.base)
+            {
+                self.tables.space.release(block, now);
+            }
         }
         for block in std::mem::take(&mut self.taken_tables) {
-            self.tables.table_space.release(block, now);
+            if !named
+                .iter()
+                .any(|s| s.table_len > 0 && s.table_base == block.base)
+            {
+                self.tables.table_space.release(block, now);
+            }
         }
         match failed {
             Some(undo) => ReconcileError::HalfDone {

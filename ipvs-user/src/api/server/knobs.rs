@@ -1,5 +1,7 @@
 //! The routes of knobs and timeouts.
 
+use std::sync::Arc;
+
 use axum::{Json, body::Bytes, extract::State};
 
 use super::{Answer, Applied, Handle, convert, from_json, wire};
@@ -24,7 +26,11 @@ pub(super) async fn set_sysctls(State(handle): State<Handle>, body: Bytes) -> An
             applied: changes.len(),
         }))
     };
-    handle.with(job).await
+    // What some of them begin does not wait for the next second.
+    let changed = Arc::clone(&handle.changed);
+    let applied = handle.with(job).await?;
+    changed.notify_one();
+    Ok(applied)
 }
 
 pub(super) async fn timeouts(State(handle): State<Handle>) -> Answer<wire::Timeouts> {

@@ -1,5 +1,5 @@
-//! Reads a hash map, whole or in parts, in few system calls (`BPF_MAP_LOOKUP_BATCH`), which aya does not offer: ten times faster than entry
-//! by entry.
+//! Reads a hash map, whole or in parts, in few system calls (`BPF_MAP_LOOKUP_BATCH`), which aya does not offer: ten times
+//! faster than entry by entry.
 //!
 //! Knows bytes and sizes only; what a key means is the caller's business.
 

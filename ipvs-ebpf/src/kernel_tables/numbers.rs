@@ -1,0 +1,39 @@
+//! Keys and statuses as plain numbers: what a function of its own may take, and what the CPU can swap.
+
+use ipvs_common::{FlowKey, Status};
+
+/// A status and its connection's number as they stand in memory.
+#[inline(always)]
+pub(super) fn numbered(status: Status, seq: u32) -> u64 {
+    bytemuck::cast([bytemuck::cast::<Status, u32>(status), seq])
+}
+
+// A key travels to a function of its own as numbers, because that function may only take numbers.
+
+#[inline(always)]
+pub(super) fn src(key: &FlowKey) -> u32 {
+    u32::from_ne_bytes(key.src)
+}
+
+#[inline(always)]
+pub(super) fn dst(key: &FlowKey) -> u32 {
+    u32::from_ne_bytes(key.dst)
+}
+
+#[inline(always)]
+pub(super) fn ports(key: &FlowKey) -> u32 {
+    bytemuck::cast([key.sport, key.dport])
+}
+
+/// The key that `src`, `dst` and `ports` made numbers of.
+#[inline(always)]
+pub(crate) fn key_of(src: u32, dst: u32, ports: u32, proto: u32) -> FlowKey {
+    let [sport, dport]: [[u8; 2]; 2] = bytemuck::cast(ports);
+    FlowKey::new(
+        proto as u8,
+        src.to_ne_bytes(),
+        sport,
+        dst.to_ne_bytes(),
+        dport,
+    )
+}
