@@ -117,6 +117,7 @@ impl Director {
             .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
         self.model = after;
         self.folded = folded;
+        self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
         if let Err(e) = self.after_effects(&effects) {
             // The change stands. What did not end now ends by its packets or its timer.
