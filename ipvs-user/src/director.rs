@@ -116,6 +116,7 @@ impl Director {
             .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
         self.model = after;
         self.traffic.follow(&effects, &self.model, &counted);
+        self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
         if let Err(e) = self.after_effects(&effects) {
             // The change stands. What did not end now ends by its packets or its timer.

@@ -129,13 +129,9 @@ impl Pair {
             let mut director = console.director();
             director.adjust_settings(|s| s.icmp_rate = ICMP_RATE)?;
         }
-        let policies = [
-            OnDead::Reset,
-            OnDead::Reschedule,
-            OnDead::Reset,
-            OnDead::Reset,
-        ];
-        for (which, on_dead) in (0..).zip(policies) {
+        let policies = [OnDead::Reschedule, OnDead::Reset];
+        let services = COMMANDS.iter().filter(|c| c.contains(" -A ")).count();
+        for (which, on_dead) in (0..services).zip(policies.into_iter().cycle()) {
             for console in &consoles {
                 set_policy(console, which, on_dead.bits())?;
             }
@@ -259,8 +255,8 @@ impl Pair {
                 }
                 Ok(())
             }
-            4..6 => self.change_policy(),
-            6 => {
+            4 => self.change_policy(),
+            5 => {
                 // Now and then nothing is held back: resets are rare among the errors.
                 let icmp_rate = if self.generator.rng().bool() {
                     ICMP_RATE

@@ -114,7 +114,7 @@ fn connect_and_reset(
         let stream = match connect(from, vip(port)) {
             Ok(stream) => stream,
             // All overloaded: those that were reset count for a while.
-            Err(e) if port == LIMITED && e.kind() == ErrorKind::ConnectionRefused => continue,
+            Err(e) if port == LIMITED && e.kind() != ErrorKind::TimedOut => continue,
             Err(e) => return Err(e).with_context(|| format!("connection {made} to {port}")),
         };
         made += 1;

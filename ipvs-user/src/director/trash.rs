@@ -18,6 +18,17 @@ const IDLE_SECONDS: u64 = 120;
 #[derive(Default)]
 pub(super) struct Idle(BTreeMap<u32, u64>);
 
+impl Idle {
+    /// Real servers taken back from the trash are not idle, however soon they are deleted again.
+    pub(super) fn back_at_work(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::DestAdded { dest, .. } = effect {
+                self.0.remove(dest);
+            }
+        }
+    }
+}
+
 impl Director {
     /// Frees what was idle for long enough.
     pub(super) fn empty_trash(&mut self, now: u64) -> Result<(), TableError> {

@@ -146,8 +146,8 @@ pub fn random_command(rng: &mut Rng) -> String {
     let real = real.split(' ').next().unwrap_or_default();
     let service = head.replace("ipvsadm -a ", "");
     match rng.u8(..24) {
-        0..6 => format!("ipvsadm -d {service} -r {real}"),
-        6..13 => (*line).to_owned(),
+        0..4 => format!("ipvsadm -d {service} -r {real}"),
+        4..13 => (*line).to_owned(),
         13..15 => format!(
             "{} -w 0",
             line.replace(" -a ", " -e ").replace(" -w ", " -x ")
@@ -160,7 +160,7 @@ pub fn random_command(rng: &mut Rng) -> String {
             format!("ipvsadm -e {service} -r {real} {method} -w {weight} -x {upper} -y {lower}")
         }
         19..22 => edit_of(rng, &service),
-        22 => format!("ipvsadm -D {service}"),
+        22 if rng.u8(..4) == 0 => format!("ipvsadm -D {service}"),
         _ => {
             let of_service = format!("-A {service}");
             let add = COMMANDS.iter().find(|c| c.contains(&of_service));
@@ -169,9 +169,11 @@ pub fn random_command(rng: &mut Rng) -> String {
     }
 }
 
-/// Another scheduler with other flags, now persistent and now not. (twos, which is random, is none of them.)
+/// Another scheduler with other flags, now persistent and now not. (Neither twos, which is random, nor none.)
 fn edit_of(rng: &mut Rng, service: &str) -> String {
-    let names = Scheduler::NAMES.iter().filter(|name| **name != "twos");
+    let names = Scheduler::NAMES
+        .iter()
+        .filter(|name| !["none", "twos"].contains(name));
     let names: Vec<_> = names.collect();
     let scheduler = names[rng.usize(..names.len())];
     let flags = ["", " -b flag-1", " -b flag-2", " -b flag-1,flag-2"][rng.usize(..4)];

@@ -52,6 +52,25 @@ fn wrr_keeps_the_weight_that_it_asks_for() {
     assert_eq!(ways, [R2, R1, R1, R1, R2, R1, R1, R1].map(Some));
 }
 
+/// As the walk in vain came by the end of the list.
+#[test]
+fn wrr_starts_at_the_top_when_all_were_overloaded() {
+    let mut rig = Rig::new(&[
+        "-A -t 203.0.113.10:80 -s wrr",
+        "-a -t 203.0.113.10:80 -r 10.0.1.10:80 -g -w 3 -x 2",
+        "-a -t 203.0.113.10:80 -r 10.0.2.10:80 -g -w 1 -x 1",
+    ]);
+    let ways: Vec<_> = (0..4).map(|n| rig.leaves_by(syn(n))).collect();
+    assert_eq!(ways, [R2, R1, R1, C0].map(Some));
+    for n in 0..3 {
+        rig.send(C0, segment(n, 0));
+    }
+    rig.pass(11);
+    assert_eq!(rig.leaves_by(syn(10)), Some(R1));
+    assert_eq!(rig.leaves_by(syn(11)), Some(R1));
+    assert_eq!(rig.leaves_by(syn(12)), Some(R2));
+}
+
 #[test]
 fn nq_takes_the_newest_idle_one_and_not_the_fastest() {
     let mut rig = pair("nq", [100, 1]);
