@@ -7,7 +7,7 @@ use ipvs_common::{ServiceKey, Stats};
 use super::Director;
 use crate::{
     dataplane::TableError,
-    model::{DestKey, Trashed},
+    model::{DestKey, Effect, Trashed},
 };
 
 /// Seconds without connections after which a deleted real server is forgotten. ip_vs keeps one for as long, so that the
