@@ -121,6 +121,12 @@ fn new(director: &Director) -> Result<Vec<Case>> {
         .collect()
 }
 
+/// Services whose connections the cases want to be there.
+pub(super) fn kept(cases: &[Case]) -> Vec<BenchService> {
+    let wants = |service: &BenchService| cases.iter().any(|c| c.template.service == *service);
+    [DR, IPIP, MASQ].into_iter().filter(wants).collect()
+}
+
 /// Keeps the cases of these names, and those whose names begin with a prefix; all if neither is given. The harness stays, for
 /// it is taken off all others.
 pub(super) fn choose(cases: &mut Vec<Case>, names: &[String], prefixes: &[String]) -> Result<()> {

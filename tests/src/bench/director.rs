@@ -15,7 +15,7 @@ use super::{
     harness::Harness,
     memory::Memory,
     network::{DIRECTOR, DIRECTOR_MAC},
-    service::{self, DR, IPIP, MASQ},
+    service::{self, BenchService, DR, IPIP, MASQ},
     walk::{Order, Template},
 };
 use crate::packet::flag;
@@ -71,8 +71,13 @@ impl Director {
         Ok(self.redirect.fd()?)
     }
 
-    /// Lets clients open connections, in the order of their numbers.
-    pub(super) fn open(&mut self, harness: &mut Harness, flows: Range<u32>) -> Result<()> {
+    /// Lets clients open connections with these services, in the order of their numbers.
+    pub(super) fn open(
+        &mut self,
+        harness: &mut Harness,
+        services: &[BenchService],
+        flows: Range<u32>,
+    ) -> Result<()> {
         // No more at once than may be half-open.
         let chunk = self.inner.capacities().half_open / 2;
         let before = self.promoted()?;
@@ -80,14 +85,15 @@ impl Director {
         let mut start = flows.start;
         while start < flows.end {
             let end = flows.end.min(start + chunk);
-            for template in handshakes() {
+            let wanted = |template: &Template| services.contains(&template.service);
+            for template in handshakes().into_iter().filter(wanted) {
                 harness.aim(&program, &template.walk(Order::From(start)))?;
                 harness.run(end - start)?;
             }
             start = end;
         }
         let opened = self.promoted()? - before;
-        let due = 3 * (flows.end - flows.start);
+        let due = services.len() as u32 * (flows.end - flows.start);
         ensure!(
             opened == u64::from(due),
             "{opened} of {due} connections got established"

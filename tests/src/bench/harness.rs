@@ -77,22 +77,24 @@ impl Harness {
         })
     }
 
-    /// Enters flows in the table of the floors.
-    pub(super) fn add_flows(&mut self, flows: Range<u32>) -> Result<()> {
-        for flow in flows {
-            let real = u16::from(flow as u8 % REALS);
-            let value = FloorFlow {
-                mac: FLOOR.mac(real),
-                real,
-            };
-            self.flows.insert(key(flow), value, 0)?;
+    /// Enters flows in the table of the floors, and as many of other services as make it so many entries for each flow.
+    pub(super) fn add_flows(&mut self, flows: Range<u32>, entries: u16) -> Result<()> {
+        for service in 0..entries.max(1) {
+            for flow in flows.clone() {
+                let real = u16::from(flow as u8 % REALS);
+                let value = FloorFlow {
+                    mac: FLOOR.mac(real),
+                    real,
+                };
+                self.flows.insert(key(flow, service), value, 0)?;
+            }
         }
         Ok(())
     }
 
     /// Whether the floor for new flows knows this one.
     pub(super) fn has_entered(&self, flow: u32) -> Result<bool> {
-        match self.new_flows.get(&key(flow), 0) {
+        match self.new_flows.get(&key(flow, 0), 0) {
             Ok(_) => Ok(true),
             Err(MapError::KeyNotFound) => Ok(false),
             Err(e) => Err(e.into()),
@@ -146,9 +148,11 @@ fn run(ebpf: &Ebpf, name: &str, packets: u32) -> Result<Outcome> {
     })
 }
 
-fn key(flow: u32) -> FlowKey {
+/// Of the service of the floors, or of another one on a port behind it.
+fn key(flow: u32, service: u16) -> FlowKey {
     let ((addr, port), server) = (client(flow), FLOOR.virtual_server());
-    let (vip, vport) = (server.ip().octets(), server.port().to_be_bytes());
+    let vport = (server.port() + service).to_be_bytes();
+    let vip = server.ip().octets();
     FlowKey::new(Proto::Tcp as u8, addr, port, vip, vport)
 }
 

@@ -90,6 +90,14 @@ impl BenchService {
         self.method
     }
 
+    /// Entries of one of its connections.
+    pub(super) const fn entries(self) -> u16 {
+        match self.method {
+            ForwardingMethod::Masq => 2,
+            ForwardingMethod::Droute | ForwardingMethod::Tunnel => 1,
+        }
+    }
+
     /// As it goes into the names of cases.
     pub(super) fn label(self) -> String {
         format!("{}_{}", self.scheduler.name(), self.reals)
