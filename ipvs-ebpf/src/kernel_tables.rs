@@ -350,6 +350,10 @@ impl Tables for Maps {
         ) != 0
     }
     #[inline(always)]
+    fn meet(&mut self, key: &FlowKey) -> u64 {
+        crate::xdp::meet_conn(src(key), dst(key), ports(key), u32::from(key.proto))
+    }
+    #[inline(always)]
     fn promote(&mut self, key: &FlowKey) -> bool {
         crate::xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
     }
