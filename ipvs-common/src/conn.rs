@@ -124,7 +124,8 @@ pub struct Conn {
     /// Client's direction: the real server. Reply direction: the virtual address. Network order.
     pub to_addr: [u8; 4],
     pub to_port: [u8; 2],
-    /// Client's direction: packets seen, up to [`Conn::MANY`].
+    /// Client's direction: packets seen, up to [`Conn::MANY`]. None yet: an announced connection whose client's port is not
+    /// known; its key has 0 there.
     pub packets: u8,
     /// [`TemplateKey::generation`] of the template.
     pub generation: u8,

@@ -28,6 +28,8 @@ impl SettingsFlags {
     pub const SECURE_TCP: u32 = 256;
     /// Without a real server, packets of firewall mark services go on to their own destination (`cache_bypass`).
     pub const CACHE_BYPASS: u32 = 512;
+    /// Announced connections may be waiting for their clients.
+    pub const HAS_EXPECTED: u32 = 1024;
 }
 
 /// The one value of the `SETTINGS` map.

@@ -2,6 +2,7 @@
 
 pub mod advance;
 pub mod birth;
+pub mod expected;
 pub mod leave;
 pub mod promote;
 pub mod tcp_state;

@@ -1,4 +1,5 @@
-//! Ends what is past its deadline, what leads to a deleted real server, and what a defence picked. Runs as a program of its
+//! Ends what is past its deadline, what leads to a deleted real server, and what a defence picked; and enters what was
+//! announced, which takes the place of what was announced before. Runs as a program of its
 //! own, over keys that user space found in its sweep; each is looked at again here, for packets come meanwhile.
 //!
 //! The keys travel as a frame: a header, then the keys, in the machine's own byte order.
@@ -9,7 +10,11 @@ use ipvs_common::{
 };
 
 use crate::{
-    conn::{self, Table, belongs, is_masq, opposite},
+    conn::{
+        self, Table, belongs,
+        expected::{self, Expected},
+        is_masq, opposite,
+    },
     exit::NO_DEST,
     frame::Frame,
     tables::{DestCounter, Tables},
@@ -43,6 +48,8 @@ impl Batch {
     pub const GONE_HALF_OPEN: u32 = 6;
     /// Templates without children whose real server was deleted.
     pub const GONE_TEMPLATES: u32 = 7;
+    /// Connections that were announced, each in two places: its key, and where it leads ([`Expected`]).
+    pub const EXPECT: u32 = 8;
     /// Keys in one frame.
     pub const MAX: usize = 200;
     /// Bytes of a key in the frame.
@@ -52,7 +59,7 @@ impl Batch {
 /// A template that its children hold gets another minute, and keeps that as its timeout (ip_vs does so).
 const MINUTE: u64 = 60;
 
-/// Works through a batch and returns how many entries ended.
+/// Works through a batch and returns how many entries ended, or were entered.
 #[cfg(feature = "host")]
 pub fn run<F: Frame, T: Tables>(f: &mut F, t: &mut T) -> u32 {
     (0..count(f)).map(|i| u32::from(step(f, t, i))).sum()
@@ -66,7 +73,7 @@ pub fn count<F: Frame>(f: &mut F) -> usize {
         .min(Batch::MAX)
 }
 
-/// Looks at one key of the batch; tells whether its entry ended.
+/// Looks at one key of the batch; tells whether its entry ended, or was entered.
 #[inline(always)]
 pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
     let Ok(kind) = f.at::<Batch>(0).map(|head| u32::from_ne_bytes(head.kind)) else {
@@ -88,6 +95,13 @@ pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
         Batch::GONE_CONNECTIONS | Batch::GONE_HALF_OPEN => gone(t, table, &bytemuck::cast(bytes)),
         Batch::TEMPLATES => template(t, &template_key(bytes)),
         Batch::GONE_TEMPLATES => template_of_gone(t, &template_key(bytes)),
+        Batch::EXPECT if index.is_multiple_of(2) => {
+            let Ok(expected) = f.at::<[u8; Batch::STRIDE]>(at + Batch::STRIDE).copied() else {
+                return false;
+            };
+            let expected: Expected = bytemuck::cast(expected);
+            expected::announce(t, &bytemuck::cast(bytes), &expected)
+        }
         _ => false,
     }
 }

@@ -372,6 +372,10 @@ impl Tables for Maps {
         crate::xdp::evict_conn(src(key), dst(key), ports(key), u32::from(key.proto), seq) != 0
     }
     #[inline(always)]
+    fn meet(&mut self, key: &FlowKey) -> u64 {
+        crate::xdp::meet_conn(src(key), dst(key), ports(key), u32::from(key.proto))
+    }
+    #[inline(always)]
     fn promote(&mut self, key: &FlowKey) -> bool {
         crate::xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
     }

@@ -14,7 +14,7 @@ use ipvs_common::{
 
 use crate::{
     conn::{
-        Table, leave, promote,
+        Table, expected, leave, promote,
         template::{self, Joined},
     },
     sched::{self, Found, Walk, lblcr},
@@ -204,6 +204,15 @@ pub trait Tables: Templates + Sets {
         Self: Sized,
     {
         leave::evict(self, key, seq)
+    }
+
+    /// Ends what waits for a client without knowing its port; see [`expected::meet`]. May run out of line.
+    #[inline(always)]
+    fn meet(&mut self, key: &FlowKey) -> u64
+    where
+        Self: Sized,
+    {
+        expected::meet(self, key)
     }
 
     /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.

@@ -16,7 +16,7 @@ use ipvs_common::{
 };
 use ipvs_datapath::{
     FibQuery, Frame,
-    conn::{Table, leave, promote},
+    conn::{Table, expected, leave, promote},
     expire,
     rewrite::csum,
 };
@@ -174,6 +174,13 @@ pub(crate) extern "C" fn evict_conn(src: u32, dst: u32, ports: u32, proto: u32, 
         &key_of(src, dst, ports, proto),
         seq,
     ))
+}
+
+/// [`expected::meet`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn meet_conn(src: u32, dst: u32, ports: u32, proto: u32) -> u64 {
+    expected::meet(&mut Maps(ptr::null_mut()), &key_of(src, dst, ports, proto))
 }
 
 /// Moves a connection to the established table; 1 if it did.

@@ -14,6 +14,7 @@ use ipvs_common::{
     Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
     Stats, Template, TemplateKey, maps::Capacities,
 };
+use ipvs_datapath::conn::expected::Expected;
 
 /// A table refused an operation.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,9 @@ pub trait Dataplane: Send {
     /// packets: none that they make meanwhile may get lost.
     fn clear_overload(&mut self, id: u32) -> Result<()>;
 
+    /// Enters an announced connection, whose client's port is not known: the key has 0 there. False: there is no room, or no
+    /// such real server.
+    fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool>;
     /// Every connection entry, half-open ones included, both directions of a masqueraded one.
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
     fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;

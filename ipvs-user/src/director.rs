@@ -8,6 +8,7 @@ mod caches;
 mod connections;
 mod defence;
 mod estimator;
+mod expected;
 mod knobs;
 mod traffic;
 mod trash;
@@ -17,6 +18,7 @@ pub use ageing::Aged;
 pub use caches::CacheLimits;
 pub use connections::Connection;
 pub use estimator::Rates;
+pub use expected::{ExpectError, Expectation};
 pub use knobs::{MemorySource, SetTimeoutsError};
 pub use view::{DestView, ServiceView, Usage};
 
@@ -29,6 +31,7 @@ use crate::{
 };
 use ageing::Walks;
 use caches::CacheTimers;
+use expected::Waiting;
 use knobs::Controls;
 use traffic::Traffic;
 use trash::Idle;
@@ -56,6 +59,7 @@ pub struct Director {
     walks: Walks,
     caches: CacheTimers,
     controls: Controls,
+    waiting: Waiting,
 }
 
 impl Director {
@@ -88,6 +92,7 @@ impl Director {
             walks: Walks::default(),
             caches: CacheTimers::default(),
             controls: Controls::default(),
+            waiting: Waiting::default(),
         })
     }
 
@@ -135,6 +140,7 @@ impl Director {
         }
         let now = self.dataplane.now()?;
         self.tables.tick(now);
+        self.end_waiting(now)?;
         self.age_caches(now)?;
         self.drop_entries(now)?;
         self.empty_trash(now)?;

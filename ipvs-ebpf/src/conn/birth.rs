@@ -29,7 +29,7 @@ pub fn bypass<T: Tables>(t: &mut T, p: &Packet, service: &Service) -> Conn {
     Conn {
         to_addr: p.key.dst,
         to_port: p.key.dport,
-        ..entry(t, p, service, choice, ForwardingMethod::BYPASS)
+        ..entry(t, p, service.mark, choice, ForwardingMethod::BYPASS)
     }
 }
 
@@ -117,12 +117,12 @@ pub fn draft<T: Tables>(
     Ok(Conn {
         to_addr: dest.addr.low4(),
         to_port: port(p, service, dest),
-        ..entry(t, p, service, choice, dest.method)
+        ..entry(t, p, service.mark, choice, dest.method)
     })
 }
 
 #[inline(always)]
-fn entry<T: Tables>(t: &T, p: &Packet, service: &Service, choice: Choice, method: u8) -> Conn {
+pub(super) fn entry<T: Tables>(t: &T, p: &Packet, mark: u32, choice: Choice, method: u8) -> Conn {
     let one_way = method != ForwardingMethod::Masq as u8;
     let direction = if one_way {
         Direction::InOnly
@@ -140,7 +140,7 @@ fn entry<T: Tables>(t: &T, p: &Packet, service: &Service, choice: Choice, method
         expires: advance::deadline(t, state),
         dest: choice.dest,
         status: advance::moved(born, state),
-        mark: service.mark,
+        mark,
         packets: 1,
         generation: choice.parent.generation,
         ..Conn::default()
@@ -185,7 +185,7 @@ fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> bool {
 
 /// Takes a place in the ring; whoever still stands half-open in it has to go. Returns the number of the place.
 #[inline(always)]
-fn make_room<T: Tables>(t: &mut T, key: &FlowKey) -> u32 {
+pub(super) fn make_room<T: Tables>(t: &mut T, key: &FlowKey) -> u32 {
     let seq = t.ring_ticket();
     let old = t.ring_replace(&RingSlot {
         key: *key,

@@ -6,7 +6,7 @@ use ipvs_common::{
 };
 
 use crate::{
-    conn::{self, birth, template},
+    conn::{self, birth, expected, template},
     egress,
     exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
@@ -39,6 +39,9 @@ pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
 
 #[inline(always)]
 fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> {
+    if let Some(conn) = expected::draft(t, p) {
+        return Ok(conn);
+    }
     let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
     let moves = check_again(t, p)?;
     if !moves {

@@ -6,7 +6,7 @@ use ipvs_common::{
 
 use super::leave_by;
 use crate::{
-    conn::{self, Hit, advance, promote, template},
+    conn::{self, Hit, advance, expected, promote, template},
     egress,
     exit::{Exit, Verdict},
     expire,
@@ -45,6 +45,9 @@ pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
 fn known<T: Tables>(t: &mut T, p: &Packet) -> Option<Hit<T::ConnRef>> {
     let hit = conn::find(t, &p.key)?;
     if hit.conn.expires <= t.now() && expire::overdue(t, &p.key, &hit) {
+        return None;
+    }
+    if expected::waits(t, &p.key, &hit.conn) {
         return None;
     }
     if p.has(flag::SYN)

@@ -101,6 +101,13 @@ impl Client {
         Ok(())
     }
 
+    /// Announces a connection.
+    pub async fn expect(&self, announced: &wire::Expectation) -> Result<()> {
+        let body = serde_json::to_vec(announced).map_err(|e| self.protocol(&e))?;
+        self.request(Method::POST, "expectations", body).await?;
+        Ok(())
+    }
+
     async fn patch(&self, resource: &str, changes: &impl Serialize) -> Result<()> {
         let body = serde_json::to_vec(changes).map_err(|e| self.protocol(&e))?;
         self.request(Method::PATCH, resource, body).await?;

@@ -10,7 +10,9 @@ use ipvs_common::{ForwardingMethod, Proto, ServiceKey, Stats};
 use super::wire::{self, ErrorCode};
 use crate::{
     dataplane::TableError,
-    director::{Connection, DestView, Director, DirectorError, Rates, ServiceView},
+    director::{
+        Connection, DestView, Director, DirectorError, ExpectError, Expectation, Rates, ServiceView,
+    },
     model::{Command, DestSpec, ModelError},
     reconcile::ReconcileError,
 };
@@ -193,6 +195,28 @@ pub(super) fn conn(c: &Connection) -> wire::Conn {
         expires: c.remaining,
         template: c.template,
     }
+}
+
+pub(super) fn expectation(e: &wire::Expectation) -> Expectation {
+    Expectation {
+        protocol: match e.protocol {
+            wire::Protocol::Tcp => Proto::Tcp,
+            wire::Protocol::Udp => Proto::Udp,
+        },
+        client: e.client,
+        virt: e.r#virtual,
+        service: service_key(e.service),
+        real: e.real.into(),
+        timeout: e.timeout,
+    }
+}
+
+pub(super) fn expect_error(e: &ExpectError) -> wire::Error {
+    let code = match e {
+        ExpectError::Refused(e) => model_code(e),
+        ExpectError::Tables(_) => ErrorCode::Tables,
+    };
+    error(code, e.to_string())
 }
 
 /// `count` is how many commands there were: the number of the refused one is told if it is not the only one.

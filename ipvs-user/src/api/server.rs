@@ -75,7 +75,8 @@ pub fn router(handle: Handle) -> Router {
         .route("/reasons", get(reasons))
         .route("/sysctl", get(knobs::sysctls).patch(knobs::set_sysctls))
         .route("/timeouts", get(knobs::timeouts).patch(knobs::set_timeouts))
-        .route("/commands", post(commands));
+        .route("/commands", post(commands))
+        .route("/expectations", post(expectations));
     Router::new()
         .nest(wire::PREFIX, v1)
         .fallback(unknown)
@@ -292,6 +293,16 @@ async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> 
     let applied = handle.with(job).await?;
     changed.notify_one();
     Ok(applied)
+}
+
+async fn expectations(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {
+    let announced: wire::Expectation = from_json(&body, "an announced connection")?;
+    let job = move |d: &mut Director| {
+        d.expect(&convert::expectation(&announced))
+            .map_err(|e| convert::expect_error(&e))?;
+        Ok(Json(Applied { applied: 1 }))
+    };
+    handle.with(job).await
 }
 
 async fn unknown(uri: axum::http::Uri) -> wire::Error {

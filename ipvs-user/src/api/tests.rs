@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{dataplane::host::HostDataplane, director::Director};
 
+mod expected;
 mod knobs;
 
 /// A daemon without a datapath, on a socket of its own.

@@ -3,6 +3,8 @@
 //! Requests refuse unknown fields, so that a misspelt one is not taken for an absent one. Answers may grow, so a client skips
 //! what it does not know.
 
+mod expectation;
+
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddrV4},
@@ -10,6 +12,8 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+
+pub use expectation::{Expectation, Protocol};
 
 /// Path in front of every resource.
 pub const PREFIX: &str = "/v1";

@@ -32,6 +32,7 @@ use ipvs_common::{
     Service, ServiceKey, Settings, Stats, Template, TemplateKey,
     maps::{self as names, Capacities},
 };
+use ipvs_datapath::{conn::expected::Expected, expire::Batch};
 
 pub use attach::{Attachment, IfaceProgram, ModePolicy};
 pub use available::Available;
@@ -265,6 +266,13 @@ impl Dataplane for BpfDataplane {
     fn clear_overload(&mut self, id: u32) -> Result<()> {
         let cleared = self.overload.clear(id).then_some(());
         cleared.ok_or_else(|| failed(names::DEST_STATES, "update", id)("no such index"))
+    }
+
+    fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool> {
+        let both: [[u8; Batch::STRIDE]; 2] = [bytemuck::cast(*key), bytemuck::cast(*expected)];
+        let entered = self.control.expire(Batch::EXPECT, &both);
+        let entered = entered.map_err(failed(names::HALF_OPEN, "announce", "one"))?;
+        Ok(entered == 1)
     }
 
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {

@@ -11,7 +11,14 @@ use ipvs_common::{
     Settings, Stats, Template, TemplateKey,
     maps::{self, Capacities},
 };
-use ipvs_datapath::{conn::Table, expire, host::HostTables};
+use ipvs_datapath::{
+    conn::{
+        Table,
+        expected::{self, Expected},
+    },
+    expire,
+    host::HostTables,
+};
 
 use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
 
@@ -159,6 +166,10 @@ impl Dataplane for HostDataplane {
         let state = t.dest_states.get_mut(id as usize);
         slot(state, maps::DEST_STATES, "update", id)?.overloaded = 0;
         Ok(())
+    }
+
+    fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool> {
+        Ok(expected::announce(&mut *self.tables(), key, expected))
     }
 
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {

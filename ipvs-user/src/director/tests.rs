@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod ageing;
+mod expected;
 mod knobs;
 mod sources;
 mod traffic;

@@ -10,7 +10,7 @@ use ipvs_common::{
     SchedState, Scheduler, Service, ServiceKey, Settings, Stats, Template, TemplateKey,
     maps::Capacities,
 };
-use ipvs_datapath::host::HostTables;
+use ipvs_datapath::{conn::expected::Expected, host::HostTables};
 use proptest::prelude::*;
 
 use crate::{
@@ -114,6 +114,10 @@ impl Dataplane for Watched {
         clear_caches_of(dests: &BTreeSet<u32>);
         remove_cached(cache: Cache, keys: &[LblcKey]);
         clear_overload(id: u32);
+    }
+
+    fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool> {
+        self.inner.expect(key, expected)
     }
 
     fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool> {

@@ -7,6 +7,7 @@
 mod checksums;
 mod connections;
 mod dests;
+mod expected;
 mod opening;
 mod orphans;
 mod persistence;

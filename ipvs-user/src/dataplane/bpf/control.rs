@@ -69,7 +69,7 @@ impl Control {
     }
 
     /// Has the program look at each key and end what is to end by the kind of the batch ([`Batch::CONNECTIONS`] and so on);
-    /// returns how many ended.
+    /// returns how many ended. Announced connections are entered instead ([`Batch::EXPECT`]).
     pub(super) fn expire<K: Pod>(&self, kind: u32, keys: &[K]) -> Result<u32, LoadError> {
         let program = program(&self.0, EXPIRE)?;
         let mut ended = 0;

@@ -9,6 +9,7 @@ use ipvs_common::{
     Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
     Stats, Template, TemplateKey, maps::Capacities,
 };
+use ipvs_datapath::conn::expected::Expected;
 use ipvs_user::dataplane::{Cache, Dataplane, Place, Result, Stop, Task, bpf::BpfDataplane};
 
 #[derive(Clone)]
@@ -62,6 +63,7 @@ impl Dataplane for Shared {
         fn clear_caches(&mut self, service: u32) -> Result<()>;
         fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
         fn clear_overload(&mut self, id: u32) -> Result<()>;
+        fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool>;
         fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()>;
         fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool>;
     }
