@@ -1,6 +1,6 @@
-//! Ends what is past its deadline, what leads to a deleted real server, and what a defence picked; and enters what was
-//! announced, which takes the place of what was announced before. Runs as a program of its
-//! own, over keys that user space found in its sweep; each is looked at again here, for packets come meanwhile.
+//! Ends what is past its deadline, what leads to a deleted real server, and what a defence picked. Runs as a program of its
+//! own, over keys that user space found in its sweep; each is looked at again here, for packets come meanwhile. By the same
+//! way come announced connections, which are entered, so that their counts change with their entries.
 //!
 //! The keys travel as a frame: a header, then the keys, in the machine's own byte order.
 
