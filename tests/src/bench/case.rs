@@ -130,6 +130,19 @@ impl Case {
         Ok(())
     }
 
+    /// The same, but whatever kind is there will do.
+    pub(super) fn fill_anyhow(
+        &mut self,
+        harness: &mut Harness,
+        filled: &mut Filled,
+        capacities: &Capacities,
+    ) -> Result<()> {
+        match self.fresh.map(|fresh| fresh.entry) {
+            Some(Entry::Ring(_)) if filled.ring.is_some() => Ok(()),
+            _ => self.fill(harness, filled, capacities),
+        }
+    }
+
     fn prepare(&self, harness: &mut Harness, flows: u32) -> Result<()> {
         let order = match self.fresh {
             None => Order::Around(flows),
