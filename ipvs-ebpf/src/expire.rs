@@ -5,9 +5,7 @@
 //! The keys travel as a frame: a header, then the keys, in the machine's own byte order.
 
 use bytemuck::{Pod, Zeroable};
-use ipvs_common::{
-    Conn, ConnFlags, DestFlags, Event, FlowKey, Policy, Proto, State, Template, TemplateKey,
-};
+use ipvs_common::{Conn, ConnFlags, DestFlags, Event, FlowKey, Policy, Proto, State, TemplateKey};
 
 use crate::{
     conn::{
@@ -17,7 +15,7 @@ use crate::{
     },
     exit::NO_DEST,
     frame::Frame,
-    tables::{DestCounter, Tables},
+    tables::Tables,
 };
 
 /// Head of a batch.
@@ -55,9 +53,6 @@ impl Batch {
     /// Bytes of a key in the frame.
     pub const STRIDE: usize = 16;
 }
-
-/// A template that its children hold gets another minute, and keeps that as its timeout (ip_vs does so).
-const MINUTE: u64 = 60;
 
 /// Works through a batch and returns how many entries ended, or were entered.
 #[cfg(feature = "host")]
@@ -197,11 +192,9 @@ pub fn dropped<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
     };
     let state = hit.conn.status.state;
     if !is_opening(state) {
-        let (timeout, minute) = t.settings().map_or((0, 0), |s| {
-            let timeout = s.timeouts.get(state as usize).copied().unwrap_or(0);
-            (u64::from(timeout), MINUTE * u64::from(s.hz))
-        });
-        if t.now() + timeout < later_deadline(t, key, &hit) + minute {
+        // The deadline that a packet just now would set.
+        let fresh = conn::advance::deadline(t, state);
+        if fresh < later_deadline(t, key, &hit) + conn::template::minute(t) {
             return false;
         }
     }
@@ -280,16 +273,16 @@ pub fn template<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
     if template.dest == NO_DEST {
         // Not while whoever ended it may be about to remove it.
         return t.now() >= template.expires + second
-            && !has_later(t, key)
+            && !conn::template::has_later(t, key)
             && t.remove_template(key);
     }
     if template.children != 0 {
-        let minute = MINUTE * second;
+        let minute = conn::template::minute(t);
         let expires = t.now() + minute;
         t.set_template_timer(entry, minute, expires);
         return false;
     }
-    let ended = end_template(t, key, entry, &template);
+    let ended = conn::template::end(t, key, entry);
     if ended {
         t.event(Event::TemplateExpired);
     }
@@ -303,33 +296,5 @@ pub fn template_of_gone<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
         return false;
     };
     let template = t.load_template(entry);
-    template.children == 0 && is_gone(t, template.dest) && end_template(t, key, entry, &template)
-}
-
-/// Takes the real server from a template, with its count, and removes it. It keeps its place while a later generation is
-/// there, which would not be found without it.
-#[inline(always)]
-fn end_template<T: Tables>(
-    t: &mut T,
-    key: &TemplateKey,
-    entry: T::TemplateRef,
-    template: &Template,
-) -> bool {
-    if !t.swap_template_dest(entry, template.dest, NO_DEST) {
-        return false;
-    }
-    t.add(template.dest, DestCounter::Persistent, -1);
-    if !has_later(t, key) {
-        t.remove_template(key);
-    }
-    true
-}
-
-#[inline(always)]
-fn has_later<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
-    let later = TemplateKey {
-        generation: key.generation + 1,
-        ..*key
-    };
-    later.generation < TemplateKey::GENERATIONS && t.template(&later).is_some()
+    template.children == 0 && is_gone(t, template.dest) && conn::template::end(t, key, entry)
 }

@@ -32,7 +32,7 @@ pub fn build<F: Frame>(f: &mut F, p: &Packet, hop: &Hop) -> Result<(), DropReaso
     eth.0.src_addr = hop.src_mac;
     f.at::<Ipv4>(L3)?.0 = outer(p);
     *f.at::<Header>(L4)? = reset;
-    let sum = f.sum(L4, LEN)? + pseudo(p);
+    let sum = f.sum(L4, LEN)? + csum::pseudo(p.key.dst, p.key.src, TCP, LEN as u16);
     let [high, low] = (!csum::fold(sum)).to_be_bytes();
     reset[TCP_CHECK] = high;
     reset[TCP_CHECK + 1] = low;
@@ -78,13 +78,4 @@ fn outer(p: &Packet) -> Ipv4Hdr {
     };
     ip.check = l3::header_check(&ip);
     ip
-}
-
-/// The addresses' and the protocol's share of the checksum.
-#[inline(always)]
-fn pseudo(p: &Packet) -> u32 {
-    let words = |[a, b, c, d]: [u8; 4]| {
-        u32::from(u16::from_be_bytes([a, b])) + u32::from(u16::from_be_bytes([c, d]))
-    };
-    words(p.key.src) + words(p.key.dst) + u32::from(TCP) + LEN as u32
 }

@@ -17,6 +17,7 @@ pub use error::{ModelError, service_name};
 pub use policy::OnDead;
 pub use state::{Limits, Model, RealServer, Trashed, VirtualService};
 pub use wrr::WrrRange;
+pub(crate) use wrr::gcd;
 
 /// What a command changed, for those who carry it out.
 #[derive(Clone, PartialEq, Eq, Debug)]

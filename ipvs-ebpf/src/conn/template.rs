@@ -8,6 +8,7 @@ use ipvs_common::{
 use crate::{
     exit::NO_DEST,
     sched,
+    service::FTP,
     tables::{DestCounter, Tables},
 };
 
@@ -20,9 +21,6 @@ pub struct Parent {
     /// Of the service.
     pub mark: u32,
 }
-
-/// Port of FTP's control connections: all of a client's FTP goes to one real server.
-const FTP: u16 = 21;
 
 /// The real server of a new connection, and the template that ties it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +92,8 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) -> Choice 
 const fn parent_of(service: &Service) -> Parent {
     let kind = if service.mark != 0 {
         ConnFlags::TEMPLATE_FWMARK
-    } else if u16::from_be_bytes(service.port) == 0 || u16::from_be_bytes(service.port) == FTP {
+    } else if matches!(u16::from_be_bytes(service.port), 0 | FTP) {
+        // All of a client's FTP goes to one real server.
         ConnFlags::TEMPLATE_PORT0
     } else {
         0
@@ -201,7 +200,7 @@ fn fit<T: Tables>(t: &T, service: &Service, id: u32) -> bool {
     dest.weight != 0 || !quiescent
 }
 
-/// What a template's timer is set to when it fired with children alive.
+/// A minute in ticks: what a template's timer is set to when it fired with children alive, and kept at (as in ip_vs).
 #[inline(always)]
 pub fn minute<T: Tables>(t: &T) -> u64 {
     60 * t.settings().map_or(1, |s| u64::from(s.hz))

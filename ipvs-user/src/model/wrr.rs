@@ -36,6 +36,7 @@ impl WrrRange {
     }
 }
 
-const fn gcd(a: u32, b: u32) -> u32 {
+/// The greatest common divisor; of a number and 0, the number.
+pub(crate) const fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -5,7 +5,7 @@ use ipvs_common::{
     hash::{BUCKETS, MAGLEV_OFFSET, MAGLEV_SKIP, siphash13},
 };
 
-use crate::model::{RealServer, VirtualService};
+use crate::model::{RealServer, VirtualService, gcd};
 
 /// A slot without a real server.
 const NOBODY: u32 = u32::MAX;
@@ -103,6 +103,33 @@ fn fold(addr: Addr) -> u32 {
     u32::from_be_bytes(addr.low4())
 }
 
-const fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
+#[cfg(test)]
+mod tests {
+    use ipvs_common::ForwardingMethod;
+
+    use super::*;
+    use crate::model::{DestKey, DestSpec};
+
+    /// Slots of a light real server beside one that weighs 200 times as much.
+    fn light(size: u32) -> usize {
+        let dests = [(0, 200), (1, 1)].map(|(id, weight)| RealServer {
+            id,
+            key: DestKey {
+                addr: Addr::v4([10, 0, 1, id as u8 + 1]),
+                port: 80,
+            },
+            spec: DestSpec::new(ForwardingMethod::Droute, weight),
+            last_weight: weight,
+        });
+        let table = permutations(&dests, size);
+        table.iter().filter(|id| **id == 1).count()
+    }
+
+    #[test]
+    fn larger_tables_tell_weights_apart_more_finely() {
+        // 4, 6 and 8 bits of 200 are left: 12, 50 and 200 turns to one.
+        assert_eq!(light(251), 251 / 13);
+        assert!(light(4093).abs_diff(4093 / 51) <= 1);
+        assert!(light(131_071).abs_diff(131_071 / 201) <= 1);
+    }
 }
