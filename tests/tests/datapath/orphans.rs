@@ -50,6 +50,33 @@ fn with_expire_nodest_conn_connections_end_with_their_dest() {
     assert_eq!(rig.leaves_by(syn(1)), Some(R1));
 }
 
+#[test]
+fn expire_nodest_conn_leaves_connections_that_their_service_moves_or_resets() {
+    for (policy, verdict) in [
+        (Policy::RESCHEDULE, Verdict::Redirect(Some(R1))),
+        (Policy::RESET, Verdict::Redirect(Some(C0))),
+    ] {
+        let mut rig = established();
+        rig.policy(80, policy);
+        rig.knob("expire_nodest_conn", "1");
+        rig.ipvsadm(DELETE_R2);
+        assert!(rig.entry_of(1).is_some());
+        assert_eq!(rig.send(C0, ack(1)).verdict, verdict);
+    }
+}
+
+#[test]
+fn connection_stays_where_it_is_until_another_dest_can_take_it() {
+    let mut rig = established();
+    rig.policy(80, Policy::RESCHEDULE);
+    rig.ipvsadm("-e -t 203.0.113.10:80 -r 10.0.1.10:80 -g -w 0");
+    rig.ipvsadm(DELETE_R2);
+    assert_eq!(rig.send(C0, ack(1)).verdict, Verdict::Drop);
+    assert!(rig.entry_of(1).is_some());
+    rig.ipvsadm("-e -t 203.0.113.10:80 -r 10.0.1.10:80 -g -w 1");
+    assert_eq!(rig.leaves_by(ack(1)), Some(R1));
+}
+
 /// The knob turned after the deletion, without anybody having looked at the tables.
 #[test]
 fn packet_of_a_deleted_dest_ends_its_connection_if_the_sweep_did_not() {

@@ -158,3 +158,26 @@ fn template_that_waited_for_its_children_is_set_to_a_minute() {
     let timeout = tables(&rig).templates.values().next().unwrap().timeout;
     assert_eq!(timeout, 60 * ipvs_tests::backend::HZ);
 }
+
+#[test]
+fn places_of_templates_that_ended_are_used_again() {
+    let mut rig = Rig::new(&[
+        "-A -t 203.0.113.10:80 -s rr -p 300",
+        "-a -t 203.0.113.10:80 -r 10.0.1.10:80 -g",
+        "-a -t 203.0.113.10:80 -r 10.0.2.10:80 -g",
+    ]);
+    rig.policy(80, Policy::TEMPLATES_DIE);
+    // The client is never without a template, and each lasts a few rounds.
+    for n in 1..25 {
+        let weights = [n % 2, 1 - n % 2];
+        for (link, weight) in (1..).zip(weights) {
+            rig.ipvsadm(&format!(
+                "-e -t 203.0.113.10:80 -r 10.0.{link}.10:80 -g -w {weight}"
+            ));
+        }
+        let to = if n % 2 == 1 { R1 } else { R2 };
+        assert_eq!(rig.leaves_by(syn(n)), Some(to), "round {n}");
+        rig.pass(100);
+    }
+    assert_eq!(rig.reason("template_table_full"), 0);
+}
