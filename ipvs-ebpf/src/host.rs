@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, LblcrEntry, ListSlot, Mac,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
-    maps::Capacities, reason,
+    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote, Template,
+    TemplateKey, maps::Capacities, reason,
 };
 
 pub use self::frame::HostFrame;
@@ -69,6 +69,8 @@ pub struct HostTables {
     pub dice: u32,
     /// New connections until the defence drops one.
     pub until_drop: u32,
+    /// What the daemon is to look at.
+    pub notes: Vec<SyncNote>,
 }
 
 impl HostTables {
@@ -102,6 +104,7 @@ impl HostTables {
             local_marks: BTreeSet::new(),
             dice: 1,
             until_drop: 0,
+            notes: Vec::new(),
         }
     }
 
@@ -201,6 +204,10 @@ impl Tables for HostTables {
             &conn,
             false,
         )
+    }
+    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
+        let room = self.capacities.conns * 2;
+        insert(&mut self.conns, room, key, conn, only_new)
     }
     fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
         insert(
@@ -341,6 +348,9 @@ impl Tables for HostTables {
         }
         self.icmp_sent.1 += 1;
         self.icmp_sent.1 <= per_second
+    }
+    fn tell(&mut self, note: &SyncNote) {
+        self.notes.push(*note);
     }
     fn note(&mut self, slot: u32) {
         self.reasons[slot as usize] += 1;

@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status,
+    Service, ServiceKey, Settings, Stats, Status, SyncNote,
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Tables,
@@ -134,6 +134,11 @@ impl Tables for Maps {
     fn copy_to_conns(&mut self, key: &FlowKey, entry: NonNull<Conn>) -> bool {
         // SAFETY: as in `load`; the kernel copies from one map's value to the other's.
         CONNS.insert(key, unsafe { entry.as_ref() }, 0).is_ok()
+    }
+    #[inline(always)]
+    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
+        let flags = if only_new { BPF_NOEXIST.into() } else { 0 };
+        CONNS.insert(key, conn, flags).is_ok()
     }
     #[inline(always)]
     fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
@@ -300,6 +305,10 @@ impl Tables for Maps {
             (*budget).sent += 1;
             (*budget).sent <= u64::from(per_second)
         }
+    }
+    #[inline(always)]
+    fn tell(&mut self, note: &SyncNote) {
+        crate::notes::tell(self, note);
     }
     #[inline(always)]
     fn note(&mut self, slot: u32) {

@@ -13,7 +13,7 @@ use aya_ebpf::{
 use ipvs_common::{
     Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
     RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage,
-    reason,
+    reason, sync::NOTES_BYTES,
 };
 
 /// Bytes that are summed at once: what the checksum helper takes.
@@ -62,6 +62,8 @@ pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_CHUNK + 8]> =
     PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static PUNT: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+#[map]
+pub(crate) static SYNC_NOTES: RingBuf = RingBuf::with_byte_size(NOTES_BYTES, 0);
 #[map]
 pub(crate) static NEWBORN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(1, 0);
 #[map]

@@ -19,6 +19,7 @@ mod memory;
 mod object;
 mod overload;
 mod per_cpu;
+mod sync;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap as Map};
@@ -29,7 +30,7 @@ use aya::{
 };
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template, TemplateKey,
     maps::{self as names, Capacities},
 };
 use ipvs_datapath::{conn::expected::Expected, expire::Batch};
@@ -42,7 +43,7 @@ pub use loader::{Clock, Loader};
 pub use memory::{Need, Shortage};
 pub use object::OBJECT;
 
-use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
+use super::{Cache, Dataplane, Place, Result, Seen, Stop, TableError, Task};
 use control::Control;
 use mapped::Mapped;
 use maps::{Maps, take};
@@ -273,6 +274,26 @@ impl Dataplane for BpfDataplane {
         let entered = self.control.expire(Batch::EXPECT, &both);
         let entered = entered.map_err(failed(names::HALF_OPEN, "announce", "one"))?;
         Ok(entered == 1)
+    }
+
+    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
+        self.notes(most)
+    }
+
+    fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>> {
+        self.one_conn(key)
+    }
+
+    fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>> {
+        self.one_template(key)
+    }
+
+    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
+        self.enter_conns(told)
+    }
+
+    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
+        self.enter_templates(told)
     }
 
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {
