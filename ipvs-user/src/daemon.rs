@@ -40,7 +40,7 @@ use crate::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
         available_pages, source_towards, unprivileged_port,
     },
-    slowpath,
+    slowpath, sync,
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
@@ -144,9 +144,18 @@ impl Daemon {
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
+        let mut handle = Handle::new(director);
+        let (control, requests) = sync::Control::new();
+        handle.sync = control;
+        let director = Arc::clone(&handle.director);
+        let synced = sync::task::run(requests, director, network.clone());
+        tasks.spawn(async {
+            synced.await;
+            Ok(())
+        });
         let (features, feature_changes) = Features::connect().await?.unzip();
         let mut daemon = Self {
-            handle: Handle::new(director),
+            handle,
             interfaces: Interfaces::new(loader, interfaces),
             egress: EgressSync::new(egress, features),
             neighbours: ManagedNeighbours::new(network.clone()),

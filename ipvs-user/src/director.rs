@@ -10,6 +10,7 @@ mod defence;
 mod estimator;
 mod expected;
 mod knobs;
+mod sync;
 mod traffic;
 mod trash;
 mod view;
@@ -20,12 +21,13 @@ pub use connections::Connection;
 pub use estimator::Rates;
 pub use expected::{ExpectError, Expectation};
 pub use knobs::{MemorySource, SetTimeoutsError};
+pub use sync::SyncCount;
 pub use view::{DestView, ServiceView, Usage};
 
 use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};
 
 use crate::{
-    dataplane::{Dataplane, TableError},
+    dataplane::{Dataplane, Stop, TableError},
     model::{Command, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
@@ -60,6 +62,7 @@ pub struct Director {
     caches: CacheTimers,
     controls: Controls,
     waiting: Waiting,
+    sync: sync::Sync,
 }
 
 impl Director {
@@ -93,6 +96,7 @@ impl Director {
             caches: CacheTimers::default(),
             controls: Controls::default(),
             waiting: Waiting::default(),
+            sync: sync::Sync::default(),
         })
     }
 
@@ -120,6 +124,7 @@ impl Director {
         self.tables
             .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
         self.model = after;
+        self.sync.model_changed();
         self.traffic.follow(&effects, &self.model, &counted);
         self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
@@ -136,11 +141,12 @@ impl Director {
     pub fn tick(&mut self) -> Result<(), TableError> {
         self.defend()?;
         if !self.walks.in_parts() {
-            self.dataplane.expire()?;
+            self.expire_walk(Stop::Never)?;
         }
         let now = self.dataplane.now()?;
         self.tables.tick(now);
         self.end_waiting(now)?;
+        self.bind_unbound(now)?;
         self.age_caches(now)?;
         self.drop_entries(now)?;
         self.empty_trash(now)?;

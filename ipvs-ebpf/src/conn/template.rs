@@ -308,6 +308,12 @@ const fn of(conn: &Conn) -> Parent {
     }
 }
 
+/// Key of the template of a connection whose client's entry has this key.
+#[must_use]
+pub const fn over(key: &FlowKey, conn: &Conn) -> TemplateKey {
+    key_of(key, of(conn))
+}
+
 /// A child was pushed out by force: a template that nobody else holds and that never proved itself goes with it.
 #[inline(always)]
 pub fn abandon<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {

@@ -25,7 +25,7 @@ use super::{
     convert,
     wire::{self, ErrorCode},
 };
-use crate::{dataplane::TableError, director::Director, model::service_name};
+use crate::{dataplane::TableError, director::Director, model::service_name, sync};
 
 /// What the routes work on.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub struct Handle {
     pub interfaces: Arc<Mutex<Vec<wire::Interface>>>,
     /// Told when commands were carried out.
     pub changed: Arc<Notify>,
+    /// Starts and stops sync daemons; [`Self::new`] gives one that refuses.
+    pub sync: sync::Control,
 }
 
 impl Handle {
@@ -44,6 +46,7 @@ impl Handle {
             director: Arc::new(Mutex::new(director)),
             interfaces: Arc::default(),
             changed: Arc::default(),
+            sync: sync::Control::new().0,
         }
     }
 

@@ -66,6 +66,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// Nothing of this round was walked yet.
+    #[must_use]
+    pub const fn is_beginning(&self) -> bool {
+        self.table == 0 && self.at == 0
+    }
+
     /// The beginning of the next walk.
     pub(super) const fn next_round(self) -> Self {
         Self {
