@@ -54,6 +54,7 @@ pub struct HostTables {
     pub half_open: BTreeMap<FlowKey, Conn>,
     pub ring: Vec<RingSlot>,
     pub ring_next: u32,
+    pub synced_next: u32,
     /// The connection that a packet just opened.
     pub newborn: Conn,
     pub reasons: Vec<u64>,
@@ -95,6 +96,7 @@ impl HostTables {
             half_open: BTreeMap::new(),
             ring: vec![RingSlot::default(); capacities.half_open as usize],
             ring_next: 0,
+            synced_next: 0,
             newborn: Conn::default(),
             reasons: vec![0; reason::SLOTS as usize],
             routes: Vec::new(),
@@ -227,6 +229,10 @@ impl Tables for HostTables {
     fn ring_ticket(&mut self) -> u32 {
         self.ring_next = self.ring_next.wrapping_add(1);
         self.ring_next.wrapping_sub(1)
+    }
+    fn synced_ticket(&mut self) -> u32 {
+        self.synced_next = self.synced_next.wrapping_add(1);
+        self.synced_next.wrapping_sub(1)
     }
     fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot {
         let place = slot.seq as usize % self.ring.len();

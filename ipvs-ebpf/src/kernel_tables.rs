@@ -50,6 +50,16 @@ unsafe fn add(field: *mut u32, delta: u32) {
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, delta) };
 }
 
+/// The next number of a row that all CPUs draw from.
+#[inline(always)]
+fn ticket(row: u32) -> u32 {
+    let Some(head) = HEADS.get_ptr_mut(row) else {
+        return 0;
+    };
+    // SAFETY: a map value, aligned. The order is not relaxed because the result is used (see `add`).
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
+}
+
 impl Maps {
     #[inline(always)]
     fn state(id: u32) -> Option<*mut DestState> {
@@ -156,11 +166,11 @@ impl Tables for Maps {
     }
     #[inline(always)]
     fn ring_ticket(&mut self) -> u32 {
-        let Some(head) = HEADS.get_ptr_mut(head::RING) else {
-            return 0;
-        };
-        // SAFETY: a map value, aligned. The order is not relaxed because the result is used (see `add`).
-        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
+        ticket(head::RING)
+    }
+    #[inline(always)]
+    fn synced_ticket(&mut self) -> u32 {
+        ticket(head::SYNCED)
     }
     #[inline(always)]
     fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot {

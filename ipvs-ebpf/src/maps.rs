@@ -79,7 +79,9 @@ pub(crate) mod head {
     pub(crate) const RING: u32 = 0;
     /// New connections until the defence `drop_packet` drops one.
     pub(crate) const UNTIL_DROP: u32 = 1;
-    pub(crate) const COUNT: u32 = 2;
+    /// The next number of the connections that another director told of.
+    pub(crate) const SYNCED: u32 = 2;
+    pub(crate) const COUNT: u32 = 3;
 }
 
 /// ICMP errors of the running second.

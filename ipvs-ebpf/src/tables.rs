@@ -111,6 +111,8 @@ pub trait Tables: Templates + Sets {
     fn remove_half_open(&mut self, key: &FlowKey) -> bool;
     /// The next number of the half-open ring.
     fn ring_ticket(&mut self) -> u32;
+    /// The next number of the connections that another director told of.
+    fn synced_ticket(&mut self) -> u32;
     /// Puts `slot` in the place of its number and returns what was there.
     fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot;
 

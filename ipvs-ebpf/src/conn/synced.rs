@@ -140,8 +140,8 @@ fn insert<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
         to_port: synced.port,
         packets: PACKETS,
         status: advance::moved(born, synced.state),
-        // No place in the ring, so any number that tells it from who has its memory next.
-        seq: t.random(),
+        // No place in the ring: numbers from the other end tell it from whoever had, or gets, its memory.
+        seq: !t.synced_ticket(),
         ..Conn::default()
     };
     if !one_way && !insert_reply(t, key, &conn) {
