@@ -27,6 +27,7 @@ pub use view::{DestView, ServiceView, Usage};
 use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};
 
 use crate::{
+    carries::NotCarried,
     dataplane::{Dataplane, Stop, TableError},
     model::{Command, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
@@ -47,6 +48,9 @@ pub enum DirectorError {
     /// The command of this number, counted from 0, is against the rules.
     #[error("{error}")]
     Refused { index: usize, error: ModelError },
+    /// The datapath does not carry what the command of this number asks for.
+    #[error("{error}")]
+    NotCarried { index: usize, error: NotCarried },
     #[error(transparent)]
     Tables(#[from] ReconcileError),
 }
@@ -112,6 +116,8 @@ impl Director {
         for (index, command) in commands.iter().enumerate() {
             let applied = after.apply(command);
             effects.extend(applied.map_err(|error| DirectorError::Refused { index, error })?);
+            let carried = self.dataplane.carries().check(command);
+            carried.map_err(|error| DirectorError::NotCarried { index, error })?;
         }
         let counted = self.counted_before(&effects);
         let counted = counted.map_err(ReconcileError::from)?;

@@ -135,9 +135,11 @@ const fn http_status(code: ErrorCode) -> StatusCode {
         | ErrorCode::NoDest
         | ErrorCode::UnknownSysctl => StatusCode::NOT_FOUND,
         ErrorCode::UnknownScheduler
+        | ErrorCode::UnknownEngine
         | ErrorCode::DoesNotApply
         | ErrorCode::Range
         | ErrorCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::NotCarried => StatusCode::NOT_IMPLEMENTED,
         ErrorCode::Full => StatusCode::INSUFFICIENT_STORAGE,
         ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
         ErrorCode::Tables | ErrorCode::Other => StatusCode::INTERNAL_SERVER_ERROR,
@@ -301,7 +303,7 @@ async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> 
 async fn expectations(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {
     let announced: wire::Expectation = from_json(&body, "an announced connection")?;
     let job = move |d: &mut Director| {
-        d.expect(&convert::expectation(&announced))
+        d.expect(&convert::expectation(&announced)?)
             .map_err(|e| convert::expect_error(&e))?;
         Ok(Json(Applied { applied: 1 }))
     };

@@ -115,6 +115,7 @@ fn add(dest: &str) -> Command {
             weight: 1,
             upper_threshold: 0,
             lower_threshold: 0,
+            tunnel: None,
         },
     }
 }
@@ -190,7 +191,7 @@ async fn refusals_keep_their_code() {
         ErrorCode::UnknownScheduler
     );
     let spec = ServiceSpec {
-        netmask: "255.0.255.0".parse().unwrap(),
+        netmask: Some(super::wire::Netmask::Mask("255.0.255.0".parse().unwrap())),
         ..rr()
     };
     assert_eq!(
