@@ -146,7 +146,7 @@ impl Daemon {
         }
         let mut handle = Handle::new(director);
         let (control, requests) = sync::Control::new();
-        handle.sync = control;
+        handle.sync = Arc::new(Mutex::new(Box::new(control)));
         let director = Arc::clone(&handle.director);
         let synced = sync::task::run(requests, director, network.clone());
         tasks.spawn(async {

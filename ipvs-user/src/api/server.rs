@@ -25,7 +25,12 @@ use super::{
     convert,
     wire::{self, ErrorCode},
 };
-use crate::{dataplane::TableError, director::Director, model::service_name, sync};
+use crate::{
+    dataplane::TableError,
+    director::Director,
+    model::service_name,
+    sync::{Daemons, Nobody},
+};
 
 /// What the routes work on.
 #[derive(Clone)]
@@ -35,8 +40,8 @@ pub struct Handle {
     pub interfaces: Arc<Mutex<Vec<wire::Interface>>>,
     /// Told when commands were carried out.
     pub changed: Arc<Notify>,
-    /// Starts and stops sync daemons; [`Self::new`] gives one that refuses.
-    pub sync: sync::Control,
+    /// Who synchronises connections with another director.
+    pub sync: Arc<Mutex<Box<dyn Daemons>>>,
 }
 
 impl Handle {
@@ -46,7 +51,7 @@ impl Handle {
             director: Arc::new(Mutex::new(director)),
             interfaces: Arc::default(),
             changed: Arc::default(),
-            sync: sync::Control::new().0,
+            sync: Arc::new(Mutex::new(Box::new(Nobody))),
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::{SyncDaemon, SyncError};
+use super::{Config, Error};
 
 /// Sockets on an interface as it is now: another one of the same name needs others.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) fn ifindex(name: &str) -> Option<u32> {
 
 impl Sockets {
     /// A master's, from `ports` ports on; `size` is that of their buffers, or 0.
-    pub(super) fn sending(daemon: &SyncDaemon, ports: u32, size: u32) -> Result<Self, SyncError> {
+    pub(super) fn sending(daemon: &Config, ports: u32, size: u32) -> Result<Self, Error> {
         Self::open(daemon, ports, |socket, _, ifindex| {
             match daemon.group {
                 IpAddr::V4(_) => {
@@ -48,7 +48,7 @@ impl Sockets {
     }
 
     /// A backup's.
-    pub(super) fn receiving(daemon: &SyncDaemon, ports: u32, size: u32) -> Result<Self, SyncError> {
+    pub(super) fn receiving(daemon: &Config, ports: u32, size: u32) -> Result<Self, Error> {
         Self::open(daemon, ports, |socket, to, ifindex| {
             socket.set_reuse_address(true)?;
             if size != 0 {
@@ -67,11 +67,11 @@ impl Sockets {
     }
 
     fn open(
-        daemon: &SyncDaemon,
+        daemon: &Config,
         ports: u32,
         set_up: impl Fn(&Socket, SocketAddr, u32) -> io::Result<()>,
-    ) -> Result<Self, SyncError> {
-        let device = || SyncError::NoDevice(daemon.interface.clone());
+    ) -> Result<Self, Error> {
+        let device = || Error::NoDevice(daemon.interface.clone());
         let ifindex = ifindex(&daemon.interface).ok_or_else(device)?;
         let mut sockets = Self {
             each: Vec::new(),
@@ -80,15 +80,15 @@ impl Sockets {
         };
         for n in 0..ports {
             let port = u32::from(daemon.port) + n;
-            let port = u16::try_from(port).map_err(|_| {
-                let first = daemon.port;
-                SyncError::Invalid(format!("there are no {ports} ports from {first} on"))
+            let port = u16::try_from(port).map_err(|_| Error::NoPorts {
+                first: daemon.port,
+                count: ports,
             })?;
             let to = address(daemon.group, port, ifindex);
             let socket = one(&daemon.interface, to, ifindex, &set_up);
-            let socket = socket.map_err(|source| SyncError::Socket {
-                what: format!("multicast to {to} on {}", daemon.interface),
-                source,
+            let socket = socket.map_err(|e| {
+                let interface = &daemon.interface;
+                Error::Failed(format!("multicast to {to} on {interface}: {e}"))
             })?;
             sockets.each.push(socket);
             sockets.to.push(to);
@@ -100,14 +100,13 @@ impl Sockets {
     pub(super) async fn readable(&self) {
         poll_fn(|cx| {
             // Every one is asked, so that each will wake us.
-            let ready = self.each.iter().fold(false, |ready, socket| {
-                socket.poll_recv_ready(cx).is_ready() || ready
-            });
-            if ready {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
+            let mut ready = Poll::Pending;
+            for socket in &self.each {
+                if socket.poll_recv_ready(cx).is_ready() {
+                    ready = Poll::Ready(());
+                }
             }
+            ready
         })
         .await;
     }

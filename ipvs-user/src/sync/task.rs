@@ -19,8 +19,9 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Role, SyncDaemon, SyncError, Wanted,
+    Config, Error, Role,
     control::{Request, Requests, Running},
+    length,
     socket::{self, Sockets},
 };
 use crate::{director::Director, net::Network, sysctl::Knob};
@@ -108,26 +109,31 @@ impl<N: Network> Task<N> {
         }
     }
 
-    async fn start(&mut self, wanted: Wanted) -> Result<(), SyncError> {
+    async fn start(&mut self, wanted: Config) -> Result<(), Error> {
         let role = wanted.role;
         let runs = match role {
             Role::Master => self.master.is_some(),
             Role::Backup => self.backup.is_some(),
         };
         if runs {
-            return Err(SyncError::AlreadyRunning(role));
+            return Err(Error::Runs(role));
         }
+        super::check(&wanted)?;
         let links = self.network.links().await;
-        let links = links.map_err(|e| SyncError::Other(e.to_string()))?;
+        let links = links.map_err(|e| Error::Failed(e.to_string()))?;
         let link = links.into_iter().find(|l| l.name == wanted.interface);
-        let link = link.ok_or_else(|| SyncError::NoDevice(wanted.interface.clone()))?;
-        let daemon = wanted.settle(link.mtu)?;
+        let link = link.ok_or_else(|| Error::NoDevice(wanted.interface.clone()))?;
+        let Config { maxlen, group, .. } = wanted;
+        let daemon = Config {
+            maxlen: Some(length::longest(role, maxlen, link.mtu, group)),
+            ..wanted
+        };
         let sockets = open(&daemon, &self.director)?;
         info!(%role, interface = daemon.interface, syncid = daemon.syncid, group = %daemon.group, "sync daemon begins");
         match role {
             Role::Master => {
                 let told = block_in_place(|| lock(&self.director).tell_backup(true));
-                told.map_err(|e| SyncError::Other(e.to_string()))?;
+                told.map_err(|e| Error::Failed(e.to_string()))?;
                 self.master = Some(Master::new(daemon, sockets));
             }
             Role::Backup => self.backup = Some(Backup::new(daemon, sockets)),
@@ -136,13 +142,13 @@ impl<N: Network> Task<N> {
         Ok(())
     }
 
-    fn stop(&mut self, role: Role) -> Result<(), SyncError> {
+    fn stop(&mut self, role: Role) -> Result<(), Error> {
         let stopped = match role {
             Role::Master => self.master.take().is_some(),
             Role::Backup => self.backup.take().is_some(),
         };
         if !stopped {
-            return Err(SyncError::NotRunning(role));
+            return Err(Error::NotRunning(role));
         }
         info!(%role, "sync daemon ends");
         self.list();
@@ -153,7 +159,7 @@ impl<N: Network> Task<N> {
                 Ok(())
             }
         });
-        ended.map_err(|e| SyncError::Other(e.to_string()))
+        ended.map_err(|e| Error::Failed(e.to_string()))
     }
 
     fn list(&self) {
@@ -173,7 +179,7 @@ impl<N: Network> Task<N> {
     }
 }
 
-fn open(daemon: &SyncDaemon, director: &Shared) -> Result<Sockets, SyncError> {
+fn open(daemon: &Config, director: &Shared) -> Result<Sockets, Error> {
     let (ports, size) = {
         let director = lock(director);
         let ports = director.knob(Knob::SyncPorts);
@@ -185,12 +191,12 @@ fn open(daemon: &SyncDaemon, director: &Shared) -> Result<Sockets, SyncError> {
     }
 }
 
-fn follow(daemon: &SyncDaemon, sockets: &mut Option<Sockets>, director: &Shared) {
+fn follow(daemon: &Config, sockets: &mut Option<Sockets>, director: &Shared) {
     let now = socket::ifindex(&daemon.interface);
     if now == sockets.as_ref().map(|s| s.ifindex) {
         return;
     }
-    let SyncDaemon {
+    let Config {
         interface, role, ..
     } = daemon;
     *sockets = None;

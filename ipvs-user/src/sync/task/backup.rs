@@ -6,23 +6,23 @@ use tracing::{debug, warn};
 use super::{Shared, lock};
 use crate::{
     director::SyncCount,
-    sync::{Entry, SyncDaemon, message, socket::Sockets},
+    sync::{Config, Entry, message, socket::Sockets},
 };
 
 /// Datagrams that are entered at once.
 const DATAGRAMS: usize = 64;
 
 pub(super) struct Backup {
-    pub(super) daemon: SyncDaemon,
+    pub(super) daemon: Config,
     pub(super) sockets: Option<Sockets>,
     buffer: Vec<u8>,
 }
 
 impl Backup {
-    pub(super) fn new(daemon: SyncDaemon, sockets: Sockets) -> Self {
+    pub(super) fn new(daemon: Config, sockets: Sockets) -> Self {
         Self {
             // One byte more than awaited: a longer one shows.
-            buffer: vec![0; usize::from(daemon.maxlen) + 1],
+            buffer: vec![0; usize::from(daemon.maxlen.unwrap_or(u16::MAX)) + 1],
             daemon,
             sockets: Some(sockets),
         }

@@ -14,7 +14,7 @@ use crate::{
     dataplane::TableError,
     director::SyncCount,
     sync::{
-        Entry, SyncDaemon,
+        Config, Entry,
         message::{Version, Writer},
         socket::Sockets,
     },
@@ -31,7 +31,7 @@ const AGAIN: usize = 2000;
 const PATIENCE: Duration = Duration::from_millis(10);
 
 pub(super) struct Master {
-    pub(super) daemon: SyncDaemon,
+    pub(super) daemon: Config,
     pub(super) sockets: Option<Sockets>,
     writers: Vec<Writer>,
     /// The last datagram could not be sent, and that was said.
@@ -39,7 +39,7 @@ pub(super) struct Master {
 }
 
 impl Master {
-    pub(super) const fn new(daemon: SyncDaemon, sockets: Sockets) -> Self {
+    pub(super) const fn new(daemon: Config, sockets: Sockets) -> Self {
         Self {
             daemon,
             sockets: Some(sockets),
@@ -107,8 +107,8 @@ impl Master {
         };
         let count = self.sockets.as_ref().map_or(0, |s| s.each.len());
         if self.writers.len() != count || self.writers.iter().any(|w| w.version() != version) {
-            let SyncDaemon { syncid, maxlen, .. } = self.daemon;
-            let writer = Writer::new(version, syncid, maxlen.into());
+            let maxlen = self.daemon.maxlen.unwrap_or(u16::MAX);
+            let writer = Writer::new(version, self.daemon.syncid, maxlen.into());
             self.writers = vec![writer; count];
         }
         Ok(entries)

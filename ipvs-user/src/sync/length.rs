@@ -1,12 +1,8 @@
-//! ip_vs's defaults of the sync daemon, and how long its datagrams are.
+//! How long the datagrams of a sync daemon are, as ip_vs has it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use super::Role;
-
-pub const GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
-pub const PORT: u16 = 8848;
-pub const TTL: u8 = 1;
 
 /// What every Ethernet takes.
 const MTU: u32 = 1500;
@@ -17,7 +13,7 @@ const V6_HEADERS: u32 = 40 + 8;
 
 /// Longest datagram that is sent, or that is awaited.
 #[must_use]
-pub fn maxlen(role: Role, wanted: Option<u16>, mtu: u32, group: IpAddr) -> u16 {
+pub(super) fn longest(role: Role, wanted: Option<u16>, mtu: u32, group: IpAddr) -> u16 {
     let headers = if group.is_ipv4() {
         V4_HEADERS
     } else {
@@ -44,14 +40,15 @@ mod tests {
 
     #[test]
     fn lengths_are_those_of_ip_vs() {
+        let v4 = IpAddr::from([224, 0, 0, 81]);
         let v6 = IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 0x81]);
-        assert_eq!(maxlen(Role::Master, None, 1500, GROUP), 1472);
-        assert_eq!(maxlen(Role::Master, None, 9000, GROUP), 1472);
-        assert_eq!(maxlen(Role::Master, None, 1500, v6), 1452);
-        assert_eq!(maxlen(Role::Backup, None, 9000, GROUP), 8972);
-        assert_eq!(maxlen(Role::Backup, None, 1280, GROUP), 1472);
-        assert_eq!(maxlen(Role::Backup, Some(100), 1500, GROUP), 1024);
-        assert_eq!(maxlen(Role::Master, Some(100), 1500, GROUP), 100);
-        assert_eq!(maxlen(Role::Master, Some(65_535), 1500, GROUP), 65_507);
+        assert_eq!(longest(Role::Master, None, 1500, v4), 1472);
+        assert_eq!(longest(Role::Master, None, 9000, v4), 1472);
+        assert_eq!(longest(Role::Master, None, 1500, v6), 1452);
+        assert_eq!(longest(Role::Backup, None, 9000, v4), 8972);
+        assert_eq!(longest(Role::Backup, None, 1280, v4), 1472);
+        assert_eq!(longest(Role::Backup, Some(100), 1500, v4), 1024);
+        assert_eq!(longest(Role::Master, Some(100), 1500, v4), 100);
+        assert_eq!(longest(Role::Master, Some(65_535), 1500, v4), 65_507);
     }
 }
