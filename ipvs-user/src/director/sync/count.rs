@@ -8,6 +8,8 @@ macro_rules! counts {
 
         impl SyncCount {
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            /// What they have in common.
+            pub const KIND: &'static str = "sync";
 
             /// Short name, fit for a metric label.
             #[must_use]
