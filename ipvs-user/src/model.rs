@@ -8,6 +8,7 @@ mod command;
 mod error;
 mod ids;
 mod policy;
+mod restore;
 mod state;
 mod wrr;
 mod zero;
