@@ -9,6 +9,7 @@ mod problems;
 mod section;
 mod service;
 mod sysctl;
+mod towards;
 
 pub use diagnostic::{Diagnostic, Position};
 pub use interface::{Interface, Mode};
@@ -40,6 +41,8 @@ pub struct Config {
     pub interfaces: BTreeMap<String, Interface>,
     /// `[[service]]`, in the order of the file.
     pub services: Vec<ServiceConfig>,
+    /// There is no file: whatever is in force stays.
+    pub absent: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,6 +129,7 @@ fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Config {
         sysctls,
         interfaces,
         services: services.into_iter().map(|s| s.config).collect(),
+        absent: false,
     }
 }
 

@@ -4,10 +4,12 @@
 
 mod egress;
 mod interfaces;
+mod notes;
 mod options;
 mod pace;
 mod patience;
 mod privileges;
+mod restart;
 mod socket;
 
 use std::{
@@ -29,16 +31,17 @@ use tracing::{error, info, warn};
 
 pub use crate::dataplane::bpf::ModePolicy;
 pub use interfaces::Wanted;
-pub use options::Options;
+pub use options::{Options, instance_of};
 pub use pace::{Pace, Slice};
+pub use restart::{detach, instances};
 
 use crate::{
     api::server::{self, Handle},
-    dataplane::bpf::{Available, BpfDataplane, Need, OBJECT},
+    dataplane::bpf::{Available, BpfDataplane, Instance, Need},
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
-        available_pages, source_towards, unprivileged_port,
+        available_pages, source_towards,
     },
     slowpath,
 };
@@ -52,11 +55,20 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// Open requests get this long to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs until it is told to stop. Whatever was attached or set is undone, also on an error.
+/// Runs until it is told to stop. Packets flow on, unless it was told to leave nothing behind.
 pub async fn run(options: Options) -> Result<()> {
     privileges::check()?;
     let socket = SocketFile::bind(&options.socket)?;
-    let mut daemon = Daemon::start(options).await?;
+    let name = options.instance.clone();
+    let fresh = restart::is_fresh(&name)?;
+    let mut daemon = match Daemon::start(options).await {
+        // What is not begun is undone; what was there goes on.
+        Err(e) if fresh => {
+            detach(&name).await?;
+            return Err(e);
+        }
+        started => started?,
+    };
     let mut tasks = daemon.tasks.take().unwrap_or_default();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let served = server::serve(socket.listener, daemon.handle.clone(), async {
@@ -89,6 +101,8 @@ struct Daemon {
     /// With housekeeping, with telling of new ways, and with ageing.
     patience: [Patience; 3],
     tasks: Option<Tasks>,
+    instance: Arc<Instance>,
+    detach_on_exit: bool,
     signals: [Signal; 2],
 }
 
@@ -109,31 +123,27 @@ impl Daemon {
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
         ];
+        report_need(options.config.capacities);
         let Options {
             interfaces, config, ..
         } = options;
-        report_need(config.capacities);
-        let mut dataplane = block_in_place(|| BpfDataplane::load(OBJECT, config.capacities))?;
+        let opened = block_in_place(|| {
+            restart::open(&options.instance, &options.socket, config.capacities)
+        })?;
+        let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
         let punt = dataplane.take_punt().ok_or_else(taken)?;
         let messages = dataplane.take_messages();
-        let mut director = Director::new(Box::new(dataplane), Box::new(source_towards))?;
+        let (mut director, adopted) =
+            Director::open(Box::new(dataplane), Box::new(source_towards))?;
         director.age_in_parts();
+        director.resume_walks()?;
         director.set_memory_source(Box::new(|| available_pages().unwrap_or(u64::MAX)));
-        director.adjust_settings(|settings| {
-            let port = unprivileged_port();
-            settings.unprivileged_port = port.unwrap_or(settings.unprivileged_port);
-            config.adjust(settings);
-        })?;
-        let sysctls = config.sysctls.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-        director
-            .set_sysctls(sysctls)
-            .context("cannot set [sysctl] of the configuration; nothing was attached")?;
-        director
-            .execute_all(&config.commands())
-            .context("cannot carry out the configuration; nothing was attached")?;
+        restart::report(instance.name(), adopted, &director);
+        restart::configure(&mut director, &config, adopted.is_some())?;
+        instance.set_current(&BpfDataplane::generation(config.capacities))?;
 
         let network = Netlink::connect()?;
         let (changed, changes) = mpsc::channel(1);
@@ -147,7 +157,7 @@ impl Daemon {
         let (features, feature_changes) = Features::connect().await?.unzip();
         let mut daemon = Self {
             handle: Handle::new(director),
-            interfaces: Interfaces::new(loader, interfaces),
+            interfaces: Interfaces::new(loader, interfaces, keeper),
             egress: EgressSync::new(egress, features),
             neighbours: ManagedNeighbours::new(network.clone()),
             network,
@@ -157,11 +167,15 @@ impl Daemon {
             ways_stale: false,
             patience: <[Patience; 3]>::default(),
             tasks: Some(tasks),
+            instance,
+            detach_on_exit: options.detach_on_exit,
             signals,
         };
         let links = daemon.network.links().await?;
         block_in_place(|| daemon.interfaces.attach_all(&links))?;
         daemon.list_interfaces();
+        let held = daemon.interfaces.keeper().notes().neighbours.clone();
+        daemon.neighbours.resume(held);
         daemon.refresh_egress().await;
         daemon.hold_neighbours().await;
         Ok(daemon)
@@ -283,6 +297,10 @@ impl Daemon {
     async fn hold_neighbours(&mut self) {
         let dests = self.dests();
         self.neighbours.hold(&dests).await;
+        let managed = self.neighbours.managed().collect();
+        self.interfaces
+            .keeper()
+            .update(|notes| notes.neighbours = managed);
         self.held = (dests, Instant::now());
     }
 
@@ -319,9 +337,16 @@ impl Daemon {
     }
 
     async fn finish(mut self) {
+        if !self.detach_on_exit {
+            return info!(
+                "stopping: packets flow on; the next start goes on from here, and `ipvsd detach` takes everything away"
+            );
+        }
         info!("stopping: detaching, and restoring settings");
-        self.interfaces.detach_all();
-        self.neighbours.release_all().await;
+        let notes = self.interfaces.detach_all();
+        if let Err(e) = restart::take_down(&self.instance, &notes).await {
+            error!("{e:#}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Driven from outside: by commands, by `tick` about once a second, and by word that routes changed. The daemon, the tests
 //! and the replay of traces drive the same thing over different dataplanes.
 
+mod adopt;
 mod ageing;
 mod caches;
 mod connections;
@@ -10,10 +11,12 @@ mod defence;
 mod estimator;
 mod expected;
 mod knobs;
+mod records;
 mod traffic;
 mod trash;
 mod view;
 
+pub use adopt::{AdoptError, Adopted};
 pub use ageing::Aged;
 pub use caches::CacheLimits;
 pub use connections::Connection;
@@ -72,22 +75,20 @@ impl Director {
         mut dataplane: Box<dyn Dataplane>,
         source: SourceResolver,
     ) -> Result<Self, TableError> {
-        let Capacities {
-            services,
-            dests,
-            maglev,
-            ..
-        } = dataplane.capacities();
         let settings = Settings::with_hz(dataplane.hz());
         let tables = Tables::new(dataplane.as_mut(), settings)?;
-        let limits = Limits {
-            services,
-            dests,
-            dests_per_service: Service::MAX_DESTS,
-            maglev,
-        };
-        Ok(Self {
-            model: Model::new(limits),
+        let model = Model::new(limits(dataplane.capacities()));
+        Ok(Self::assembled(model, tables, dataplane, source))
+    }
+
+    fn assembled(
+        model: Model,
+        tables: Tables,
+        dataplane: Box<dyn Dataplane>,
+        source: SourceResolver,
+    ) -> Self {
+        Self {
+            model,
             tables,
             dataplane,
             source,
@@ -97,7 +98,7 @@ impl Director {
             caches: CacheTimers::default(),
             controls: Controls::default(),
             waiting: Waiting::default(),
-        })
+        }
     }
 
     /// Carries out one command, or changes nothing.
@@ -118,15 +119,20 @@ impl Director {
         let counted = self.counted_before(&effects);
         let counted = counted.map_err(ReconcileError::from)?;
         let now = self.dataplane.now().map_err(ReconcileError::from)?;
+        let mut draft = self.traffic.draft();
+        draft.follow(&effects, &after, &counted);
+        let moved = draft.moved();
+        let records = self.records(&effects, &after, &moved);
         let change = Change {
             before: &self.model,
             after: &after,
             effects: &effects,
+            records: &records,
         };
         self.tables
             .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
         self.model = after;
-        self.traffic.follow(&effects, &self.model, &counted);
+        self.traffic.settle(moved);
         self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
         if let Err(e) = self.after_effects(&effects) {
@@ -225,6 +231,15 @@ impl Director {
             .services()
             .flat_map(|s| of_service(s.key))
             .collect()
+    }
+}
+
+const fn limits(capacities: Capacities) -> Limits {
+    Limits {
+        services: capacities.services,
+        dests: capacities.dests,
+        dests_per_service: Service::MAX_DESTS,
+        maglev: capacities.maglev,
     }
 }
 

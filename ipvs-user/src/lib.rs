@@ -8,6 +8,7 @@ pub mod dataplane;
 pub mod director;
 pub mod ipvsadm;
 pub mod knobs;
+pub mod ledger;
 pub mod model;
 pub mod net;
 pub mod plan;

@@ -42,9 +42,24 @@ enum Command {
         /// Where ipvsadm finds the daemon
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
+        /// Name of this director among those of the machine; without it, from the socket's path
+        #[arg(long, value_name = "NAME")]
+        instance: Option<String>,
+        /// At the end take everything away: program, tables, settings. Without it packets flow on, and the next start goes on
+        #[arg(long)]
+        detach_on_exit: bool,
     },
     /// Say what is wrong with a configuration file, if anything
     Check { file: PathBuf },
+    /// Take away what a director left, or leaves: programs, tables, settings; packets are no longer balanced
+    Detach {
+        #[arg(long, value_name = "NAME")]
+        instance: Option<String>,
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
+    /// List the directors of this machine that run or left something
+    Instances,
     /// List why packets were passed on to the kernel or dropped
     Reasons {
         #[arg(long, value_name = "PATH")]
@@ -90,7 +105,9 @@ impl From<Mode> for ModePolicy {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_stderr();
+    // Commands answer on standard output, and say more only of what is wrong.
+    let runs = matches!(arguments.command, Command::Run { .. });
+    log_to_stderr(if runs { "info" } else { "warn" });
     match work(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -101,8 +118,8 @@ fn main() -> ExitCode {
 }
 
 /// What is said is set by `RUST_LOG`, as usual.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+fn log_to_stderr(usual: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -119,10 +136,24 @@ async fn work(command: Command) -> anyhow::Result<()> {
             config,
             mode,
             socket,
+            instance,
+            detach_on_exit,
         } => {
             let socket = socket.unwrap_or_else(socket_path);
             let config = read(config.as_deref())?;
-            daemon::run(Options::new(&interfaces, mode.into(), socket, config)?).await
+            let mut options = Options::new(&interfaces, mode.into(), socket, config)?;
+            options.instance = instance.unwrap_or(options.instance);
+            options.detach_on_exit = detach_on_exit;
+            daemon::run(options).await
+        }
+        Command::Detach { instance, socket } => {
+            let socket = socket.unwrap_or_else(socket_path);
+            let instance = instance.unwrap_or_else(|| daemon::instance_of(&socket));
+            detach(&instance).await
+        }
+        Command::Instances => {
+            print!("{}", daemon::instances()?);
+            Ok(())
         }
         Command::Check { file } => check(&file),
         Command::Reasons { socket } => reasons(&socket.unwrap_or_else(socket_path)).await,
@@ -143,7 +174,10 @@ async fn work(command: Command) -> anyhow::Result<()> {
 fn read(file: Option<&Path>) -> anyhow::Result<Config> {
     let config = match file {
         Some(file) => config::load(file),
-        None => config::parse("", ""),
+        None => config::parse("", "").map(|config| Config {
+            absent: true,
+            ..config
+        }),
     };
     config.map_err(|mistakes| {
         let each: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
@@ -153,6 +187,15 @@ fn read(file: Option<&Path>) -> anyhow::Result<Config> {
             each.join("\n")
         )
     })
+}
+
+async fn detach(instance: &str) -> anyhow::Result<()> {
+    if daemon::detach(instance).await? {
+        println!("{instance}: everything is taken away");
+    } else {
+        println!("{instance}: nothing is there");
+    }
+    Ok(())
 }
 
 fn check(file: &Path) -> anyhow::Result<()> {

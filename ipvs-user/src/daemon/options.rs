@@ -1,11 +1,12 @@
 //! What the daemon is started with: the command line and the configuration file as one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
 use super::interfaces::Wanted;
 use crate::{
+    api::DEFAULT_SOCKET,
     config::{Config, Interface, Mode},
     dataplane::bpf::ModePolicy,
 };
@@ -16,6 +17,10 @@ pub struct Options {
     pub socket: PathBuf,
     /// Services and settings.
     pub config: Config,
+    /// Name of the director among those of this machine.
+    pub instance: String,
+    /// Leave nothing behind at the end: no program, no table, no setting.
+    pub detach_on_exit: bool,
 }
 
 impl Options {
@@ -41,10 +46,33 @@ impl Options {
         }
         Ok(Self {
             interfaces: wanted,
+            instance: instance_of(&socket),
             socket,
             config,
+            detach_on_exit: false,
         })
     }
+}
+
+/// The name that a director has without another one: no two sockets have the same.
+#[must_use]
+pub fn instance_of(socket: &Path) -> String {
+    const LONGEST: usize = 100;
+    if socket == Path::new(DEFAULT_SOCKET) {
+        return "default".to_owned();
+    }
+    let path = socket.to_string_lossy();
+    let path = path.trim_start_matches('/');
+    let readable = path.replace('/', "-");
+    if readable.len() <= LONGEST && !path.contains('-') {
+        return readable;
+    }
+    let hash = path.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let end: Vec<char> = readable.chars().rev().take(LONGEST / 2).collect();
+    let end: String = end.into_iter().rev().collect();
+    format!("{end}-{hash:08x}")
 }
 
 fn want(name: &str, mode: ModePolicy, configured: Interface) -> Wanted {
@@ -83,6 +111,17 @@ mod tests {
             ("eth1", ModePolicy::Generic, 0),
         ];
         assert!(each.eq(expected));
+    }
+
+    #[test]
+    fn every_socket_has_an_instance_of_its_own() {
+        let of = |path: &str| instance_of(Path::new(path));
+        assert_eq!(of("/run/ipvsd/ipvsd.sock"), "default");
+        assert_eq!(of("/run/blue/socket"), "run-blue-socket");
+        assert_ne!(of("/run/a-b/s"), of("/run/a/b-s"));
+        let long = "x".repeat(300);
+        assert_ne!(of(&format!("/a{long}")), of(&format!("/b{long}")));
+        assert!(of(&long).len() < 100);
     }
 
     #[test]
