@@ -4,11 +4,15 @@
 
 mod egress;
 mod interfaces;
+mod notify;
 mod options;
 mod pace;
 mod patience;
 mod privileges;
+mod reload;
+mod report;
 mod socket;
+mod switch;
 
 use std::{
     collections::BTreeSet,
@@ -18,12 +22,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use ipvs_common::maps::Capacities;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::{JoinSet, block_in_place},
-    time::sleep,
+    time::{Interval, sleep},
 };
 use tracing::{error, info, warn};
 
@@ -33,8 +36,12 @@ pub use options::Options;
 pub use pace::{Pace, Slice};
 
 use crate::{
-    api::server::{self, Handle},
-    dataplane::bpf::{Available, BpfDataplane, Need, OBJECT},
+    api::{
+        desk::{Desk, Store},
+        server::{Attach, Handle},
+    },
+    config::Config,
+    dataplane::bpf::{BpfDataplane, OBJECT},
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
@@ -45,7 +52,9 @@ use crate::{
 use egress::EgressSync;
 use interfaces::Interfaces;
 use patience::Patience;
-use socket::SocketFile;
+use report::{report_memory, report_need};
+use socket::Sockets;
+use switch::Switch;
 
 /// Neighbours that somebody flushed are held again after this time at the latest.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -53,20 +62,24 @@ const REFRESH: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Runs until it is told to stop. Whatever was attached or set is undone, also on an error.
-pub async fn run(options: Options) -> Result<()> {
+pub fn run(options: Options) -> Result<()> {
     privileges::check()?;
-    let socket = SocketFile::bind(&options.socket)?;
+    let sockets = Sockets::bind(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run_with(options, sockets))
+}
+
+async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
+    let socket = options.socket.clone();
     let mut daemon = Daemon::start(options).await?;
     let mut tasks = daemon.tasks.take().unwrap_or_default();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = server::serve(socket.listener, daemon.handle.clone(), async {
-        let _ = stopped.await;
-    });
-    let server = tokio::spawn(served);
-    daemon.announce(socket.file.path());
+    let serving = sockets.serve(&daemon.handle)?;
+    daemon.announce(&socket);
     let ended = daemon.work(&mut tasks).await;
-    let _ = stop.send(());
-    let _ = tokio::time::timeout(FAREWELL, server).await;
+    notify::stopping();
+    let _ = tokio::time::timeout(FAREWELL, serving.end()).await;
     daemon.finish().await;
     ended
 }
@@ -89,7 +102,8 @@ struct Daemon {
     /// With housekeeping, with telling of new ways, and with ageing.
     patience: [Patience; 3],
     tasks: Option<Tasks>,
-    signals: [Signal; 2],
+    switch: Switch,
+    signals: [Signal; 3],
 }
 
 /// What there is to do.
@@ -99,6 +113,10 @@ enum Wake {
     Commands,
     Changed(Changes),
     Features,
+    /// Other interfaces are wished for.
+    Attach(Attach),
+    Reload,
+    Alive,
     Stop,
     Broken(anyhow::Error),
 }
@@ -108,7 +126,9 @@ impl Daemon {
         let signals = [
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
         ];
+        let store = Store::at(options.state.as_deref(), &options.socket);
         let Options {
             interfaces, config, ..
         } = options;
@@ -125,14 +145,17 @@ impl Daemon {
         director.adjust_settings(|settings| {
             let port = unprivileged_port();
             settings.unprivileged_port = port.unwrap_or(settings.unprivileged_port);
-            config.adjust(settings);
         })?;
-        let sysctls = config.sysctls.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-        director
-            .set_sysctls(sysctls)
-            .context("cannot set [sysctl] of the configuration; nothing was attached")?;
-        director
-            .execute_all(&config.commands())
+        let capacities = director.capacities();
+        let mut desk = Desk::new(
+            Config {
+                capacities,
+                ..config
+            },
+            options.file,
+            store,
+        );
+        desk.begin(&mut director)
             .context("cannot carry out the configuration; nothing was attached")?;
 
         let network = Netlink::connect()?;
@@ -145,8 +168,13 @@ impl Daemon {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
         let (features, feature_changes) = Features::connect().await?.unzip();
+        let (attaching, switch) = Switch::new(options.named, options.mode);
         let mut daemon = Self {
-            handle: Handle::new(director),
+            handle: Handle {
+                desk: Arc::new(tokio::sync::Mutex::new(desk)),
+                attaching: Some(attaching),
+                ..Handle::new(director)
+            },
             interfaces: Interfaces::new(loader, interfaces),
             egress: EgressSync::new(egress, features),
             neighbours: ManagedNeighbours::new(network.clone()),
@@ -157,6 +185,7 @@ impl Daemon {
             ways_stale: false,
             patience: <[Patience; 3]>::default(),
             tasks: Some(tasks),
+            switch,
             signals,
         };
         let links = daemon.network.links().await?;
@@ -172,12 +201,14 @@ impl Daemon {
         let attached = self.interfaces.to_string();
         info!(socket = %socket.display(), interfaces = attached, "ready");
         println!("ready: {attached}; socket {}", socket.display());
+        notify::ready(&format!("balancing on {attached}"));
     }
 
     async fn work(&mut self, tasks: &mut Tasks) -> Result<()> {
         let mut pace = Pace::new(Instant::now());
+        let mut alive = notify::watchdog().map(tokio::time::interval);
         loop {
-            match self.next(pace.due(), tasks).await {
+            match self.next(pace.due(), alive.as_mut(), tasks).await {
                 Wake::Housekeeping => {
                     let start = Instant::now();
                     if pace.is_house_due(start) {
@@ -202,23 +233,40 @@ impl Daemon {
                         self.ways_changed()?;
                     }
                 }
+                Wake::Attach(asked) => self.attach(asked).await,
+                Wake::Reload => reload::reload(self.handle.clone()),
+                Wake::Alive => notify::alive(),
                 Wake::Stop => return Ok(()),
                 Wake::Broken(e) => return Err(e),
             }
         }
     }
 
-    async fn next(&mut self, due: Instant, tasks: &mut Tasks) -> Wake {
+    async fn next(
+        &mut self,
+        due: Instant,
+        alive: Option<&mut Interval>,
+        tasks: &mut Tasks,
+    ) -> Wake {
+        let alive = async {
+            match alive {
+                Some(interval) => interval.tick().await,
+                None => std::future::pending().await,
+            }
+        };
         let features = async {
             match &mut self.feature_changes {
                 Some(changes) => changes.changed().await,
                 None => std::future::pending().await,
             }
         };
-        let [interrupt, terminate] = &mut self.signals;
+        let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
             _ = interrupt.recv() => Wake::Stop,
             _ = terminate.recv() => Wake::Stop,
+            _ = hangup.recv() => Wake::Reload,
+            _ = alive => Wake::Alive,
+            Some(asked) = self.switch.requests.recv() => Wake::Attach(asked),
             Some(ended) = tasks.join_next() => Wake::Broken(match ended {
                 Ok(Err(e)) => e,
                 Ok(Ok(())) => anyhow!("a task of the daemon ended"),
@@ -315,7 +363,9 @@ impl Daemon {
     }
 
     fn list_interfaces(&self) {
-        *lock(&self.handle.interfaces) = self.interfaces.listing();
+        let now = self.interfaces.listing();
+        let before = std::mem::replace(&mut *lock(&self.handle.interfaces), now.clone());
+        self.handle.events.tell_all(switch::told(&before, &now));
     }
 
     async fn finish(mut self) {
@@ -340,29 +390,4 @@ fn lock<T>(mutex: &Arc<Mutex<T>>) -> std::sync::MutexGuard<'_, T> {
 fn taken() -> anyhow::Error {
     error!("a part of the datapath was taken twice");
     anyhow!("a part of the datapath was taken twice")
-}
-
-/// Before the tables are made, which may take seconds.
-fn report_need(capacities: Capacities) {
-    if let Ok(need) = Need::here(capacities) {
-        info!(
-            connections = capacities.conns,
-            "tables will take {need}; {}",
-            Available::now()
-        );
-    }
-}
-
-fn report_memory(dataplane: &BpfDataplane) {
-    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let tables = dataplane.memory();
-    let total = megabytes(tables.iter().map(|(_, bytes)| bytes).sum());
-    let each: Vec<_> = tables
-        .iter()
-        .map(|(name, bytes)| format!("{name} {} MB", megabytes(*bytes)))
-        .collect();
-    info!(
-        "tables take {total} MB of kernel memory: {}",
-        each.join(", ")
-    );
 }

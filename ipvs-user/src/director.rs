@@ -10,6 +10,7 @@ mod defence;
 mod estimator;
 mod expected;
 mod knobs;
+mod together;
 mod traffic;
 mod trash;
 mod view;
@@ -20,6 +21,7 @@ pub use connections::Connection;
 pub use estimator::Rates;
 pub use expected::{ExpectError, Expectation};
 pub use knobs::{MemorySource, SetTimeoutsError};
+pub use together::{Together, TogetherError};
 pub use view::{DestView, ServiceView, Usage};
 
 use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};

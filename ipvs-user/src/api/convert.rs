@@ -1,5 +1,7 @@
 //! Between the wire and the model. The only place that knows both.
 
+mod commands;
+mod desired;
 mod knobs;
 mod spec;
 
@@ -13,13 +15,16 @@ use crate::{
     director::{
         Connection, DestView, Director, DirectorError, ExpectError, Expectation, Rates, ServiceView,
     },
-    model::{Command, DestSpec, ModelError},
+    model::{DestSpec, ModelError},
     reconcile::ReconcileError,
 };
-pub(super) use knobs::{
-    sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
+pub(super) use commands::{command, shown_command};
+pub(super) use desired::{
+    change, config, interface_rows, moved, restart_rows, shown_config, together_error,
 };
-use spec::service_spec;
+pub(super) use knobs::{
+    shown_timeouts, sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
+};
 
 pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> wire::Error {
     wire::Error {
@@ -68,49 +73,6 @@ pub(super) fn queried(q: &wire::ServiceQuery) -> Result<Option<ServiceKey>, wire
     }
 }
 
-pub(super) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
-    Ok(match c {
-        wire::Command::AddService { service, spec } => Command::AddService {
-            service: service_key(*service),
-            spec: service_spec(spec)?,
-        },
-        wire::Command::EditService { service, spec } => Command::EditService {
-            service: service_key(*service),
-            spec: service_spec(spec)?,
-            keep: spec::unsaid_policies(spec),
-        },
-        wire::Command::DeleteService { service } => Command::DeleteService {
-            service: service_key(*service),
-        },
-        wire::Command::Flush => Command::Flush,
-        wire::Command::AddDest {
-            service,
-            dest,
-            spec,
-        } => Command::AddDest {
-            service: service_key(*service),
-            dest: (*dest).into(),
-            spec: dest_spec(spec),
-        },
-        wire::Command::EditDest {
-            service,
-            dest,
-            spec,
-        } => Command::EditDest {
-            service: service_key(*service),
-            dest: (*dest).into(),
-            spec: dest_spec(spec),
-        },
-        wire::Command::DeleteDest { service, dest } => Command::DeleteDest {
-            service: service_key(*service),
-            dest: (*dest).into(),
-        },
-        wire::Command::Zero { service } => Command::Zero {
-            service: service.map(service_key),
-        },
-    })
-}
-
 const fn dest_spec(s: &wire::DestSpec) -> DestSpec {
     DestSpec {
         method: match s.method {
@@ -121,6 +83,19 @@ const fn dest_spec(s: &wire::DestSpec) -> DestSpec {
         weight: s.weight,
         upper: s.upper_threshold,
         lower: s.lower_threshold,
+    }
+}
+
+const fn shown_dest_spec(s: &DestSpec) -> wire::DestSpec {
+    wire::DestSpec {
+        method: match s.method {
+            ForwardingMethod::Masq => wire::Method::Masq,
+            ForwardingMethod::Tunnel => wire::Method::Tunnel,
+            ForwardingMethod::Droute => wire::Method::Droute,
+        },
+        weight: s.weight,
+        upper_threshold: s.upper,
+        lower_threshold: s.lower,
     }
 }
 
@@ -137,16 +112,7 @@ pub(super) fn service(v: &ServiceView) -> wire::Service {
 fn dest(v: &DestView) -> wire::Dest {
     wire::Dest {
         address: v.key.v4(),
-        spec: wire::DestSpec {
-            method: match v.spec.method {
-                ForwardingMethod::Masq => wire::Method::Masq,
-                ForwardingMethod::Tunnel => wire::Method::Tunnel,
-                ForwardingMethod::Droute => wire::Method::Droute,
-            },
-            weight: v.spec.weight,
-            upper_threshold: v.spec.upper,
-            lower_threshold: v.spec.lower,
-        },
+        spec: shown_dest_spec(&v.spec),
         active: v.active,
         inactive: v.inactive,
         persistent: v.persistent,
@@ -222,21 +188,31 @@ pub(super) fn expect_error(e: &ExpectError) -> wire::Error {
 /// `count` is how many commands there were: the number of the refused one is told if it is not the only one.
 pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
     match e {
-        DirectorError::Refused { index, error: e } => {
-            let message = match count {
-                1 => e.to_string(),
-                _ => format!(
-                    "command {} of {count}: {e}; none was carried out",
-                    index + 1
-                ),
-            };
-            error(model_code(e), message)
-        }
+        DirectorError::Refused { index, error: e } => refused(*index, e, count),
         DirectorError::Tables(
             e @ (ReconcileError::ListSpace { .. } | ReconcileError::TableSpace { .. }),
         ) => error(ErrorCode::Full, e.to_string()),
         DirectorError::Tables(e) => error(ErrorCode::Tables, e.to_string()),
     }
+}
+
+pub(super) fn refused(index: usize, e: &ModelError, count: usize) -> wire::Error {
+    let message = match count {
+        1 => e.to_string(),
+        _ => format!(
+            "command {} of {count}: {e}; none was carried out",
+            index + 1
+        ),
+    };
+    error(model_code(e), message)
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that `map_err` takes"
+)]
+pub(super) fn table_error(e: TableError) -> wire::Error {
+    error(ErrorCode::Tables, e.to_string())
 }
 
 const fn model_code(e: &ModelError) -> ErrorCode {

@@ -3,7 +3,10 @@
 //! Requests refuse unknown fields, so that a misspelt one is not taken for an absent one. Answers may grow, so a client skips
 //! what it does not know.
 
+mod desired;
+mod event;
 mod expectation;
+mod told;
 
 use std::{
     collections::BTreeMap,
@@ -11,15 +14,21 @@ use std::{
     num::NonZeroU32,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use desired::{
+    Action, ApplyQuery, AttachPolicy, ByHand, Change, Config, ConfiguredDest, ConfiguredInterface,
+    ConfiguredService, Counts, Done, Moved, Plan,
+};
+pub use event::{Event, EventQuery, What};
 pub use expectation::{Expectation, Protocol};
 
 /// Path in front of every resource.
 pub const PREFIX: &str = "/v1";
 
 /// A virtual service: `{"tcp": "10.0.0.5:25"}`, `{"udp": …}` or `{"fwmark": 7}`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceId {
     Tcp(SocketAddrV4),
@@ -28,7 +37,7 @@ pub enum ServiceId {
 }
 
 /// The same as parameters of a query: exactly one of them, or none for all services.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,7 +48,7 @@ pub struct ServiceQuery {
     pub fwmark: Option<NonZeroU32>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceSpec {
     /// Name of the scheduler.
@@ -87,7 +96,7 @@ impl ServiceSpec {
 }
 
 /// What becomes of a connection whose real server is gone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDead {
     /// As in ip_vs, by `expire_nodest_conn`.
@@ -113,7 +122,7 @@ pub const fn full_netmask() -> Ipv4Addr {
 }
 
 /// How packets get to a real server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     Masq,
@@ -121,7 +130,7 @@ pub enum Method {
     Droute,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestSpec {
     pub method: Method,
@@ -133,7 +142,7 @@ pub struct DestSpec {
 }
 
 /// One change. A request is a list of them, carried out as a whole or not at all.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     AddService {
@@ -169,7 +178,7 @@ pub enum Command {
     },
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     /// Of the daemon.
     pub daemon: String,
@@ -182,7 +191,7 @@ pub struct Version {
     pub hz: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     pub conns: u64,
     pub in_packets: u64,
@@ -192,7 +201,7 @@ pub struct Stats {
 }
 
 /// What happens in a second: an average over the last ones, in which the latest count most.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Rates {
     pub conns: u64,
     pub in_packets: u64,
@@ -202,7 +211,7 @@ pub struct Rates {
 }
 
 /// Traffic of all services, deleted ones included.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     #[serde(flatten)]
     pub stats: Stats,
@@ -210,7 +219,7 @@ pub struct Totals {
     pub rates: Rates,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     pub service: ServiceId,
     pub spec: ServiceSpec,
@@ -221,7 +230,7 @@ pub struct Service {
     pub dests: Vec<Dest>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Dest {
     pub address: SocketAddrV4,
     pub spec: DestSpec,
@@ -235,14 +244,14 @@ pub struct Dest {
 }
 
 /// A real server and the service it belongs to.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DestOf {
     pub service: ServiceId,
     pub dest: Dest,
 }
 
 /// A connection, or a persistence template.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Conn {
     /// `TCP`, `UDP`, or `IP` for the template of a firewall mark service.
     pub protocol: String,
@@ -256,7 +265,7 @@ pub struct Conn {
 }
 
 /// A counter of the datapath.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// `pass`, `drop` or `event`.
     pub kind: String,
@@ -266,7 +275,7 @@ pub struct Reason {
 }
 
 /// Timeouts in seconds, as far as they can be set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Timeouts {
     pub tcp: u32,
     pub tcp_fin: u32,
@@ -274,7 +283,7 @@ pub struct Timeouts {
 }
 
 /// The timeouts that are to change; absent ones stay as they are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeoutChanges {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -286,7 +295,7 @@ pub struct TimeoutChanges {
 }
 
 /// A knob of ip_vs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Sysctl {
     pub name: String,
     pub value: String,
@@ -301,7 +310,7 @@ pub struct Sysctl {
 }
 
 /// What a knob is to be set to: 1 and "1" are the same.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SysctlValue {
     Number(i64),
@@ -312,13 +321,13 @@ pub enum SysctlValue {
 pub type SysctlChanges = BTreeMap<String, SysctlValue>;
 
 /// How many there are, and how many there may be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Fill {
     pub used: u64,
     pub capacity: u64,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Interface {
     pub name: String,
     pub ifindex: u32,
@@ -328,7 +337,7 @@ pub struct Interface {
     pub mark: u32,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     pub daemon: String,
     pub services: Fill,
@@ -342,7 +351,7 @@ pub struct Status {
 }
 
 /// Why a request failed, for programs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     ServiceExists,
@@ -363,6 +372,14 @@ pub enum ErrorCode {
     Full,
     /// The datapath's tables refused.
     Tables,
+    /// A configuration has mistakes, or there is none to be read.
+    Config,
+    /// A change waits to be confirmed, or none does.
+    Pending,
+    /// This socket only answers questions.
+    ReadOnly,
+    /// An interface cannot be attached to.
+    Interface,
     /// No such resource, or a request that is none.
     BadRequest,
     /// A code that this client does not know.
@@ -371,7 +388,7 @@ pub enum ErrorCode {
 }
 
 /// Body of every answer that is not a success.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Error {
     pub code: ErrorCode,
     /// For people.

@@ -30,7 +30,7 @@ struct Attached {
 
 pub(super) struct Interfaces {
     loader: Loader,
-    wanted: Vec<Wanted>,
+    pub(super) wanted: Vec<Wanted>,
     attached: BTreeMap<String, Attached>,
 }
 
@@ -97,7 +97,7 @@ impl Interfaces {
         Ok(())
     }
 
-    fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
+    pub(super) fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
         let iface = constants(wanted, link);
         let attachment = Attachment::new(&self.loader, &wanted.name, iface, wanted.policy)?;
         report(&attachment, link);
@@ -107,6 +107,15 @@ impl Interfaces {
         };
         self.attached.insert(wanted.name.clone(), attached);
         Ok(())
+    }
+
+    /// Nothing of the director is left there.
+    pub(super) fn let_go(&mut self, name: &str) {
+        self.attached.remove(name);
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.attached.keys().cloned()
     }
 
     pub(super) fn detach_all(&mut self) {
@@ -132,7 +141,7 @@ impl fmt::Display for Interfaces {
     }
 }
 
-fn find<'a>(links: &'a [Link], name: &str) -> Option<&'a Link> {
+pub(super) fn find<'a>(links: &'a [Link], name: &str) -> Option<&'a Link> {
     links.iter().find(|l| l.name == name)
 }
 

@@ -1,6 +1,6 @@
 //! What the daemon is started with: the command line and the configuration file as one.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Result, bail};
 
@@ -13,9 +13,16 @@ use crate::{
 pub struct Options {
     /// Without doubles, in the order in which they are attached.
     pub interfaces: Vec<Wanted>,
+    /// Those that the command line names, and its mode: they hold whatever the file says later.
+    pub named: Vec<String>,
+    pub mode: ModePolicy,
     pub socket: PathBuf,
     /// Services and settings.
     pub config: Config,
+    /// Where they came from, to be read again.
+    pub file: Option<PathBuf>,
+    /// Where to remember what was applied last; `None`: beside the socket.
+    pub state: Option<PathBuf>,
 }
 
 impl Options {
@@ -27,13 +34,7 @@ impl Options {
         socket: PathBuf,
         config: Config,
     ) -> Result<Self> {
-        let mut wanted: Vec<Wanted> = Vec::new();
-        for name in interfaces.iter().chain(config.interfaces.keys()) {
-            if !wanted.iter().any(|w| w.name == *name) {
-                let configured = config.interfaces.get(name).copied().unwrap_or_default();
-                wanted.push(want(name, mode, configured));
-            }
-        }
+        let wanted = wanted(interfaces, mode, &config.interfaces);
         if wanted.is_empty() {
             bail!(
                 "no interface to work on: give --iface, or [interface.NAME] in the configuration"
@@ -41,10 +42,30 @@ impl Options {
         }
         Ok(Self {
             interfaces: wanted,
+            named: interfaces.to_vec(),
+            mode,
             socket,
             config,
+            file: None,
+            state: None,
         })
     }
+}
+
+/// Those of the command line, then the configured ones that it does not name.
+pub(super) fn wanted(
+    named: &[String],
+    mode: ModePolicy,
+    configured: &BTreeMap<String, Interface>,
+) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for name in named.iter().chain(configured.keys()) {
+        if !wanted.iter().any(|w| w.name == *name) {
+            let how = configured.get(name).copied().unwrap_or_default();
+            wanted.push(want(name, mode, how));
+        }
+    }
+    wanted
 }
 
 fn want(name: &str, mode: ModePolicy, configured: Interface) -> Wanted {

@@ -18,6 +18,10 @@ pub(super) fn text(e: &Error) -> &str {
         ErrorCode::UnknownSysctl
         | ErrorCode::DoesNotApply
         | ErrorCode::Tables
+        | ErrorCode::Config
+        | ErrorCode::Pending
+        | ErrorCode::ReadOnly
+        | ErrorCode::Interface
         | ErrorCode::BadRequest
         | ErrorCode::Other => &e.message,
     }
