@@ -25,7 +25,7 @@ pub use conn::{Conn, ConnFlags, FlowKey, Hop, HopKind, RingSlot, Status, Templat
 pub use counters::Stats;
 pub use forwarding::ForwardingMethod;
 pub use iface::{AttachMode, Egress, Iface};
-pub use net::{Addr, Mac, Proto};
+pub use net::{Addr, Mac, Proto, SCTP};
 pub use punt::{PuntHeader, PuntReason};
 pub use reason::{DropReason, Event, PassReason};
 pub use scheduler::Scheduler;

@@ -16,6 +16,8 @@ use ipvs_common::{
 };
 use ipvs_datapath::conn::expected::Expected;
 
+use crate::carries::Carries;
+
 /// A table refused an operation.
 #[derive(Debug, thiserror::Error)]
 #[error("map {map}: {operation} {key}: {source}")]
@@ -35,6 +37,10 @@ pub type Result<T> = std::result::Result<T, TableError>;
 /// The tables of a running datapath.
 pub trait Dataplane: Send {
     fn capacities(&self) -> Capacities;
+    /// What its packets can be told.
+    fn carries(&self) -> Carries {
+        Carries::DATAPATH
+    }
 
     /// Ticks in a second of the clock that deadlines are in.
     fn hz(&self) -> u32;

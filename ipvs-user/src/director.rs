@@ -27,8 +27,9 @@ pub use view::{DestView, ServiceView, Usage};
 use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};
 
 use crate::{
+    carries::NotCarried,
     dataplane::{Dataplane, TableError},
-    model::{Command, Limits, Model, ModelError},
+    model::{Command, Effect, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
 use ageing::Walks;
@@ -47,6 +48,9 @@ pub enum DirectorError {
     /// The command of this number, counted from 0, is against the rules.
     #[error("{error}")]
     Refused { index: usize, error: ModelError },
+    /// The datapath does not carry what the command of this number asks for.
+    #[error("{error}")]
+    NotCarried { index: usize, error: NotCarried },
     #[error(transparent)]
     Tables(#[from] ReconcileError),
 }
@@ -103,14 +107,26 @@ impl Director {
         self.execute_all(std::slice::from_ref(command))
     }
 
-    /// Carries out all of the commands in order, or none. Packets see each service change once.
-    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+    /// What would be after these commands, or why they would be refused.
+    pub fn rehearse(&self, commands: &[Command]) -> Result<Model, DirectorError> {
+        Ok(self.rehearsed(commands)?.0)
+    }
+
+    fn rehearsed(&self, commands: &[Command]) -> Result<(Model, Vec<Effect>), DirectorError> {
         let mut after = self.model.clone();
         let mut effects = Vec::new();
         for (index, command) in commands.iter().enumerate() {
             let applied = after.apply(command);
             effects.extend(applied.map_err(|error| DirectorError::Refused { index, error })?);
+            let carried = self.dataplane.carries().check(command);
+            carried.map_err(|error| DirectorError::NotCarried { index, error })?;
         }
+        Ok((after, effects))
+    }
+
+    /// Carries out all of the commands in order, or none. Packets see each service change once.
+    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+        let (after, effects) = self.rehearsed(commands)?;
         let counted = self.counted_before(&effects);
         let counted = counted.map_err(ReconcileError::from)?;
         let now = self.dataplane.now().map_err(ReconcileError::from)?;

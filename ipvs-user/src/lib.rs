@@ -1,6 +1,7 @@
 //! The director in user space: what `ipvsd` and `ipvsadm` are made of.
 
 pub mod api;
+pub mod carries;
 pub mod config;
 pub mod console;
 pub mod daemon;

@@ -243,12 +243,14 @@ impl Client {
     }
 }
 
-/// Parameters of a query ([`wire::ServiceQuery`]). Addresses and numbers need no escapes.
+/// Parameters of a query ([`wire::ServiceQuery`]). Addresses and numbers need no escapes, and brackets are let pass.
 fn query(id: ServiceId) -> String {
     match id {
         ServiceId::Tcp(address) => format!("tcp={address}"),
         ServiceId::Udp(address) => format!("udp={address}"),
+        ServiceId::Sctp(address) => format!("sctp={address}"),
         ServiceId::Fwmark(mark) => format!("fwmark={mark}"),
+        ServiceId::Fwmark6(mark) => format!("fwmark6={mark}"),
     }
 }
 

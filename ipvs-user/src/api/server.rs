@@ -100,9 +100,11 @@ const fn http_status(code: ErrorCode) -> StatusCode {
         ErrorCode::UnknownScheduler
         | ErrorCode::Config
         | ErrorCode::Interface
+        | ErrorCode::UnknownEngine
         | ErrorCode::DoesNotApply
         | ErrorCode::Range
         | ErrorCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::NotCarried => StatusCode::NOT_IMPLEMENTED,
         ErrorCode::Full => StatusCode::INSUFFICIENT_STORAGE,
         ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
         ErrorCode::Tables | ErrorCode::Other => StatusCode::INTERNAL_SERVER_ERROR,
@@ -263,11 +265,11 @@ async fn expectations(State(handle): State<Handle>, body: Bytes) -> Answer<Appli
     let announced: wire::Expectation = from_json(&body, "an announced connection")?;
     let events = handle.events.clone();
     let job = move |d: &mut Director| {
-        d.expect(&convert::expectation(&announced))
+        d.expect(&convert::expectation(&announced)?)
             .map_err(|e| convert::expect_error(&e))?;
         events.tell(wire::What::Expected {
             client: announced.client.to_string(),
-            r#virtual: announced.r#virtual,
+            r#virtual: announced.r#virtual.into(),
         });
         Ok(Json(Applied { applied: 1 }))
     };

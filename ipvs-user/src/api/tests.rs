@@ -23,9 +23,11 @@ use super::{
 };
 use crate::{config::Access, dataplane::host::HostDataplane, director::Director};
 
+mod access;
 mod desk;
 mod expected;
 mod knobs;
+mod openapi;
 
 /// A daemon without a datapath, on a socket of its own.
 pub(crate) struct TestDaemon {
@@ -33,7 +35,7 @@ pub(crate) struct TestDaemon {
     pub(crate) director: Arc<Mutex<Director>>,
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
-    pub(crate) desk: Arc<tokio::sync::Mutex<super::desk::Desk>>,
+    handle: Handle,
     changed: Arc<Notify>,
     server: JoinHandle<()>,
 }
@@ -57,9 +59,9 @@ impl TestDaemon {
         let handle = Handle::new(director);
         let changed = Arc::clone(&handle.changed);
         let director = Arc::clone(&handle.director);
-        let desk = Arc::clone(&handle.desk);
+        let served = handle.clone();
         let server = tokio::spawn(async move {
-            server::serve(listener, server::router(handle), std::future::pending())
+            server::serve(listener, server::router(served), std::future::pending())
                 .await
                 .unwrap();
         });
@@ -68,7 +70,7 @@ impl TestDaemon {
             director,
             client: Client::new(&socket),
             socket,
-            desk,
+            handle,
             changed,
             server,
         }
@@ -122,6 +124,7 @@ fn add(dest: &str) -> Command {
             weight: 1,
             upper_threshold: 0,
             lower_threshold: 0,
+            tunnel: None,
         },
     }
 }
@@ -197,7 +200,7 @@ async fn refusals_keep_their_code() {
         ErrorCode::UnknownScheduler
     );
     let spec = ServiceSpec {
-        netmask: "255.0.255.0".parse().unwrap(),
+        netmask: Some(super::wire::Netmask::Mask("255.0.255.0".parse().unwrap())),
         ..rr()
     };
     assert_eq!(

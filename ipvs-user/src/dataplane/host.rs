@@ -21,20 +21,33 @@ use ipvs_datapath::{
 };
 
 use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
+use crate::carries::Carries;
 
 /// The tables of [`ipvs_datapath::host`] behind a lock.
 #[derive(Clone, Debug)]
-pub struct HostDataplane(Arc<Mutex<HostTables>>);
+pub struct HostDataplane {
+    tables: Arc<Mutex<HostTables>>,
+    carries: Carries,
+}
 
 impl HostDataplane {
     #[must_use]
     pub const fn new(tables: Arc<Mutex<HostTables>>) -> Self {
-        Self(tables)
+        Self {
+            tables,
+            carries: Carries::DATAPATH,
+        }
+    }
+
+    /// Takes what it is told whether or not its packets are handled so: for tests of what stands before the tables.
+    #[must_use]
+    pub fn carrying(self, carries: Carries) -> Self {
+        Self { carries, ..self }
     }
 
     /// A test that failed with the lock held leaves nothing half done that matters here.
     fn tables(&self) -> MutexGuard<'_, HostTables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,6 +64,10 @@ fn slot<T>(found: Option<T>, map: &'static str, operation: &'static str, key: u3
 impl Dataplane for HostDataplane {
     fn capacities(&self) -> Capacities {
         self.tables().capacities
+    }
+
+    fn carries(&self) -> Carries {
+        self.carries
     }
 
     fn hz(&self) -> u32 {

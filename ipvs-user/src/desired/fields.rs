@@ -3,7 +3,7 @@
 use ipvs_common::{Policy, ServiceFlags};
 
 use crate::{
-    model::{DestSpec, OnDead, ServiceSpec},
+    model::{DestSpec, Engine, OnDead, ServiceSpec, Tunnel, TunnelChecksum},
     sched_flags,
 };
 
@@ -16,7 +16,7 @@ pub(super) struct Field<S> {
     pub(super) put: fn(&mut S, &S),
 }
 
-pub(super) const SERVICE: [Field<ServiceSpec>; 7] = [
+pub(super) const SERVICE: [Field<ServiceSpec>; 8] = [
     Field {
         name: "scheduler",
         text: scheduler,
@@ -34,6 +34,11 @@ pub(super) const SERVICE: [Field<ServiceSpec>; 7] = [
         name: "netmask",
         text: |s| format!("/{}", s.prefix),
         put: |s, other| s.prefix = other.prefix,
+    },
+    Field {
+        name: "engine",
+        text: |s| s.engine.map_or("none", Engine::name).to_owned(),
+        put: |s, other| s.engine = other.engine,
     },
     Field {
         name: "one_packet",
@@ -57,7 +62,7 @@ pub(super) const SERVICE: [Field<ServiceSpec>; 7] = [
     },
 ];
 
-pub(super) const DEST: [Field<DestSpec>; 4] = [
+pub(super) const DEST: [Field<DestSpec>; 5] = [
     Field {
         name: "method",
         text: |s| s.method.name().to_owned(),
@@ -78,6 +83,11 @@ pub(super) const DEST: [Field<DestSpec>; 4] = [
         text: |s| s.lower.to_string(),
         put: |s, other| s.lower = other.lower,
     },
+    Field {
+        name: "tunnel",
+        text: |s| tunnel(s.tunnel),
+        put: |s, other| s.tunnel = other.tunnel,
+    },
 ];
 
 /// With its flags, which mean nothing without it.
@@ -87,6 +97,16 @@ fn scheduler(s: &ServiceSpec) -> String {
         return s.scheduler.name().to_owned();
     }
     format!("{} ({})", s.scheduler.name(), flags.join(", "))
+}
+
+/// Its options make sense together.
+fn tunnel(t: Tunnel) -> String {
+    let (kind, checksum) = (t.kind.name(), t.checksum.name());
+    match (t.port, t.checksum) {
+        (0, TunnelChecksum::None) => kind.to_owned(),
+        (0, _) => format!("{kind}, checksum {checksum}"),
+        (port, _) => format!("{kind} port {port}, checksum {checksum}"),
+    }
 }
 
 const fn put_scheduler(s: &mut ServiceSpec, other: &ServiceSpec) {

@@ -8,7 +8,7 @@ use std::{
 use ipvs_common::maps::Capacities;
 
 use super::{
-    dest_spec, director_error, error, knobs, service_id, service_key, shown_dest_spec, spec,
+    dest_key, director_error, error, knobs, service_id, service_key, spec,
     wire::{self, ErrorCode},
 };
 use crate::{
@@ -62,18 +62,18 @@ fn services(given: &[wire::ConfiguredService]) -> Result<Vec<Arc<ServiceConfig>>
 }
 
 fn service(given: &wire::ConfiguredService) -> Result<ServiceConfig, wire::Error> {
-    let key = service_key(given.service);
-    let spec = spec::service_spec(&given.spec)?;
+    let key = service_key(given.service)?;
+    let spec = spec::service_spec(given.service, &given.spec)?;
     let mut seen = BTreeSet::new();
     let mut reals = Vec::with_capacity(given.dests.len());
     for dest in &given.dests {
-        let at = dest.address.into();
+        let at = dest_key(dest.address)?;
         if !seen.insert(at) {
             let name = service_name(&key);
             let message = format!("real server {} is there twice in {name}", dest.address);
             return Err(error(ErrorCode::DestExists, message));
         }
-        reals.push((at, dest_spec(&dest.spec)));
+        reals.push((at, spec::dest_spec(&dest.spec)));
     }
     Ok(ServiceConfig { key, spec, reals })
 }
@@ -101,12 +101,12 @@ pub(in crate::api) fn shown_config(c: &Config) -> wire::Config {
 
 fn shown_service(s: &ServiceConfig) -> wire::ConfiguredService {
     let dests = s.reals.iter().map(|(dest, spec)| wire::ConfiguredDest {
-        address: dest.v4(),
-        spec: shown_dest_spec(spec),
+        address: dest.socket(),
+        spec: spec::dest_shown(spec),
     });
     wire::ConfiguredService {
         service: service_id(&s.key),
-        spec: spec::shown(&s.spec),
+        spec: spec::shown(service_id(&s.key), &s.spec),
         dests: dests.collect(),
     }
 }
@@ -130,7 +130,7 @@ pub(in crate::api) fn change(row: &Row, conns: Option<wire::Counts>) -> wire::Ch
         Subject::Service(key) => service = Some(service_id(key)),
         Subject::Dest(key, at) => {
             service = Some(service_id(key));
-            dest = Some(at.v4());
+            dest = Some(at.socket());
         }
         Subject::Sysctl(name) => setting = Some(format!("sysctl.{name}")),
         Subject::Director(name) => setting = Some(format!("director.{name}")),

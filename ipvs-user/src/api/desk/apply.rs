@@ -165,11 +165,8 @@ fn work(
         let earlier = snapshot(director);
         let before = director.model().clone();
         if job.dry_run {
-            let mut after = before.clone();
-            for (index, command) in commands.iter().enumerate() {
-                let applied = after.apply(command);
-                applied.map_err(|e| convert::refused(index, &e, commands.len()))?;
-            }
+            let after = director.rehearse(commands);
+            let after = after.map_err(|e| convert::director_error(&e, commands.len()))?;
             plan.moved = moved(director, &before, &after, commands);
             return Ok(Done { plan, states: None });
         }

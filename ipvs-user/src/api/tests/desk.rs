@@ -341,8 +341,7 @@ async fn next_daemon_knows_what_was_applied_last() {
         let config = file.map_or_else(Config::empty, |f| config::parse("f", f).unwrap());
         Desk::new(config, file.map(|_| "f".into()), store())
     };
-    let handle_desk = std::sync::Arc::clone(&daemon.desk);
-    *handle_desk.lock().await = desk(None);
+    *daemon.handle.desk.lock().await = desk(None);
     daemon.put(FILE).await;
     daemon
         .by_hand("-e -t 10.0.0.5:80 -r 10.0.1.1 -g -w 0")

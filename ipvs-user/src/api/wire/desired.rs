@@ -1,6 +1,6 @@
 //! The whole configuration as one thing, and what it takes to get to another one.
 
-use std::{collections::BTreeMap, net::SocketAddrV4};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub struct ConfiguredService {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfiguredDest {
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     pub spec: DestSpec,
 }
 
@@ -117,7 +117,7 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dest: Option<SocketAddrV4>,
+    pub dest: Option<SocketAddr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub setting: Option<String>,
     /// Which of its values; absent: all of it.

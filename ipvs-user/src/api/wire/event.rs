@@ -1,6 +1,6 @@
 //! What `GET /v1/events` tells, a line of JSON each.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ pub enum What {
     /// A connection was announced.
     Expected {
         client: String,
-        r#virtual: SocketAddrV4,
+        r#virtual: SocketAddr,
     },
     Sysctls(SysctlChanges),
     Timeouts(TimeoutChanges),

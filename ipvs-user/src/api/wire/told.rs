@@ -9,6 +9,8 @@ impl fmt::Display for ServiceId {
         match self {
             Self::Tcp(address) => write!(f, "tcp {address}"),
             Self::Udp(address) => write!(f, "udp {address}"),
+            Self::Sctp(address) => write!(f, "sctp {address}"),
+            Self::Fwmark6(mark) => write!(f, "fwmark6 {mark}"),
             Self::Fwmark(mark) => write!(f, "fwmark {mark}"),
         }
     }
