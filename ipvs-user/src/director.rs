@@ -12,6 +12,7 @@ mod estimator;
 mod expected;
 mod knobs;
 mod records;
+mod together;
 mod traffic;
 mod trash;
 mod view;
@@ -23,6 +24,7 @@ pub use connections::Connection;
 pub use estimator::Rates;
 pub use expected::{ExpectError, Expectation};
 pub use knobs::{MemorySource, SetTimeoutsError};
+pub use together::{Together, TogetherError};
 pub use view::{DestView, ServiceView, Usage};
 
 use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};
@@ -30,7 +32,7 @@ use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capa
 use crate::{
     carries::NotCarried,
     dataplane::{Dataplane, TableError},
-    model::{Command, Limits, Model, ModelError},
+    model::{Command, Effect, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
 use ageing::Walks;
@@ -106,8 +108,12 @@ impl Director {
         self.execute_all(std::slice::from_ref(command))
     }
 
-    /// Carries out all of the commands in order, or none. Packets see each service change once.
-    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+    /// What would be after these commands, or why they would be refused.
+    pub fn rehearse(&self, commands: &[Command]) -> Result<Model, DirectorError> {
+        Ok(self.rehearsed(commands)?.0)
+    }
+
+    fn rehearsed(&self, commands: &[Command]) -> Result<(Model, Vec<Effect>), DirectorError> {
         let mut after = self.model.clone();
         let mut effects = Vec::new();
         for (index, command) in commands.iter().enumerate() {
@@ -116,6 +122,12 @@ impl Director {
             let carried = self.dataplane.carries().check(command);
             carried.map_err(|error| DirectorError::NotCarried { index, error })?;
         }
+        Ok((after, effects))
+    }
+
+    /// Carries out all of the commands in order, or none. Packets see each service change once.
+    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+        let (after, effects) = self.rehearsed(commands)?;
         let counted = self.counted_before(&effects);
         let counted = counted.map_err(ReconcileError::from)?;
         let now = self.dataplane.now().map_err(ReconcileError::from)?;

@@ -8,10 +8,9 @@ use tracing::{info, warn};
 
 use super::notes::{Keeper, Notes};
 use crate::{
-    config::Config,
     dataplane::bpf::{self as pins, BpfDataplane, Found, Instance, OBJECT, PinError},
     director::{Adopted, Director},
-    net::{Netlink, Network as _, netns_number, unprivileged_port},
+    net::{Netlink, Network as _, netns_number},
 };
 
 /// The pins of an instance, which this process holds.
@@ -106,28 +105,6 @@ fn described(instance: &Instance) -> String {
         notes.socket.display(),
         instance.current().unwrap_or_else(|| "none".to_owned())
     )
-}
-
-/// Brings a director to what the file says: one that began, or one that goes on.
-pub(super) fn configure(director: &mut Director, config: &Config, adopted: bool) -> Result<()> {
-    director.adjust_settings(|settings| {
-        let port = unprivileged_port();
-        settings.unprivileged_port = port.unwrap_or(settings.unprivileged_port);
-        config.adjust(settings);
-    })?;
-    let sysctls = config.sysctls.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-    director
-        .set_sysctls(sysctls)
-        .context("cannot set [sysctl] of the configuration; no interface was touched")?;
-    let commands = if adopted && config.absent {
-        Vec::new()
-    } else {
-        config.commands_from(director.model())
-    };
-    director
-        .execute_all(&commands)
-        .context("cannot carry out the configuration; no interface was touched")?;
-    Ok(())
 }
 
 /// Says what was there.
