@@ -32,6 +32,10 @@ pub struct Start {
     pub mode: Option<&'static str>,
     /// Contents of the configuration file, if there is one.
     pub config: Option<String>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+    /// With these capabilities and no others, as `setpriv` names them; nothing: with all.
+    pub capabilities: Option<&'static str>,
 }
 
 impl Default for Start {
@@ -40,6 +44,8 @@ impl Default for Start {
             interfaces: DOM0_INTERFACES.to_vec(),
             mode: Some("native"),
             config: None,
+            arguments: Vec::new(),
+            capabilities: None,
         }
     }
 }
@@ -83,8 +89,19 @@ impl Director {
 
     fn launch(dom0: &Netns, how: &Start) -> Result<Self> {
         let scratch = Scratch::new()?;
-        let mut command = dom0.command(programs::find("ipvsd", "IPVSD")?);
-        command.arg("run");
+        let program = programs::find("ipvsd", "IPVSD")?;
+        let mut command = match how.capabilities {
+            None => dom0.command(program),
+            Some(these) => {
+                let mut command = dom0.command("setpriv");
+                for set in ["--bounding-set", "--inh-caps", "--ambient-caps"] {
+                    command.arg(format!("{set}=-all,{these}"));
+                }
+                command.arg(program);
+                command
+            }
+        };
+        command.arg("run").args(&how.arguments);
         for interface in &how.interfaces {
             command.args(["--iface", interface]);
         }
@@ -150,6 +167,28 @@ impl Director {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// A command line that is to be refused: what it says.
+    pub fn refused(&self, line: &str) -> Result<String> {
+        let output = self.output(line)?;
+        ensure!(!output.status.success(), "{line}: success");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Writes the file that it reads again when it is told to.
+    pub fn configure(&self, config: &str) -> Result<()> {
+        Ok(fs::write(self.config(), config)?)
+    }
+
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.scratch.path().join("ipvsd.toml")
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn run_all(&self, lines: &[&str]) -> Result<()> {
         lines.iter().try_for_each(|line| self.run(line).map(drop))
     }
@@ -185,7 +224,7 @@ impl Director {
         self.wait(STOP).map(drop)
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(self.process.id().cast_signed());
         kill(pid, signal).context("signalling ipvsd")
     }
