@@ -50,7 +50,7 @@ use crate::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
         available_pages, source_towards, unprivileged_port,
     },
-    slowpath,
+    slowpath::{self, PacketSocket},
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
@@ -70,6 +70,7 @@ pub fn run(options: Options) -> Result<()> {
     let sockets = Sockets::bind(&options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_start(privileges::reduce_or_warn)
         .build()?;
     runtime.block_on(run_with(options, sockets))
 }
@@ -87,6 +88,7 @@ async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
         started => started?,
     };
     let mut tasks = daemon.tasks.take().unwrap_or_default();
+    privileges::reduce()?;
     let serving = sockets.serve(&daemon.handle)?;
     daemon.announce(&socket);
     let ended = daemon.work(&mut tasks).await;
@@ -183,7 +185,8 @@ impl Daemon {
         let (changed, changes) = mpsc::channel(1);
         let mut tasks = Tasks::new();
         tasks.spawn(watch(Watch::start()?, changed));
-        let slow = slowpath::run(punt, network.clone());
+        // Opened here, with a right that the threads of tasks do not have.
+        let slow = slowpath::run(punt, PacketSocket::open()?, network.clone());
         tasks.spawn(async { slow.await.context("hand-over of frames failed") });
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
