@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod conn;
 pub mod counters;
+pub mod describe;
 pub mod forwarding;
 pub mod hash;
 pub mod hdr;

@@ -4,11 +4,17 @@
 
 mod egress;
 mod interfaces;
+mod notes;
+mod notify;
 mod options;
 mod pace;
 mod patience;
 mod privileges;
+mod reload;
+mod report;
+mod restart;
 mod socket;
+mod switch;
 
 use std::{
     collections::BTreeSet,
@@ -18,55 +24,77 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use ipvs_common::maps::Capacities;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::{JoinSet, block_in_place},
-    time::sleep,
+    time::{Interval, sleep},
 };
 use tracing::{error, info, warn};
 
 pub use crate::dataplane::bpf::ModePolicy;
 pub use interfaces::Wanted;
-pub use options::Options;
+pub use options::{Options, instance_of};
 pub use pace::{Pace, Slice};
+pub use restart::{detach, instances};
 
 use crate::{
-    api::server::{self, Handle},
-    dataplane::bpf::{Available, BpfDataplane, Need, OBJECT},
+    api::{
+        desk::{Desk, Store},
+        server::{Attach, Handle},
+    },
+    config::Config,
+    dataplane::bpf::{BpfDataplane, Instance},
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
         available_pages, source_towards, unprivileged_port,
     },
-    slowpath, sync,
+    slowpath::{self, PacketSocket},
+    sync,
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
 use patience::Patience;
-use socket::SocketFile;
+use report::{report_memory, report_need};
+use socket::Sockets;
+use switch::Switch;
 
 /// Neighbours that somebody flushed are held again after this time at the latest.
 const REFRESH: Duration = Duration::from_secs(10);
 /// Open requests get this long to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs until it is told to stop. Whatever was attached or set is undone, also on an error.
-pub async fn run(options: Options) -> Result<()> {
+/// Runs until it is told to stop. Packets flow on, unless it was told to leave nothing behind.
+pub fn run(options: Options) -> Result<()> {
     privileges::check()?;
-    let socket = SocketFile::bind(&options.socket)?;
-    let mut daemon = Daemon::start(options).await?;
+    let sockets = Sockets::bind(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(privileges::reduce_or_warn)
+        .build()?;
+    runtime.block_on(run_with(options, sockets))
+}
+
+async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
+    let socket = options.socket.clone();
+    let name = options.instance.clone();
+    let fresh = restart::is_fresh(&name)?;
+    let mut daemon = match Daemon::start(options).await {
+        // What is not begun is undone; what was there goes on.
+        Err(e) if fresh => {
+            detach(&name).await?;
+            return Err(e);
+        }
+        started => started?,
+    };
     let mut tasks = daemon.tasks.take().unwrap_or_default();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = server::serve(socket.listener, daemon.handle.clone(), async {
-        let _ = stopped.await;
-    });
-    let server = tokio::spawn(served);
-    daemon.announce(socket.file.path());
+    privileges::reduce()?;
+    let serving = sockets.serve(&daemon.handle)?;
+    daemon.announce(&socket);
     let ended = daemon.work(&mut tasks).await;
-    let _ = stop.send(());
-    let _ = tokio::time::timeout(FAREWELL, server).await;
+    notify::stopping();
+    let _ = tokio::time::timeout(FAREWELL, serving.end()).await;
     daemon.finish().await;
     ended
 }
@@ -89,7 +117,10 @@ struct Daemon {
     /// With housekeeping, with telling of new ways, and with ageing.
     patience: [Patience; 3],
     tasks: Option<Tasks>,
-    signals: [Signal; 2],
+    switch: Switch,
+    instance: Arc<Instance>,
+    detach_on_exit: bool,
+    signals: [Signal; 3],
 }
 
 /// What there is to do.
@@ -99,6 +130,10 @@ enum Wake {
     Commands,
     Changed(Changes),
     Features,
+    /// Other interfaces are wished for.
+    Attach(Attach),
+    Reload,
+    Alive,
     Stop,
     Broken(anyhow::Error),
 }
@@ -108,45 +143,63 @@ impl Daemon {
         let signals = [
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
         ];
+        report_need(options.config.capacities);
+        let store = Store::at(options.state.as_deref(), &options.socket);
         let Options {
             interfaces, config, ..
         } = options;
-        report_need(config.capacities);
-        let mut dataplane = block_in_place(|| BpfDataplane::load(OBJECT, config.capacities))?;
+        let opened = block_in_place(|| {
+            restart::open(&options.instance, &options.socket, config.capacities)
+        })?;
+        let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
         let punt = dataplane.take_punt().ok_or_else(taken)?;
         let messages = dataplane.take_messages();
-        let mut director = Director::new(Box::new(dataplane), Box::new(source_towards))?;
+        let (mut director, adopted) =
+            Director::open(Box::new(dataplane), Box::new(source_towards))?;
         director.age_in_parts();
+        director.resume_walks()?;
         director.set_memory_source(Box::new(|| available_pages().unwrap_or(u64::MAX)));
+        restart::report(instance.name(), adopted, &director);
         director.adjust_settings(|settings| {
             let port = unprivileged_port();
             settings.unprivileged_port = port.unwrap_or(settings.unprivileged_port);
-            config.adjust(settings);
         })?;
-        let sysctls = config.sysctls.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-        director
-            .set_sysctls(sysctls)
-            .context("cannot set [sysctl] of the configuration; nothing was attached")?;
-        director
-            .execute_all(&config.commands())
-            .context("cannot carry out the configuration; nothing was attached")?;
+        let capacities = director.capacities();
+        let mut desk = Desk::new(
+            Config {
+                capacities,
+                ..config
+            },
+            options.file,
+            store,
+        );
+        desk.begin(&mut director, adopted.is_some())
+            .context("cannot carry out the configuration; no interface was touched")?;
+        instance.set_current(&BpfDataplane::generation(capacities))?;
 
         let network = Netlink::connect()?;
         let (changed, changes) = mpsc::channel(1);
         let mut tasks = Tasks::new();
         tasks.spawn(watch(Watch::start()?, changed));
-        let slow = slowpath::run(punt, network.clone());
+        // Opened here, with a right that the threads of tasks do not have.
+        let slow = slowpath::run(punt, PacketSocket::open()?, network.clone());
         tasks.spawn(async { slow.await.context("hand-over of frames failed") });
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
-        let mut handle = Handle::new(director);
+        let (attaching, switch) = Switch::new(options.named, options.mode);
         let (control, requests) = sync::Control::new();
-        handle.sync = Arc::new(Mutex::new(Box::new(control)));
+        let handle = Handle {
+            desk: Arc::new(tokio::sync::Mutex::new(desk)),
+            attaching: Some(attaching),
+            sync: Arc::new(Mutex::new(Box::new(control))),
+            ..Handle::new(director)
+        };
         let director = Arc::clone(&handle.director);
         let synced = sync::task::run(requests, director, network.clone());
         tasks.spawn(async {
@@ -156,7 +209,7 @@ impl Daemon {
         let (features, feature_changes) = Features::connect().await?.unzip();
         let mut daemon = Self {
             handle,
-            interfaces: Interfaces::new(loader, interfaces),
+            interfaces: Interfaces::new(loader, interfaces, keeper),
             egress: EgressSync::new(egress, features),
             neighbours: ManagedNeighbours::new(network.clone()),
             network,
@@ -166,11 +219,16 @@ impl Daemon {
             ways_stale: false,
             patience: <[Patience; 3]>::default(),
             tasks: Some(tasks),
+            switch,
+            instance,
+            detach_on_exit: options.detach_on_exit,
             signals,
         };
         let links = daemon.network.links().await?;
         block_in_place(|| daemon.interfaces.attach_all(&links))?;
         daemon.list_interfaces();
+        let held = daemon.interfaces.keeper().notes().neighbours.clone();
+        daemon.neighbours.resume(held);
         daemon.refresh_egress().await;
         daemon.hold_neighbours().await;
         Ok(daemon)
@@ -181,12 +239,14 @@ impl Daemon {
         let attached = self.interfaces.to_string();
         info!(socket = %socket.display(), interfaces = attached, "ready");
         println!("ready: {attached}; socket {}", socket.display());
+        notify::ready(&format!("balancing on {attached}"));
     }
 
     async fn work(&mut self, tasks: &mut Tasks) -> Result<()> {
         let mut pace = Pace::new(Instant::now());
+        let mut alive = notify::watchdog().map(tokio::time::interval);
         loop {
-            match self.next(pace.due(), tasks).await {
+            match self.next(pace.due(), alive.as_mut(), tasks).await {
                 Wake::Housekeeping => {
                     let start = Instant::now();
                     if pace.is_house_due(start) {
@@ -211,23 +271,40 @@ impl Daemon {
                         self.ways_changed()?;
                     }
                 }
+                Wake::Attach(asked) => self.attach(asked).await,
+                Wake::Reload => reload::reload(self.handle.clone()),
+                Wake::Alive => notify::alive(),
                 Wake::Stop => return Ok(()),
                 Wake::Broken(e) => return Err(e),
             }
         }
     }
 
-    async fn next(&mut self, due: Instant, tasks: &mut Tasks) -> Wake {
+    async fn next(
+        &mut self,
+        due: Instant,
+        alive: Option<&mut Interval>,
+        tasks: &mut Tasks,
+    ) -> Wake {
+        let alive = async {
+            match alive {
+                Some(interval) => interval.tick().await,
+                None => std::future::pending().await,
+            }
+        };
         let features = async {
             match &mut self.feature_changes {
                 Some(changes) => changes.changed().await,
                 None => std::future::pending().await,
             }
         };
-        let [interrupt, terminate] = &mut self.signals;
+        let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
             _ = interrupt.recv() => Wake::Stop,
             _ = terminate.recv() => Wake::Stop,
+            _ = hangup.recv() => Wake::Reload,
+            _ = alive => Wake::Alive,
+            Some(asked) = self.switch.requests.recv() => Wake::Attach(asked),
             Some(ended) = tasks.join_next() => Wake::Broken(match ended {
                 Ok(Err(e)) => e,
                 Ok(Ok(())) => anyhow!("a task of the daemon ended"),
@@ -292,6 +369,10 @@ impl Daemon {
     async fn hold_neighbours(&mut self) {
         let dests = self.dests();
         self.neighbours.hold(&dests).await;
+        let managed = self.neighbours.managed().collect();
+        self.interfaces
+            .keeper()
+            .update(|notes| notes.neighbours = managed);
         self.held = (dests, Instant::now());
     }
 
@@ -324,13 +405,22 @@ impl Daemon {
     }
 
     fn list_interfaces(&self) {
-        *lock(&self.handle.interfaces) = self.interfaces.listing();
+        let now = self.interfaces.listing();
+        let before = std::mem::replace(&mut *lock(&self.handle.interfaces), now.clone());
+        self.handle.events.tell_all(switch::told(&before, &now));
     }
 
     async fn finish(mut self) {
+        if !self.detach_on_exit {
+            return info!(
+                "stopping: packets flow on; the next start goes on from here, and `ipvsd detach` takes everything away"
+            );
+        }
         info!("stopping: detaching, and restoring settings");
-        self.interfaces.detach_all();
-        self.neighbours.release_all().await;
+        let notes = self.interfaces.detach_all();
+        if let Err(e) = restart::take_down(&self.instance, &notes).await {
+            error!("{e:#}");
+        }
     }
 }
 
@@ -349,29 +439,4 @@ fn lock<T>(mutex: &Arc<Mutex<T>>) -> std::sync::MutexGuard<'_, T> {
 fn taken() -> anyhow::Error {
     error!("a part of the datapath was taken twice");
     anyhow!("a part of the datapath was taken twice")
-}
-
-/// Before the tables are made, which may take seconds.
-fn report_need(capacities: Capacities) {
-    if let Ok(need) = Need::here(capacities) {
-        info!(
-            connections = capacities.conns,
-            "tables will take {need}; {}",
-            Available::now()
-        );
-    }
-}
-
-fn report_memory(dataplane: &BpfDataplane) {
-    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let tables = dataplane.memory();
-    let total = megabytes(tables.iter().map(|(_, bytes)| bytes).sum());
-    let each: Vec<_> = tables
-        .iter()
-        .map(|(name, bytes)| format!("{name} {} MB", megabytes(*bytes)))
-        .collect();
-    info!(
-        "tables take {total} MB of kernel memory: {}",
-        each.join(", ")
-    );
 }

@@ -16,7 +16,7 @@ use ipvs_common::{
 };
 use ipvs_datapath::conn::expected::Expected;
 
-use crate::carries::Carries;
+use crate::{carries::Carries, ledger};
 
 /// A table refused an operation.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,22 @@ pub trait Dataplane: Send {
     fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
     /// Counter map, summed over all CPUs, by slot ([`ipvs_common::reason`]).
     fn reasons(&self) -> Result<Vec<u64>>;
+
+    /// Settings as they are in force.
+    fn settings(&self) -> Result<Settings>;
+    /// Services as packets find them.
+    fn services(&self) -> Result<Vec<(ServiceKey, Service)>>;
+    fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>>;
+    /// Slots of a hash table, from an even one on.
+    fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>>;
+    fn dest(&self, id: u32) -> Result<Dest>;
+
+    /// What was noted beside the tables ([`crate::ledger`]), in no order.
+    fn ledger(&self) -> Result<Vec<(ledger::Key, ledger::Value)>>;
+    /// Each entry is written whole or not at all; all of them, only if it succeeds.
+    fn put_ledger(&mut self, entries: &[(ledger::Key, ledger::Value)]) -> Result<()>;
+    /// Removing what is not there is no error.
+    fn remove_ledger(&mut self, keys: &[ledger::Key]) -> Result<()>;
 
     /// Goes on with a walk over the half-open, the connection and the template table, in this order: connections before
     /// templates, which live as long as their children. True: it came to its end, and `place` is at the beginning again.

@@ -3,6 +3,7 @@
 //! Driven from outside: by commands, by `tick` about once a second, and by word that routes changed. The daemon, the tests
 //! and the replay of traces drive the same thing over different dataplanes.
 
+mod adopt;
 mod ageing;
 mod caches;
 mod connections;
@@ -10,11 +11,14 @@ mod defence;
 mod estimator;
 mod expected;
 mod knobs;
+mod records;
 mod sync;
+mod together;
 mod traffic;
 mod trash;
 mod view;
 
+pub use adopt::{AdoptError, Adopted};
 pub use ageing::Aged;
 pub use caches::CacheLimits;
 pub use connections::Connection;
@@ -22,6 +26,7 @@ pub use estimator::Rates;
 pub use expected::{ExpectError, Expectation};
 pub use knobs::{MemorySource, SetTimeoutsError};
 pub use sync::SyncCount;
+pub use together::{Together, TogetherError};
 pub use view::{DestView, ServiceView, Usage};
 
 use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};
@@ -29,7 +34,7 @@ use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capa
 use crate::{
     carries::NotCarried,
     dataplane::{Dataplane, Stop, TableError},
-    model::{Command, Limits, Model, ModelError},
+    model::{Command, Effect, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
 use ageing::Walks;
@@ -75,22 +80,20 @@ impl Director {
         mut dataplane: Box<dyn Dataplane>,
         source: SourceResolver,
     ) -> Result<Self, TableError> {
-        let Capacities {
-            services,
-            dests,
-            maglev,
-            ..
-        } = dataplane.capacities();
         let settings = Settings::with_hz(dataplane.hz());
         let tables = Tables::new(dataplane.as_mut(), settings)?;
-        let limits = Limits {
-            services,
-            dests,
-            dests_per_service: Service::MAX_DESTS,
-            maglev,
-        };
-        Ok(Self {
-            model: Model::new(limits),
+        let model = Model::new(limits(dataplane.capacities()));
+        Ok(Self::assembled(model, tables, dataplane, source))
+    }
+
+    fn assembled(
+        model: Model,
+        tables: Tables,
+        dataplane: Box<dyn Dataplane>,
+        source: SourceResolver,
+    ) -> Self {
+        Self {
+            model,
             tables,
             dataplane,
             source,
@@ -101,7 +104,7 @@ impl Director {
             controls: Controls::default(),
             waiting: Waiting::default(),
             sync: sync::Sync::default(),
-        })
+        }
     }
 
     /// Carries out one command, or changes nothing.
@@ -109,8 +112,12 @@ impl Director {
         self.execute_all(std::slice::from_ref(command))
     }
 
-    /// Carries out all of the commands in order, or none. Packets see each service change once.
-    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+    /// What would be after these commands, or why they would be refused.
+    pub fn rehearse(&self, commands: &[Command]) -> Result<Model, DirectorError> {
+        Ok(self.rehearsed(commands)?.0)
+    }
+
+    fn rehearsed(&self, commands: &[Command]) -> Result<(Model, Vec<Effect>), DirectorError> {
         let mut after = self.model.clone();
         let mut effects = Vec::new();
         for (index, command) in commands.iter().enumerate() {
@@ -119,19 +126,30 @@ impl Director {
             let carried = self.dataplane.carries().check(command);
             carried.map_err(|error| DirectorError::NotCarried { index, error })?;
         }
+        Ok((after, effects))
+    }
+
+    /// Carries out all of the commands in order, or none. Packets see each service change once.
+    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+        let (after, effects) = self.rehearsed(commands)?;
         let counted = self.counted_before(&effects);
         let counted = counted.map_err(ReconcileError::from)?;
         let now = self.dataplane.now().map_err(ReconcileError::from)?;
+        let mut draft = self.traffic.draft();
+        draft.follow(&effects, &after, &counted);
+        let moved = draft.moved();
+        let records = self.records(&effects, &after, &moved);
         let change = Change {
             before: &self.model,
             after: &after,
             effects: &effects,
+            records: &records,
         };
         self.tables
             .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
         self.model = after;
         self.sync.model_changed();
-        self.traffic.follow(&effects, &self.model, &counted);
+        self.traffic.settle(moved);
         self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
         if let Err(e) = self.after_effects(&effects) {
@@ -231,6 +249,15 @@ impl Director {
             .services()
             .flat_map(|s| of_service(s.key))
             .collect()
+    }
+}
+
+const fn limits(capacities: Capacities) -> Limits {
+    Limits {
+        services: capacities.services,
+        dests: capacities.dests,
+        dests_per_service: Service::MAX_DESTS,
+        maglev: capacities.maglev,
     }
 }
 

@@ -3,11 +3,16 @@
 pub mod api;
 pub mod carries;
 pub mod config;
+pub mod console;
 pub mod daemon;
 pub mod dataplane;
+pub mod desired;
 pub mod director;
+pub mod events;
 pub mod ipvsadm;
 pub mod knobs;
+pub mod ledger;
+pub mod logging;
 pub mod model;
 pub mod net;
 pub mod plan;

@@ -1,5 +1,7 @@
 //! Between the wire and the model. The only place that knows both.
 
+mod commands;
+mod desired;
 mod knobs;
 mod spec;
 
@@ -13,13 +15,16 @@ use crate::{
     director::{
         Connection, DestView, Director, DirectorError, ExpectError, Expectation, Rates, ServiceView,
     },
-    model::{Command, DestKey, ModelError},
+    model::{DestKey, ModelError},
     reconcile::ReconcileError,
 };
-pub(super) use knobs::{
-    sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
+pub(super) use commands::{command, shown_command};
+pub(super) use desired::{
+    change, config, interface_rows, moved, restart_rows, shown_config, together_error,
 };
-use spec::service_spec;
+pub(super) use knobs::{
+    shown_timeouts, sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
+};
 
 pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> wire::Error {
     wire::Error {
@@ -101,49 +106,6 @@ pub(super) fn queried(q: &wire::ServiceQuery) -> Result<Option<ServiceKey>, wire
         )),
         (id, None) => id.map(service_key).transpose(),
     }
-}
-
-pub(super) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
-    Ok(match c {
-        wire::Command::AddService { service, spec } => Command::AddService {
-            service: service_key(*service)?,
-            spec: service_spec(*service, spec)?,
-        },
-        wire::Command::EditService { service, spec } => Command::EditService {
-            service: service_key(*service)?,
-            spec: service_spec(*service, spec)?,
-            keep: spec::unsaid_policies(spec),
-        },
-        wire::Command::DeleteService { service } => Command::DeleteService {
-            service: service_key(*service)?,
-        },
-        wire::Command::Flush => Command::Flush,
-        wire::Command::AddDest {
-            service,
-            dest,
-            spec,
-        } => Command::AddDest {
-            service: service_key(*service)?,
-            dest: dest_key(*dest)?,
-            spec: spec::dest_spec(spec),
-        },
-        wire::Command::EditDest {
-            service,
-            dest,
-            spec,
-        } => Command::EditDest {
-            service: service_key(*service)?,
-            dest: dest_key(*dest)?,
-            spec: spec::dest_spec(spec),
-        },
-        wire::Command::DeleteDest { service, dest } => Command::DeleteDest {
-            service: service_key(*service)?,
-            dest: dest_key(*dest)?,
-        },
-        wire::Command::Zero { service } => Command::Zero {
-            service: service.map(service_key).transpose()?,
-        },
-    })
 }
 
 pub(super) fn service(v: &ServiceView) -> wire::Service {
@@ -255,6 +217,14 @@ pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
         ) => error(ErrorCode::Full, e.to_string()),
         DirectorError::Tables(e) => error(ErrorCode::Tables, e.to_string()),
     }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that `map_err` takes"
+)]
+pub(super) fn table_error(e: TableError) -> wire::Error {
+    error(ErrorCode::Tables, e.to_string())
 }
 
 const fn model_code(e: &ModelError) -> ErrorCode {

@@ -4,22 +4,31 @@
 //! what it does not know.
 
 mod command;
+mod desired;
+mod event;
 mod expectation;
+mod told;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use command::{
     Command, DestSpec, Method, Netmask, OnDead, ServiceId, ServiceQuery, ServiceSpec, Tunnel,
     TunnelChecksum, TunnelKind,
 };
+pub use desired::{
+    Action, ApplyQuery, AttachPolicy, ByHand, Change, Config, ConfiguredDest, ConfiguredInterface,
+    ConfiguredService, Counts, Done, Moved, Plan,
+};
+pub use event::{Event, EventQuery, What};
 pub use expectation::{Expectation, Protocol};
 
 /// Path in front of every resource.
 pub const PREFIX: &str = "/v1";
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Version {
     /// Of the daemon.
     pub daemon: String,
@@ -32,7 +41,7 @@ pub struct Version {
     pub hz: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Stats {
     pub conns: u64,
     pub in_packets: u64,
@@ -42,7 +51,7 @@ pub struct Stats {
 }
 
 /// What happens in a second: an average over the last ones, in which the latest count most.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Rates {
     pub conns: u64,
     pub in_packets: u64,
@@ -52,7 +61,7 @@ pub struct Rates {
 }
 
 /// Traffic of all services, deleted ones included.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     #[serde(flatten)]
     pub stats: Stats,
@@ -60,7 +69,7 @@ pub struct Totals {
     pub rates: Rates,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Service {
     pub service: ServiceId,
     pub spec: ServiceSpec,
@@ -71,7 +80,7 @@ pub struct Service {
     pub dests: Vec<Dest>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Dest {
     pub address: SocketAddr,
     pub spec: DestSpec,
@@ -85,14 +94,14 @@ pub struct Dest {
 }
 
 /// A real server and the service it belongs to.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DestOf {
     pub service: ServiceId,
     pub dest: Dest,
 }
 
 /// A connection, or a persistence template.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Conn {
     /// `TCP`, `UDP`, `SCTP`, or `IP` for the template of a firewall mark service.
     pub protocol: String,
@@ -108,14 +117,14 @@ pub struct Conn {
     pub engine: Option<EngineData>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EngineData {
     pub name: String,
     pub data: String,
 }
 
 /// A counter of the datapath.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Reason {
     /// `pass`, `drop` or `event`.
     pub kind: String,
@@ -125,7 +134,7 @@ pub struct Reason {
 }
 
 /// Timeouts in seconds, as far as they can be set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Timeouts {
     pub tcp: u32,
     pub tcp_fin: u32,
@@ -133,7 +142,7 @@ pub struct Timeouts {
 }
 
 /// The timeouts that are to change; absent ones stay as they are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeoutChanges {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -145,7 +154,7 @@ pub struct TimeoutChanges {
 }
 
 /// A knob of ip_vs.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Sysctl {
     pub name: String,
     pub value: String,
@@ -160,7 +169,7 @@ pub struct Sysctl {
 }
 
 /// What a knob is to be set to: 1 and "1" are the same.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SysctlValue {
     Number(i64),
@@ -171,13 +180,13 @@ pub enum SysctlValue {
 pub type SysctlChanges = BTreeMap<String, SysctlValue>;
 
 /// How many there are, and how many there may be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Fill {
     pub used: u64,
     pub capacity: u64,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Interface {
     pub name: String,
     pub ifindex: u32,
@@ -187,7 +196,7 @@ pub struct Interface {
     pub mark: u32,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     pub daemon: String,
     pub services: Fill,
@@ -201,7 +210,7 @@ pub struct Status {
 }
 
 /// Why a request failed, for programs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     ServiceExists,
@@ -226,6 +235,14 @@ pub enum ErrorCode {
     Full,
     /// The datapath's tables refused.
     Tables,
+    /// A configuration has mistakes, or there is none to be read.
+    Config,
+    /// A change waits to be confirmed, or none does.
+    Pending,
+    /// This socket only answers questions.
+    ReadOnly,
+    /// An interface cannot be attached to.
+    Interface,
     /// No such resource, or a request that is none.
     BadRequest,
     /// A code that this client does not know.
@@ -234,7 +251,7 @@ pub enum ErrorCode {
 }
 
 /// Body of every answer that is not a success.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Error {
     pub code: ErrorCode,
     /// For people.

@@ -6,10 +6,11 @@ use anyhow::{Result, anyhow};
 use ipvs_common::{AttachMode, Iface};
 use tracing::{error, info, warn};
 
+use super::notes::{Keeper, Notes};
 use crate::{
     api::wire,
     dataplane::bpf::{AttachError, Attachment, Loader, ModePolicy},
-    net::{Link, Sysctls},
+    net::{Link, Setting},
 };
 
 /// An interface to work on.
@@ -22,28 +23,29 @@ pub struct Wanted {
     pub mark: u32,
 }
 
-struct Attached {
-    // Before the settings, so that it is undone first.
-    attachment: Attachment,
-    _sysctls: Sysctls,
-}
-
 pub(super) struct Interfaces {
     loader: Loader,
-    wanted: Vec<Wanted>,
-    attached: BTreeMap<String, Attached>,
+    pub(super) wanted: Vec<Wanted>,
+    attached: BTreeMap<String, Attachment>,
+    keeper: Keeper,
 }
 
 impl Interfaces {
-    pub(super) const fn new(loader: Loader, wanted: Vec<Wanted>) -> Self {
+    pub(super) const fn new(loader: Loader, wanted: Vec<Wanted>, keeper: Keeper) -> Self {
         Self {
             loader,
             wanted,
             attached: BTreeMap::new(),
+            keeper,
         }
     }
 
-    /// At the start every interface must be there and take the program.
+    pub(super) const fn keeper(&mut self) -> &mut Keeper {
+        &mut self.keeper
+    }
+
+    /// At the start every interface must be there and take the program. Those that another daemon left go on; the ones that
+    /// are no longer wanted are let go.
     pub(super) fn attach_all(&mut self, links: &[Link]) -> Result<()> {
         for wanted in self.wanted.clone() {
             let link = find(links, &wanted.name).ok_or_else(|| {
@@ -55,6 +57,15 @@ impl Interfaces {
                 )
             })?;
             self.attach(&wanted, link)?;
+        }
+        let noted = self.keeper.notes().interfaces.keys();
+        let unwanted = noted.filter(|n| !self.attached.contains_key(*n));
+        for name in &unwanted.cloned().collect::<Vec<_>>() {
+            info!(
+                interface = name,
+                "is no longer one of the director's: detached"
+            );
+            self.let_go(name);
         }
         Ok(())
     }
@@ -70,17 +81,17 @@ impl Interfaces {
 
     fn follow_one(&mut self, wanted: &Wanted, link: Option<&Link>) -> Result<(), AttachError> {
         let known = self.attached.get(&wanted.name);
-        let ifindex = known.map(|a| a.attachment.iface().ifindex);
+        let ifindex = known.map(|a| a.iface().ifindex);
         if ifindex.is_some() && ifindex != link.map(|l| l.ifindex) {
             warn!(interface = wanted.name, "the interface is gone");
-            self.attached.remove(&wanted.name);
+            self.let_go(&wanted.name);
         }
         let Some(link) = link else { return Ok(()) };
         let Some(attached) = self.attached.get_mut(&wanted.name) else {
             return self.attach(wanted, link);
         };
         let now = constants(wanted, link);
-        let before = attached.attachment.iface();
+        let before = attached.iface();
         if (before.mac, before.mtu) == (now.mac, now.mtu) {
             return Ok(());
         }
@@ -89,36 +100,101 @@ impl Interfaces {
             mtu = now.mtu,
             "address or MTU changed: replacing the program"
         );
-        if let Err(e) = attached.attachment.replace(&self.loader, now) {
+        if let Err(e) = attached.replace(&self.loader, now) {
             warn!("{e}: attaching anew");
-            self.attached.remove(&wanted.name);
+            self.let_go(&wanted.name);
             return self.attach(wanted, link);
         }
         Ok(())
     }
 
-    fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
+    pub(super) fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
         let iface = constants(wanted, link);
-        let attachment = Attachment::new(&self.loader, &wanted.name, iface, wanted.policy)?;
-        report(&attachment, link);
-        let attached = Attached {
-            attachment,
-            _sysctls: Sysctls::prepare(&wanted.name),
+        let attachment = match self.adopt(wanted, iface)? {
+            Some(adopted) => adopted,
+            None => Attachment::new(&self.loader, &wanted.name, iface, wanted.policy)
+                .map_err(|e| e.naming(&link.programs))?,
         };
-        self.attached.insert(wanted.name.clone(), attached);
+        report(&attachment, link);
+        let mode = attachment.mode();
+        self.attached.insert(wanted.name.clone(), attachment);
+        // Noted before it is done, so that it can be undone whatever happens between.
+        let needed = Setting::needed(&wanted.name);
+        self.keeper.update(|notes| {
+            let note = notes.interfaces.entry(wanted.name.clone()).or_default();
+            if note.ifindex != link.ifindex {
+                note.settings.clear();
+            }
+            note.ifindex = link.ifindex;
+            note.generic = mode == AttachMode::Generic;
+            let keys: Vec<_> = needed.iter().map(|s| s.key.clone()).collect();
+            note.settings.retain(|s| !keys.contains(&s.key));
+            note.settings.extend(needed.iter().cloned());
+        });
+        for setting in &needed {
+            setting.put_in_force();
+        }
         Ok(())
     }
 
-    pub(super) fn detach_all(&mut self) {
+    /// Goes on with what another daemon attached here, unless that is not the wanted way.
+    fn adopt(&mut self, wanted: &Wanted, iface: Iface) -> Result<Option<Attachment>, AttachError> {
+        let Some(note) = self.keeper.notes().interfaces.get(&wanted.name) else {
+            return Ok(None);
+        };
+        let mode = if note.generic {
+            AttachMode::Generic
+        } else {
+            AttachMode::Native
+        };
+        let fits = match wanted.policy {
+            ModePolicy::Auto => true,
+            ModePolicy::Native => mode == AttachMode::Native,
+            ModePolicy::Generic => mode == AttachMode::Generic,
+        };
+        if !fits {
+            warn!(
+                interface = wanted.name,
+                "was attached {}, which is no longer wanted: attaching anew",
+                mode_name(mode)
+            );
+            self.let_go(&wanted.name);
+            return Ok(None);
+        }
+        Attachment::adopt(&self.loader, &wanted.name, iface, mode)
+    }
+
+    /// Takes the program off, and puts back what was set for it.
+    pub(super) fn let_go(&mut self, name: &str) {
+        drop(self.attached.remove(name));
+        if let Err(e) = Attachment::forget(&self.loader, name) {
+            warn!("{e}");
+        }
+        let note = self.keeper.notes().interfaces.get(name).cloned();
+        for setting in note.unwrap_or_default().settings.iter().rev() {
+            setting.restore();
+        }
+        self.keeper.update(|notes| {
+            notes.interfaces.remove(name);
+        });
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.attached.keys().cloned()
+    }
+
+    /// Lets go of all programs, whose pins are left to whoever goes by these notes.
+    pub(super) fn detach_all(&mut self) -> Notes {
         self.attached.clear();
+        self.keeper.notes().clone()
     }
 
     pub(super) fn listing(&self) -> Vec<wire::Interface> {
         let listed = self.attached.iter().map(|(name, a)| wire::Interface {
             name: name.clone(),
-            ifindex: a.attachment.iface().ifindex,
-            mode: mode_name(a.attachment.mode()).to_owned(),
-            mark: a.attachment.iface().mark,
+            ifindex: a.iface().ifindex,
+            mode: mode_name(a.mode()).to_owned(),
+            mark: a.iface().mark,
         });
         listed.collect()
     }
@@ -127,12 +203,12 @@ impl Interfaces {
 impl fmt::Display for Interfaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let each = self.attached.iter();
-        let each = each.map(|(name, a)| format!("{name} {}", mode_name(a.attachment.mode())));
+        let each = each.map(|(name, a)| format!("{name} {}", mode_name(a.mode())));
         f.write_str(&each.collect::<Vec<_>>().join(", "))
     }
 }
 
-fn find<'a>(links: &'a [Link], name: &str) -> Option<&'a Link> {
+pub(super) fn find<'a>(links: &'a [Link], name: &str) -> Option<&'a Link> {
     links.iter().find(|l| l.name == name)
 }
 

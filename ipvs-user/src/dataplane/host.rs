@@ -2,7 +2,7 @@
 //! The clock stands until someone moves it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -22,21 +22,26 @@ use ipvs_datapath::{
 };
 
 use super::{Cache, Dataplane, Place, Result, Seen, Stop, TableError, Task};
-use crate::carries::Carries;
+use crate::{
+    carries::Carries,
+    ledger::{Key, Value},
+};
 
 /// The tables of [`ipvs_datapath::host`] behind a lock.
 #[derive(Clone, Debug)]
 pub struct HostDataplane {
     tables: Arc<Mutex<HostTables>>,
     carries: Carries,
+    ledger: Arc<Mutex<BTreeMap<Key, Value>>>,
 }
 
 impl HostDataplane {
     #[must_use]
-    pub const fn new(tables: Arc<Mutex<HostTables>>) -> Self {
+    pub fn new(tables: Arc<Mutex<HostTables>>) -> Self {
         Self {
             tables,
             carries: Carries::DATAPATH,
+            ledger: Arc::default(),
         }
     }
 
@@ -44,6 +49,10 @@ impl HostDataplane {
     #[must_use]
     pub fn carrying(self, carries: Carries) -> Self {
         Self { carries, ..self }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, BTreeMap<Key, Value>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A test that failed with the lock held leaves nothing half done that matters here.
@@ -251,6 +260,50 @@ impl Dataplane for HostDataplane {
                 Cache::Lblcr => drop(t.lblcr.remove(key)),
             }
         }
+        Ok(())
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        Ok(self.tables().settings)
+    }
+
+    fn services(&self) -> Result<Vec<(ServiceKey, Service)>> {
+        Ok(self
+            .tables()
+            .services
+            .iter()
+            .map(|(k, s)| (*k, *s))
+            .collect())
+    }
+
+    fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>> {
+        let t = self.tables();
+        let list = t.lists.get(base as usize..(base + len) as usize);
+        slot(list.map(Vec::from), maps::DEST_LISTS, "lookup", base)
+    }
+
+    fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>> {
+        let t = self.tables();
+        let table = t.hash_tables.get(base as usize..(base + len) as usize);
+        slot(table.map(Vec::from), maps::HASH_TABLES, "lookup", base)
+    }
+
+    fn dest(&self, id: u32) -> Result<Dest> {
+        let dest = self.tables().dests.get(id as usize).copied();
+        slot(dest, maps::DESTS, "lookup", id)
+    }
+
+    fn ledger(&self) -> Result<Vec<(Key, Value)>> {
+        Ok(self.noted().iter().map(|(k, v)| (*k, *v)).collect())
+    }
+
+    fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()> {
+        self.noted().extend(entries.iter().copied());
+        Ok(())
+    }
+
+    fn remove_ledger(&mut self, keys: &[Key]) -> Result<()> {
+        self.noted().retain(|key, _| !keys.contains(key));
         Ok(())
     }
 

@@ -21,6 +21,10 @@ pub(super) fn text(e: &Error) -> &str {
         | ErrorCode::DoesNotApply
         | ErrorCode::NotCarried
         | ErrorCode::Tables
+        | ErrorCode::Config
+        | ErrorCode::Pending
+        | ErrorCode::ReadOnly
+        | ErrorCode::Interface
         | ErrorCode::BadRequest
         | ErrorCode::Other => &e.message,
     }

@@ -47,6 +47,23 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The one service it is about.
+    #[must_use]
+    pub const fn service(&self) -> Option<ServiceKey> {
+        match self {
+            Self::AddService { service, .. }
+            | Self::EditService { service, .. }
+            | Self::DeleteService { service }
+            | Self::AddDest { service, .. }
+            | Self::EditDest { service, .. }
+            | Self::DeleteDest { service, .. } => Some(*service),
+            Self::Zero { service } => *service,
+            Self::Flush => None,
+        }
+    }
+}
+
 /// How a virtual service works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServiceSpec {

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use crate::{
     dataplane::{Cache, Dataplane, Place, Result, Stop, TableError, Task, host::HostDataplane},
     director::Director,
+    ledger::{Key, Value},
     model::{Command, DestKey, DestSpec, ServiceSpec, tests::any_command},
 };
 
@@ -114,6 +115,8 @@ impl Dataplane for Watched {
         clear_caches_of(dests: &BTreeSet<u32>);
         remove_cached(cache: Cache, keys: &[LblcKey]);
         clear_overload(id: u32);
+        put_ledger(entries: &[(Key, Value)]);
+        remove_ledger(keys: &[Key]);
     }
 
     fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool> {
@@ -150,6 +153,12 @@ impl Dataplane for Watched {
         conns() -> Result<Vec<(FlowKey, Conn)>>;
         templates() -> Result<Vec<(TemplateKey, Template)>>;
         reasons() -> Result<Vec<u64>>;
+        settings() -> Result<Settings>;
+        services() -> Result<Vec<(ServiceKey, Service)>>;
+        read_list(base: u32, len: u32) -> Result<Vec<ListSlot>>;
+        read_table(base: u32, len: u32) -> Result<Vec<u32>>;
+        dest(id: u32) -> Result<Dest>;
+        ledger() -> Result<Vec<(Key, Value)>>;
     }
 }
 

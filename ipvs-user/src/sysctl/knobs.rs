@@ -109,6 +109,14 @@ impl Knobs {
         TABLE.iter().map(view).collect()
     }
 
+    /// Those that apply, by name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        TABLE.iter().filter_map(|sysctl| match sysctl.applies {
+            Applies::Here(knob) => Some((sysctl.name, self.get(knob))),
+            Applies::DefaultOnly(_) => None,
+        })
+    }
+
     /// Puts into the settings what the datapath goes by.
     pub fn write(&self, defence: &Defence, settings: &mut Settings) {
         let on = |knob| self.get(knob) != 0;

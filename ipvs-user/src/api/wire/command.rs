@@ -5,11 +5,12 @@ use std::{
     num::NonZeroU32,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A virtual service: `{"tcp": "10.0.0.5:25"}`, `{"udp": "[2001:db8::1]:53"}`, `{"sctp": …}`, `{"fwmark": 7}` for IPv4 or
 /// `{"fwmark6": 7}` for IPv6.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ServiceId {
     Tcp(SocketAddr),
@@ -20,7 +21,7 @@ pub enum ServiceId {
 }
 
 /// The same as parameters of a query: exactly one of them, or none for all services.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +36,7 @@ pub struct ServiceQuery {
     pub fwmark6: Option<NonZeroU32>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceSpec {
     /// Name of the scheduler.
@@ -87,7 +88,7 @@ impl ServiceSpec {
 }
 
 /// What becomes of a connection whose real server is gone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDead {
     /// As in ip_vs, by `expire_nodest_conn`.
@@ -107,7 +108,7 @@ const fn is_false(flag: &bool) -> bool {
 }
 
 /// A network's size: `"255.255.255.0"` over IPv4, a prefix length over IPv6.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Netmask {
     Mask(Ipv4Addr),
@@ -123,7 +124,7 @@ impl Netmask {
 }
 
 /// How packets get to a real server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     Masq,
@@ -131,7 +132,7 @@ pub enum Method {
     Droute,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DestSpec {
     pub method: Method,
@@ -146,7 +147,7 @@ pub struct DestSpec {
 }
 
 /// How packets are packed: `{"kind": "gue", "port": 6080, "checksum": "full"}`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tunnel {
     pub kind: TunnelKind,
@@ -157,7 +158,7 @@ pub struct Tunnel {
     pub checksum: TunnelChecksum,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TunnelKind {
     Ipip,
@@ -166,7 +167,7 @@ pub enum TunnelKind {
 }
 
 /// Checksum of the outer header.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TunnelChecksum {
     #[default]
@@ -177,7 +178,7 @@ pub enum TunnelChecksum {
 }
 
 /// One change. A request is a list of them, carried out as a whole or not at all.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     AddService {

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use super::memory::Shortage;
+use super::{memory::Shortage, pins::PinError};
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 /// The datapath could not be loaded.
@@ -18,6 +18,8 @@ pub enum LoadError {
     Bpffs(#[source] io::Error),
     #[error(transparent)]
     Memory(#[from] Shortage),
+    #[error(transparent)]
+    Pins(#[from] PinError),
     #[error("cannot load the datapath's object: {}", with_causes(.0))]
     Object(#[from] EbpfError),
     #[error("the object has no map {0}: it is another version's")]
@@ -60,16 +62,26 @@ pub enum AttachError {
         source: Box<LoadError>,
     },
     #[error(
-        "{interface}: another XDP program is attached; remove it (`ip link set dev {interface} xdp off`, or end its owner), \
-         or leave this interface out"
+        "{interface}: another XDP program is attached: {program}; remove it ({remedy}), or leave this interface out"
     )]
-    Occupied { interface: String },
+    Occupied {
+        interface: String,
+        /// Its name and number.
+        program: String,
+        remedy: String,
+    },
     #[error(
         "{interface}: the driver refuses native XDP: {reason}; --mode generic does without it, but is slower"
     )]
     NativeRefused { interface: String, reason: String },
     #[error("{interface}: cannot attach: {reason}")]
     Refused { interface: String, reason: String },
+    #[error("{interface}: cannot pin its program: {source}")]
+    Pin {
+        interface: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("{interface}: the kernel has no links for XDP programs (needs Linux 5.9 or later)")]
     NoLink { interface: String },
 }

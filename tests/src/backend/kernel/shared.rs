@@ -10,7 +10,10 @@ use ipvs_common::{
     Stats, SyncNote, Synced, Template, TemplateKey, maps::Capacities,
 };
 use ipvs_datapath::conn::expected::Expected;
-use ipvs_user::dataplane::{Cache, Dataplane, Place, Result, Stop, Task, bpf::BpfDataplane};
+use ipvs_user::{
+    dataplane::{Cache, Dataplane, Place, Result, Stop, Task, bpf::BpfDataplane},
+    ledger::{Key, Value},
+};
 
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Mutex<BpfDataplane>>);
@@ -51,6 +54,12 @@ impl Dataplane for Shared {
         fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
         fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
         fn reasons(&self) -> Result<Vec<u64>>;
+        fn settings(&self) -> Result<Settings>;
+        fn services(&self) -> Result<Vec<(ServiceKey, Service)>>;
+        fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>>;
+        fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>>;
+        fn dest(&self, id: u32) -> Result<Dest>;
+        fn ledger(&self) -> Result<Vec<(Key, Value)>>;
         fn cached(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>>;
     }
     forward_mut! {
@@ -69,6 +78,8 @@ impl Dataplane for Shared {
         fn sync_notes(&mut self, most: usize) -> Vec<SyncNote>;
         fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32>;
         fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32>;
+        fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()>;
+        fn remove_ledger(&mut self, keys: &[Key]) -> Result<()>;
         fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()>;
         fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool>;
     }
