@@ -51,6 +51,7 @@ use crate::{
         available_pages, source_towards, unprivileged_port,
     },
     slowpath::{self, PacketSocket},
+    sync,
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
@@ -191,13 +192,22 @@ impl Daemon {
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
+        let mut handle = Handle::new(director);
+        let (control, requests) = sync::Control::new();
+        handle.sync = Arc::new(Mutex::new(Box::new(control)));
+        let director = Arc::clone(&handle.director);
+        let synced = sync::task::run(requests, director, network.clone());
+        tasks.spawn(async {
+            synced.await;
+            Ok(())
+        });
         let (features, feature_changes) = Features::connect().await?.unzip();
         let (attaching, switch) = Switch::new(options.named, options.mode);
         let mut daemon = Self {
             handle: Handle {
                 desk: Arc::new(tokio::sync::Mutex::new(desk)),
                 attaching: Some(attaching),
-                ..Handle::new(director)
+                ..handle
             },
             interfaces: Interfaces::new(loader, interfaces, keeper),
             egress: EgressSync::new(egress, features),

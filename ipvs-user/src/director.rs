@@ -12,6 +12,7 @@ mod estimator;
 mod expected;
 mod knobs;
 mod records;
+mod sync;
 mod together;
 mod traffic;
 mod trash;
@@ -24,6 +25,7 @@ pub use connections::Connection;
 pub use estimator::Rates;
 pub use expected::{ExpectError, Expectation};
 pub use knobs::{MemorySource, SetTimeoutsError};
+pub use sync::SyncCount;
 pub use together::{Together, TogetherError};
 pub use view::{DestView, ServiceView, Usage};
 
@@ -31,7 +33,7 @@ use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capa
 
 use crate::{
     carries::NotCarried,
-    dataplane::{Dataplane, TableError},
+    dataplane::{Dataplane, Stop, TableError},
     model::{Command, Effect, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
@@ -69,6 +71,7 @@ pub struct Director {
     caches: CacheTimers,
     controls: Controls,
     waiting: Waiting,
+    sync: sync::Sync,
 }
 
 impl Director {
@@ -100,6 +103,7 @@ impl Director {
             caches: CacheTimers::default(),
             controls: Controls::default(),
             waiting: Waiting::default(),
+            sync: sync::Sync::default(),
         }
     }
 
@@ -144,6 +148,7 @@ impl Director {
         self.tables
             .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
         self.model = after;
+        self.sync.model_changed();
         self.traffic.settle(moved);
         self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
@@ -160,11 +165,12 @@ impl Director {
     pub fn tick(&mut self) -> Result<(), TableError> {
         self.defend()?;
         if !self.walks.in_parts() {
-            self.dataplane.expire()?;
+            self.expire_walk(Stop::Never)?;
         }
         let now = self.dataplane.now()?;
         self.tables.tick(now);
         self.end_waiting(now)?;
+        self.bind_unbound(now)?;
         self.age_caches(now)?;
         self.drop_entries(now)?;
         self.empty_trash(now)?;

@@ -30,7 +30,10 @@ use super::{
     convert,
     wire::{self, ErrorCode},
 };
-use crate::{director::Director, model::service_name};
+use crate::{
+    director::{Director, SyncCount},
+    model::service_name,
+};
 
 pub use handle::{Attach, Handle};
 pub use listen::{Listen, bind};
@@ -213,9 +216,11 @@ async fn stats(State(handle): State<Handle>) -> Answer<wire::Totals> {
 }
 
 async fn reasons(State(handle): State<Handle>) -> Answer<Vec<wire::Reason>> {
-    let counts = handle
-        .with(|d| d.reasons().map_err(convert::table_error))
-        .await?;
+    let job = |d: &mut Director| {
+        let synced: Vec<_> = d.sync_counts().collect();
+        Ok((d.reasons().map_err(convert::table_error)?, synced))
+    };
+    let (counts, synced) = handle.with(job).await?;
     let line = |kind: &str, name: &str, help: &str, slot: u32| wire::Reason {
         kind: kind.to_owned(),
         name: name.to_owned(),
@@ -231,7 +236,13 @@ async fn reasons(State(handle): State<Handle>) -> Answer<Vec<wire::Reason>> {
     let event = Event::ALL
         .iter()
         .map(|r| line(Event::KIND, r.name(), r.help(), r.slot()));
-    Ok(Json(pass.chain(drop).chain(event).collect()))
+    let synced = synced.into_iter().map(|(c, count)| wire::Reason {
+        kind: SyncCount::KIND.to_owned(),
+        name: c.name().to_owned(),
+        help: c.help().to_owned(),
+        count,
+    });
+    Ok(Json(pass.chain(drop).chain(event).chain(synced).collect()))
 }
 
 /// What a list of commands did.
