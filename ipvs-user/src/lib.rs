@@ -16,5 +16,6 @@ pub mod reconcile;
 pub mod sched_flags;
 pub mod slowpath;
 mod suggest;
+pub mod sync;
 pub mod sysctl;
 pub mod timeouts;

@@ -2,6 +2,7 @@
 
 mod knobs;
 mod spec;
+mod sync;
 
 use std::{net::SocketAddr, num::NonZeroU32};
 
@@ -20,11 +21,13 @@ pub(super) use knobs::{
     sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
 };
 use spec::service_spec;
+pub(super) use sync::{sync_config, sync_daemon, sync_error, sync_role};
 
 pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> wire::Error {
     wire::Error {
         code,
         message: message.into(),
+        command: None,
     }
 }
 
@@ -243,13 +246,18 @@ pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
             index + 1
         ),
     };
+    let at = |index: &usize, e| wire::Error {
+        command: Some(index + 1),
+        ..e
+    };
     match e {
         DirectorError::Refused { index, error: e } => {
-            error(model_code(e), of(index, e.to_string()))
+            at(index, error(model_code(e), of(index, e.to_string())))
         }
-        DirectorError::NotCarried { index, error: e } => {
-            error(ErrorCode::NotCarried, of(index, e.to_string()))
-        }
+        DirectorError::NotCarried { index, error: e } => at(
+            index,
+            error(ErrorCode::NotCarried, of(index, e.to_string())),
+        ),
         DirectorError::Tables(
             e @ (ReconcileError::ListSpace { .. } | ReconcileError::TableSpace { .. }),
         ) => error(ErrorCode::Full, e.to_string()),

@@ -1,6 +1,7 @@
 //! The daemon's side: routes, and the socket they are served on. What they do is the director's.
 
 mod knobs;
+mod sync;
 
 use std::{
     fs, io,
@@ -25,7 +26,12 @@ use super::{
     convert,
     wire::{self, ErrorCode},
 };
-use crate::{dataplane::TableError, director::Director, model::service_name};
+use crate::{
+    dataplane::TableError,
+    director::Director,
+    model::service_name,
+    sync::{Daemons, Nobody},
+};
 
 /// What the routes work on.
 #[derive(Clone)]
@@ -33,6 +39,8 @@ pub struct Handle {
     pub director: Arc<Mutex<Director>>,
     /// Where the datapath is attached, kept up to date by the daemon.
     pub interfaces: Arc<Mutex<Vec<wire::Interface>>>,
+    /// Who synchronises connections with another director.
+    pub sync: Arc<Mutex<Box<dyn Daemons>>>,
     /// Told when commands were carried out.
     pub changed: Arc<Notify>,
 }
@@ -43,6 +51,7 @@ impl Handle {
         Self {
             director: Arc::new(Mutex::new(director)),
             interfaces: Arc::default(),
+            sync: Arc::new(Mutex::new(Box::new(Nobody))),
             changed: Arc::default(),
         }
     }
@@ -76,7 +85,11 @@ pub fn router(handle: Handle) -> Router {
         .route("/sysctl", get(knobs::sysctls).patch(knobs::set_sysctls))
         .route("/timeouts", get(knobs::timeouts).patch(knobs::set_timeouts))
         .route("/commands", post(commands))
-        .route("/expectations", post(expectations));
+        .route("/expectations", post(expectations))
+        .route(
+            "/sync",
+            get(sync::running).post(sync::start).delete(sync::stop),
+        );
     Router::new()
         .nest(wire::PREFIX, v1)
         .fallback(unknown)
@@ -126,10 +139,14 @@ impl IntoResponse for wire::Error {
 
 const fn http_status(code: ErrorCode) -> StatusCode {
     match code {
-        ErrorCode::ServiceExists | ErrorCode::DestExists => StatusCode::CONFLICT,
+        ErrorCode::ServiceExists | ErrorCode::DestExists | ErrorCode::SyncRuns => {
+            StatusCode::CONFLICT
+        }
         ErrorCode::NoService
         | ErrorCode::ServiceUndefined
         | ErrorCode::NoDest
+        | ErrorCode::NoSync
+        | ErrorCode::NoDevice
         | ErrorCode::UnknownSysctl => StatusCode::NOT_FOUND,
         ErrorCode::UnknownScheduler
         | ErrorCode::UnknownEngine

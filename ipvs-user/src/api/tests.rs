@@ -21,10 +21,12 @@ use super::{
     server::{self, Handle},
     wire::{Command, DestSpec, ErrorCode, Method, OnDead, ServiceId, ServiceSpec},
 };
-use crate::{dataplane::host::HostDataplane, director::Director};
+use crate::{carries::Carries, dataplane::host::HostDataplane, director::Director, sync::Daemons};
 
 mod expected;
 mod knobs;
+pub(crate) mod random;
+mod sync;
 
 /// A daemon without a datapath, on a socket of its own.
 pub(crate) struct TestDaemon {
@@ -32,6 +34,7 @@ pub(crate) struct TestDaemon {
     pub(crate) director: Arc<Mutex<Director>>,
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
+    sync: Arc<Mutex<Box<dyn Daemons>>>,
     changed: Arc<Notify>,
     server: JoinHandle<()>,
 }
@@ -39,18 +42,23 @@ pub(crate) struct TestDaemon {
 impl TestDaemon {
     /// Its connection table has the size of the kernel's.
     pub(crate) fn start() -> Self {
+        Self::carrying(Carries::DATAPATH)
+    }
+
+    pub(crate) fn carrying(carries: Carries) -> Self {
         let capacities = Capacities {
             conns: 4096,
             ..Capacities::SMALL
         };
         let tables = Arc::new(Mutex::new(HostTables::new(capacities, 250)));
-        let dataplane = HostDataplane::new(Arc::clone(&tables));
+        let dataplane = HostDataplane::new(Arc::clone(&tables)).carrying(carries);
         let source = Box::new(|_| Some(Addr::v4([192, 0, 2, 1])));
         let director = Director::new(Box::new(dataplane), source).unwrap();
         let socket = fresh_socket();
         let listener = server::bind(&socket).unwrap();
         let handle = Handle::new(director);
         let changed = Arc::clone(&handle.changed);
+        let sync = Arc::clone(&handle.sync);
         let director = Arc::clone(&handle.director);
         let server = tokio::spawn(async move {
             server::serve(listener, handle, std::future::pending())
@@ -62,6 +70,7 @@ impl TestDaemon {
             director,
             client: Client::new(&socket),
             socket,
+            sync,
             changed,
             server,
         }

@@ -5,6 +5,7 @@
 
 mod command;
 mod expectation;
+mod sync;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -15,6 +16,7 @@ pub use command::{
     TunnelChecksum, TunnelKind,
 };
 pub use expectation::{Expectation, Protocol};
+pub use sync::{SyncDaemon, SyncQuery, SyncRole};
 
 /// Path in front of every resource.
 pub const PREFIX: &str = "/v1";
@@ -220,6 +222,12 @@ pub enum ErrorCode {
     /// A number is out of its range.
     Range,
     Invalid,
+    /// A sync daemon of this role runs.
+    SyncRuns,
+    /// None of this role runs.
+    NoSync,
+    /// No such network interface.
+    NoDevice,
     /// It would be right, but the datapath does not carry it.
     NotCarried,
     /// A table is full.
@@ -239,4 +247,7 @@ pub struct Error {
     pub code: ErrorCode,
     /// For people.
     pub message: String,
+    /// Of a list of commands, the one that it is about, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<usize>,
 }

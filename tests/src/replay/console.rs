@@ -58,7 +58,8 @@ impl Console {
         let program = program.with_context(|| format!("not a line of ipvsadm: {line}"))?;
         let args: Vec<_> = words.collect();
         let client = Client::new(&self.socket);
-        let run = ipvsadm::run(&program, &args, &client, &ipvsadm::System);
+        let mut empty = std::io::empty();
+        let run = ipvsadm::run(&program, &args, &client, &ipvsadm::System, &mut empty);
         Ok(self.runtime.block_on(run))
     }
 
