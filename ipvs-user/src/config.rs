@@ -20,7 +20,10 @@ use std::{collections::BTreeMap, path::Path};
 use ipvs_common::{Service, Settings, maps::Capacities};
 use toml::de::DeTable;
 
-use crate::model::{Command, DestKey, DestSpec, Limits, Model, ServiceSpec};
+use crate::{
+    carries::Carries,
+    model::{Command, DestKey, DestSpec, Limits, Model, ServiceSpec},
+};
 use ipvs_common::ServiceKey;
 use problems::Problems;
 use section::Section;
@@ -98,6 +101,11 @@ pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
 
 /// Reads a text that is said to be from `file`.
 pub fn parse(file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
+    parse_for(Carries::DATAPATH, file, text)
+}
+
+/// The same for a datapath that carries something else than this build's.
+pub fn parse_for(carries: Carries, file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
     let mut problems = Problems::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     for e in errors {
@@ -107,18 +115,18 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
     // What follows a broken line would be misunderstood, so other mistakes are looked for once it is TOML.
     problems.stop_if_any()?;
     let root = Section::new(table.get_ref(), "the file", table.span());
-    let config = read(&root, &mut problems);
+    let config = read(&root, carries, &mut problems);
     problems.stop_if_any()?;
     Ok(config)
 }
 
-fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Config {
+fn read(root: &Section<'_>, carries: Carries, problems: &mut Problems<'_>) -> Config {
     root.only_known(&["director", "interface", "service", "sysctl"], problems);
     let director = director::read(root, problems);
     let interfaces = interface::read(root, problems);
     let sysctls = sysctl::read(root, problems);
     let services = service::read(root, problems);
-    check_together(&services, director.capacities, problems);
+    check_together(&services, director.capacities, carries, problems);
     Config {
         capacities: director.capacities,
         timeouts: director.timeouts,
@@ -133,6 +141,7 @@ fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Config {
 fn check_together(
     services: &[service::Located],
     capacities: Capacities,
+    carries: Carries,
     problems: &mut Problems<'_>,
 ) {
     if problems.any() {
@@ -150,6 +159,11 @@ fn check_together(
                 let hint = "leave some out, or raise the table's size in [director]";
                 problems.report(located.span.clone(), e.to_string(), hint);
                 return;
+            }
+            if let Err(e) = carries.check(&command) {
+                let hint = "leave it out: no packet would be handled as it says";
+                problems.report(located.span.clone(), e.to_string(), hint);
+                break;
             }
         }
     }

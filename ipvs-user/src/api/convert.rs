@@ -106,7 +106,7 @@ pub(super) fn queried(q: &wire::ServiceQuery) -> Result<Option<ServiceKey>, wire
     }
 }
 
-pub(super) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
+fn command(c: &wire::Command) -> Result<Command, wire::Error> {
     Ok(match c {
         wire::Command::AddService { service, spec } => Command::AddService {
             service: service_key(*service)?,
@@ -237,27 +237,39 @@ pub(super) fn expect_error(e: &ExpectError) -> wire::Error {
     error(code, e.to_string())
 }
 
-/// `count` is how many commands there were: the number of the refused one is told if it is not the only one.
-pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
-    let of = |index: &usize, e: String| match count {
-        1 => e,
+/// All of a list.
+pub(super) fn commands(list: &[wire::Command]) -> Result<Vec<Command>, wire::Error> {
+    let numbered = list.iter().enumerate();
+    let commands = numbered.map(|(i, c)| command(c).map_err(|e| of_list(e, i, list.len())));
+    commands.collect()
+}
+
+/// Of how many commands it is about which, counted from 0: that is told if it is not the only one.
+fn of_list(e: wire::Error, index: usize, count: usize) -> wire::Error {
+    let number = index + 1;
+    let message = match count {
+        1 => e.message,
         _ => format!(
-            "command {} of {count}: {e}; none was carried out",
-            index + 1
+            "command {number} of {count}: {}; none was carried out",
+            e.message
         ),
     };
-    let at = |index: &usize, e| wire::Error {
-        command: Some(index + 1),
+    wire::Error {
+        message,
+        command: Some(number),
         ..e
-    };
+    }
+}
+
+/// `count` is how many commands there were.
+pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
     match e {
         DirectorError::Refused { index, error: e } => {
-            at(index, error(model_code(e), of(index, e.to_string())))
+            of_list(error(model_code(e), e.to_string()), *index, count)
         }
-        DirectorError::NotCarried { index, error: e } => at(
-            index,
-            error(ErrorCode::NotCarried, of(index, e.to_string())),
-        ),
+        DirectorError::NotCarried { index, error: e } => {
+            of_list(error(ErrorCode::NotCarried, e.to_string()), *index, count)
+        }
         DirectorError::Tables(
             e @ (ReconcileError::ListSpace { .. } | ReconcileError::TableSpace { .. }),
         ) => error(ErrorCode::Full, e.to_string()),

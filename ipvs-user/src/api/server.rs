@@ -298,10 +298,7 @@ struct Applied {
 async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {
     let list: Vec<wire::Command> = from_json(&body, "a list of commands")?;
     let job = move |d: &mut Director| {
-        let commands: Vec<_> = list
-            .iter()
-            .map(convert::command)
-            .collect::<Result<_, _>>()?;
+        let commands = convert::commands(&list)?;
         d.execute_all(&commands)
             .map_err(|e| convert::director_error(&e, commands.len()))?;
         Ok(Json(Applied {

@@ -113,6 +113,11 @@ async fn a_file_is_restored_as_a_whole_or_not_at_all() {
             "line 2: IPv6 services and real servers are not carried by the datapath yet: fwmark6 3",
         ),
         (
+            "-A -f 2\n-A -f 3 -s foo\n-A -f 4\n",
+            255,
+            "line 2: Scheduler or persistence engine not found",
+        ),
+        (
             "-A -f 2\nfoo\n",
             255,
             "line 2: Try `ipvsadm -h' or 'ipvsadm --help' for more information.",
