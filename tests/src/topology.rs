@@ -31,6 +31,7 @@ pub use director::{DOM0_INTERFACES, Director, Start};
 pub use far_end::{FarEnd, OnFarEnd};
 pub use limit::within;
 pub use netns::Netns;
+pub use programs::find as program;
 pub(crate) use programs::target_dir;
 pub use scratch::{Scratch, clean_up_on_interrupt};
 
