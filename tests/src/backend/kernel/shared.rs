@@ -75,11 +75,11 @@ impl Dataplane for Shared {
         fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
         fn clear_overload(&mut self, id: u32) -> Result<()>;
         fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool>;
+        fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()>;
+        fn remove_ledger(&mut self, keys: &[Key]) -> Result<()>;
         fn sync_notes(&mut self, most: usize) -> Vec<SyncNote>;
         fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32>;
         fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32>;
-        fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()>;
-        fn remove_ledger(&mut self, keys: &[Key]) -> Result<()>;
         fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()>;
         fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool>;
     }
