@@ -15,6 +15,7 @@ mod report;
 mod restart;
 mod socket;
 mod switch;
+mod sync;
 
 use std::{
     collections::BTreeSet,
@@ -51,7 +52,6 @@ use crate::{
         available_pages, source_towards, unprivileged_port,
     },
     slowpath::{self, PacketSocket},
-    sync,
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
@@ -193,19 +193,13 @@ impl Daemon {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
         let (attaching, switch) = Switch::new(options.named, options.mode);
-        let (control, requests) = sync::Control::new();
         let handle = Handle {
             desk: Arc::new(tokio::sync::Mutex::new(desk)),
             attaching: Some(attaching),
-            sync: Arc::new(Mutex::new(Box::new(control))),
             ..Handle::new(director)
         };
-        let director = Arc::clone(&handle.director);
-        let synced = sync::task::run(requests, director, network.clone());
-        tasks.spawn(async {
-            synced.await;
-            Ok(())
-        });
+        let sync = sync::begin(&mut tasks, &handle.director, &network);
+        let handle = Handle { sync, ..handle };
         let (features, feature_changes) = Features::connect().await?.unzip();
         let mut daemon = Self {
             handle,
@@ -231,6 +225,7 @@ impl Daemon {
         daemon.neighbours.resume(held);
         daemon.refresh_egress().await;
         daemon.hold_neighbours().await;
+        daemon.resume_sync();
         Ok(daemon)
     }
 
@@ -327,6 +322,7 @@ impl Daemon {
             self.hold_neighbours().await;
         }
         self.hold_new_neighbours().await;
+        self.note_sync();
         Ok(())
     }
 
