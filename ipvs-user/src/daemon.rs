@@ -131,6 +131,7 @@ impl Daemon {
             restart::open(&options.instance, &options.socket, config.capacities)
         })?;
         let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
+        let mut migration = opened.migration;
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
@@ -172,11 +173,16 @@ impl Daemon {
             signals,
         };
         let links = daemon.network.links().await?;
-        block_in_place(|| daemon.interfaces.attach_all(&links))?;
+        daemon.refresh_egress().await;
+        let around = |moment| restart::around_swap(migration.as_mut(), moment);
+        block_in_place(|| daemon.interfaces.attach_all(&links, around))?;
+        if let Some(migration) = migration {
+            let instance = Arc::clone(&daemon.instance);
+            daemon.with_director(|d| restart::end_migration(migration, d, &instance))?;
+        }
         daemon.list_interfaces();
         let held = daemon.interfaces.keeper().notes().neighbours.clone();
         daemon.neighbours.resume(held);
-        daemon.refresh_egress().await;
         daemon.hold_neighbours().await;
         Ok(daemon)
     }

@@ -6,6 +6,7 @@
 mod adopt;
 mod ageing;
 mod caches;
+mod carry;
 mod connections;
 mod defence;
 mod estimator;
@@ -34,6 +35,7 @@ use crate::{
 };
 use ageing::Walks;
 use caches::CacheTimers;
+use carry::PastReasons;
 use expected::Waiting;
 use knobs::Controls;
 use traffic::Traffic;
@@ -63,6 +65,7 @@ pub struct Director {
     caches: CacheTimers,
     controls: Controls,
     waiting: Waiting,
+    past_reasons: PastReasons,
 }
 
 impl Director {
@@ -94,6 +97,7 @@ impl Director {
             caches: CacheTimers::default(),
             controls: Controls::default(),
             waiting: Waiting::default(),
+            past_reasons: PastReasons::default(),
         }
     }
 
@@ -202,7 +206,9 @@ impl Director {
 
     /// Counter map by slot ([`ipvs_common::reason`]).
     pub fn reasons(&self) -> Result<Vec<u64>, TableError> {
-        self.dataplane.reasons()
+        let mut counts = self.dataplane.reasons()?;
+        self.past_reasons.add_to(&mut counts);
+        Ok(counts)
     }
 
     /// The commands that make the configuration as it is now from an empty one.

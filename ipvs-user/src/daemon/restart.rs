@@ -1,15 +1,18 @@
 //! What one daemon leaves to the next: how it is found at the start, and how it is taken away.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use ipvs_common::maps::Capacities;
 use tracing::{info, warn};
 
-use super::notes::{Keeper, Notes};
+use super::{
+    interfaces::Swap,
+    notes::{Keeper, Notes},
+};
 use crate::{
     config::Config,
-    dataplane::bpf::{self as pins, BpfDataplane, Found, Instance, OBJECT, PinError},
+    dataplane::bpf::{self as pins, BpfDataplane, Instance, Migration, OBJECT, PinError},
     director::{Adopted, Director},
     net::{Netlink, Network as _, netns_number, unprivileged_port},
 };
@@ -19,6 +22,7 @@ pub(super) struct Opened {
     pub(super) instance: Arc<Instance>,
     pub(super) keeper: Keeper,
     pub(super) dataplane: BpfDataplane,
+    pub(super) migration: Option<Migration>,
 }
 
 /// Opens what is there, or begins.
@@ -42,16 +46,45 @@ pub(super) fn open(name: &str, socket: &Path, capacities: Capacities) -> Result<
         notes.netns = netns_number();
         env!("CARGO_PKG_VERSION").clone_into(&mut notes.daemon);
     });
-    let (dataplane, found) = BpfDataplane::open(OBJECT, capacities, &instance)
+    let tables = BpfDataplane::open(OBJECT, capacities, &instance)
         .with_context(|| format!("instance {name}"))?;
-    if let Found::Other(generation) = found {
-        bail!("instance {name} has tables of another layout ({generation})");
-    }
     Ok(Opened {
         instance,
         keeper,
-        dataplane,
+        dataplane: tables.dataplane,
+        migration: tables.migration,
     })
+}
+
+/// The share of a migration in the moments of a swap.
+pub(super) fn around_swap(migration: Option<&mut Migration>, moment: Swap) -> Result<()> {
+    let Some(migration) = migration else {
+        return Ok(());
+    };
+    let migrated = migration.sync(moment == Swap::Done)?;
+    info!(
+        connections = migrated.connections,
+        templates = migrated.templates,
+        "tables of another layout or size: entries that came over"
+    );
+    Ok(())
+}
+
+/// Packets go through the new tables alone: what the old ones counted is added, and they go.
+pub(super) fn end_migration(
+    migration: Migration,
+    director: &mut Director,
+    instance: &Instance,
+) -> Result<()> {
+    /// No packet takes as long to pass a program.
+    const UNDER_WAY: Duration = Duration::from_millis(50);
+    std::thread::sleep(UNDER_WAY);
+    let counted = migration.counted()?;
+    director.carry(&counted.dests, &counted.reasons)?;
+    drop(migration);
+    instance.forget_previous()?;
+    director.carried()?;
+    Ok(())
 }
 
 /// Nothing is there that a daemon could go on with.
