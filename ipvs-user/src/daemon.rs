@@ -2,6 +2,7 @@
 //!
 //! Decides nothing about services or packets: it passes on what the parts tell each other.
 
+mod detach;
 mod egress;
 mod interfaces;
 mod notes;
@@ -30,10 +31,10 @@ use tokio::{
 use tracing::{error, info, warn};
 
 pub use crate::dataplane::bpf::ModePolicy;
+pub use detach::{detach, instances};
 pub use interfaces::Wanted;
 pub use options::{Options, instance_of};
 pub use pace::{Pace, Slice};
-pub use restart::{detach, instances};
 
 use crate::{
     api::server::{self, Handle},
@@ -114,6 +115,8 @@ enum Wake {
     Changed(Changes),
     Features,
     Stop,
+    /// And leave nothing behind.
+    Detach,
     Broken(anyhow::Error),
 }
 
@@ -223,6 +226,10 @@ impl Daemon {
                     }
                 }
                 Wake::Stop => return Ok(()),
+                Wake::Detach => {
+                    self.detach_on_exit = true;
+                    return Ok(());
+                }
                 Wake::Broken(e) => return Err(e),
             }
         }
@@ -246,6 +253,7 @@ impl Daemon {
             }),
             Some(changes) = self.changes.recv() => Wake::Changed(changes),
             () = self.handle.changed.notified() => Wake::Commands,
+            () = self.handle.detach.notified() => Wake::Detach,
             () = features => Wake::Features,
             () = sleep(due.saturating_duration_since(Instant::now())) => Wake::Housekeeping,
         }
@@ -350,7 +358,7 @@ impl Daemon {
         }
         info!("stopping: detaching, and restoring settings");
         let notes = self.interfaces.detach_all();
-        if let Err(e) = restart::take_down(&self.instance, &notes).await {
+        if let Err(e) = detach::take_down(&self.instance, &notes).await {
             error!("{e:#}");
         }
     }

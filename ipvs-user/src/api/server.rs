@@ -35,6 +35,8 @@ pub struct Handle {
     pub interfaces: Arc<Mutex<Vec<wire::Interface>>>,
     /// Told when commands were carried out.
     pub changed: Arc<Notify>,
+    /// Told to take everything away, and to end.
+    pub detach: Arc<Notify>,
 }
 
 impl Handle {
@@ -44,6 +46,7 @@ impl Handle {
             director: Arc::new(Mutex::new(director)),
             interfaces: Arc::default(),
             changed: Arc::default(),
+            detach: Arc::default(),
         }
     }
 
@@ -76,7 +79,8 @@ pub fn router(handle: Handle) -> Router {
         .route("/sysctl", get(knobs::sysctls).patch(knobs::set_sysctls))
         .route("/timeouts", get(knobs::timeouts).patch(knobs::set_timeouts))
         .route("/commands", post(commands))
-        .route("/expectations", post(expectations));
+        .route("/expectations", post(expectations))
+        .route("/detach", post(detach));
     Router::new()
         .nest(wire::PREFIX, v1)
         .fallback(unknown)
@@ -303,6 +307,12 @@ async fn expectations(State(handle): State<Handle>, body: Bytes) -> Answer<Appli
         Ok(Json(Applied { applied: 1 }))
     };
     handle.with(job).await
+}
+
+/// Answers before it happens: afterwards nobody is there to.
+async fn detach(State(handle): State<Handle>) -> Answer<Applied> {
+    handle.detach.notify_one();
+    Ok(Json(Applied { applied: 1 }))
 }
 
 async fn unknown(uri: axum::http::Uri) -> wire::Error {

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     config::Config,
-    dataplane::bpf::{self as pins, BpfDataplane, Instance, Migration, OBJECT, PinError},
+    dataplane::bpf::{BpfDataplane, Instance, Migration, OBJECT},
     director::{Adopted, Director},
-    net::{Netlink, Network as _, netns_number, unprivileged_port},
+    net::{netns_number, unprivileged_port},
 };
 
 /// The pins of an instance, which this process holds.
@@ -93,54 +93,6 @@ pub(super) fn is_fresh(name: &str) -> Result<bool> {
     Ok(instance.is_none_or(|i| i.current().is_none()))
 }
 
-/// Takes away what a daemon left that is no more. False: there is nothing.
-pub async fn detach(name: &str) -> Result<bool> {
-    let Some(instance) = Instance::lock_existing(name)? else {
-        return Ok(false);
-    };
-    let keeper = Keeper::open(&instance)?;
-    take_down(&instance, keeper.notes()).await?;
-    Ok(true)
-}
-
-/// A line for each instance that is pinned on this machine.
-pub fn instances() -> Result<String> {
-    let mut text = String::new();
-    for name in pins::instances()? {
-        let line = match Instance::lock_existing(&name) {
-            Ok(None) => continue,
-            Ok(Some(instance)) => described(&instance),
-            Err(PinError::Running(_)) => "a daemon runs it".to_owned(),
-            Err(e) => return Err(e.into()),
-        };
-        text.push_str(&name);
-        text.push_str(": ");
-        text.push_str(&line);
-        text.push('\n');
-    }
-    Ok(text)
-}
-
-fn described(instance: &Instance) -> String {
-    let notes = Keeper::open(instance).map(|k| k.notes().clone());
-    let notes = notes.unwrap_or_default();
-    let at_work = match instance.alive() {
-        Ok(true) => "no daemon runs, packets are forwarded",
-        Ok(false) | Err(_) => "no daemon runs, and nothing is attached",
-    };
-    let interfaces: Vec<_> = notes.interfaces.keys().map(String::as_str).collect();
-    format!(
-        "{at_work}; interfaces {}; socket {}; tables {}",
-        if interfaces.is_empty() {
-            "none".to_owned()
-        } else {
-            interfaces.join(", ")
-        },
-        notes.socket.display(),
-        instance.current().unwrap_or_else(|| "none".to_owned())
-    )
-}
-
 /// Brings a director to what the file says: one that began, or one that goes on.
 pub(super) fn configure(director: &mut Director, config: &Config, adopted: bool) -> Result<()> {
     director.adjust_settings(|settings| {
@@ -193,32 +145,4 @@ fn is_foreign(instance: &Instance, notes: &Notes) -> Result<bool> {
         );
     }
     Ok(true)
-}
-
-/// Takes away what this or another daemon left: programs, tables, settings, neighbours. What a process still holds goes with
-/// it.
-pub(super) async fn take_down(instance: &Instance, notes: &Notes) -> Result<()> {
-    let name = instance.name().to_owned();
-    let ours = notes.netns == 0 || notes.netns == netns_number();
-    instance.remove().context("taking the pins away")?;
-    if !ours {
-        warn!(
-            instance = name,
-            "its network namespace is another one: settings of its interfaces stay as they are"
-        );
-        return Ok(());
-    }
-    for interface in notes.interfaces.values() {
-        for setting in interface.settings.iter().rev() {
-            setting.restore();
-        }
-    }
-    let network = Netlink::connect()?;
-    for hop in &notes.neighbours {
-        if let Err(e) = network.forget(*hop).await {
-            warn!("{e}");
-        }
-    }
-    info!(instance = name, "everything is taken away");
-    Ok(())
 }

@@ -11,7 +11,7 @@ use super::{
     layout::{LAYOUT, Layout},
     loader::{Loader, Place},
     migrate::Migration,
-    pins::{Instance, NOTES},
+    pins::{self, Instance, NOTES},
 };
 
 /// Tables among the pins.
@@ -99,6 +99,12 @@ pub struct NotePad(Blob);
 impl NotePad {
     pub fn open(instance: &Instance) -> Result<Self, LoadError> {
         Ok(Self(Blob::open_or_create(NOTES, &instance.notes())?))
+    }
+
+    /// Reads that of an instance, whoever holds it.
+    pub fn peek(instance: &str) -> Result<String, LoadError> {
+        let dir = pins::peek(instance)?;
+        Blob::open(NOTES, &dir.path(NOTES))?.read()
     }
 
     /// Empty if nothing was written yet.
