@@ -2,6 +2,7 @@
 //!
 //! Decides nothing about services or packets: it passes on what the parts tell each other.
 
+mod detach;
 mod egress;
 mod interfaces;
 mod notes;
@@ -34,10 +35,10 @@ use tokio::{
 use tracing::{error, info, warn};
 
 pub use crate::dataplane::bpf::ModePolicy;
+pub use detach::{detach, instances};
 pub use interfaces::Wanted;
 pub use options::{Options, instance_of};
 pub use pace::{Pace, Slice};
-pub use restart::{detach, instances};
 
 use crate::{
     api::{
@@ -135,6 +136,8 @@ enum Wake {
     Reload,
     Alive,
     Stop,
+    /// And leave nothing behind.
+    Detach,
     Broken(anyhow::Error),
 }
 
@@ -154,6 +157,7 @@ impl Daemon {
             restart::open(&options.instance, &options.socket, config.capacities)
         })?;
         let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
+        let mut migration = opened.migration;
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
@@ -219,11 +223,16 @@ impl Daemon {
             signals,
         };
         let links = daemon.network.links().await?;
-        block_in_place(|| daemon.interfaces.attach_all(&links))?;
+        daemon.refresh_egress().await;
+        let around = |moment| restart::around_swap(migration.as_mut(), moment);
+        block_in_place(|| daemon.interfaces.attach_all(&links, around))?;
+        if let Some(migration) = migration {
+            let instance = Arc::clone(&daemon.instance);
+            daemon.with_director(|d| restart::end_migration(migration, d, &instance))?;
+        }
         daemon.list_interfaces();
         let held = daemon.interfaces.keeper().notes().neighbours.clone();
         daemon.neighbours.resume(held);
-        daemon.refresh_egress().await;
         daemon.hold_neighbours().await;
         daemon.resume_sync();
         Ok(daemon)
@@ -270,6 +279,10 @@ impl Daemon {
                 Wake::Reload => reload::reload(self.handle.clone()),
                 Wake::Alive => notify::alive(),
                 Wake::Stop => return Ok(()),
+                Wake::Detach => {
+                    self.detach_on_exit = true;
+                    return Ok(());
+                }
                 Wake::Broken(e) => return Err(e),
             }
         }
@@ -307,6 +320,7 @@ impl Daemon {
             }),
             Some(changes) = self.changes.recv() => Wake::Changed(changes),
             () = self.handle.changed.notified() => Wake::Commands,
+            () = self.handle.detach.notified() => Wake::Detach,
             () = features => Wake::Features,
             () = sleep(due.saturating_duration_since(Instant::now())) => Wake::Housekeeping,
         }
@@ -414,7 +428,7 @@ impl Daemon {
         }
         info!("stopping: detaching, and restoring settings");
         let notes = self.interfaces.detach_all();
-        if let Err(e) = restart::take_down(&self.instance, &notes).await {
+        if let Err(e) = detach::take_down(&self.instance, &notes).await {
             error!("{e:#}");
         }
     }

@@ -6,6 +6,7 @@
 mod adopt;
 mod ageing;
 mod caches;
+mod carry;
 mod connections;
 mod defence;
 mod estimator;
@@ -39,6 +40,7 @@ use crate::{
 };
 use ageing::Walks;
 use caches::CacheTimers;
+use carry::PastReasons;
 use expected::Waiting;
 use knobs::Controls;
 use traffic::Traffic;
@@ -72,6 +74,7 @@ pub struct Director {
     controls: Controls,
     waiting: Waiting,
     sync: sync::Sync,
+    past_reasons: PastReasons,
 }
 
 impl Director {
@@ -104,6 +107,7 @@ impl Director {
             controls: Controls::default(),
             waiting: Waiting::default(),
             sync: sync::Sync::default(),
+            past_reasons: PastReasons::default(),
         }
     }
 
@@ -226,7 +230,9 @@ impl Director {
 
     /// Counter map by slot ([`ipvs_common::reason`]).
     pub fn reasons(&self) -> Result<Vec<u64>, TableError> {
-        self.dataplane.reasons()
+        let mut counts = self.dataplane.reasons()?;
+        self.past_reasons.add_to(&mut counts);
+        Ok(counts)
     }
 
     /// The commands that make the configuration as it is now from an empty one.

@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use bytemuck::{Pod, Zeroable};
 
-pub use record::{DESCRIBED, DestRecord, DestStanding, KnobRecord, ServiceRecord, TotalRecord};
+pub use record::{
+    DESCRIBED, DestRecord, DestStanding, KnobRecord, ReasonRecord, ServiceRecord, TotalRecord,
+};
 pub use restore::{Restored, Unreadable, restore};
 pub use written::Written;
 
@@ -35,6 +37,23 @@ pub enum Kind {
     Total = 5,
     /// By number, in no order.
     Knob = 6,
+    /// By number, in no order.
+    Reason = 7,
+    /// What the tables counted that a migration came from is among these counts.
+    Carried = 8,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Begun,
+        Self::Batch,
+        Self::Service,
+        Self::Dest,
+        Self::Total,
+        Self::Knob,
+        Self::Reason,
+        Self::Carried,
+    ];
 }
 
 /// Place of an entry.
@@ -49,6 +68,7 @@ impl Key {
     pub const BEGUN: Self = Self::new(Kind::Begun, 0);
     pub const BATCH: Self = Self::new(Kind::Batch, 0);
     pub const TOTAL: Self = Self::new(Kind::Total, 0);
+    pub const CARRIED: Self = Self::new(Kind::Carried, 0);
 
     #[must_use]
     pub const fn new(kind: Kind, id: u32) -> Self {
@@ -70,6 +90,13 @@ impl Key {
     #[must_use]
     pub const fn is_pending(self) -> bool {
         self.kind & PENDING != 0
+    }
+
+    /// What it is about, be it pending or not; `None`: this version does not know.
+    #[must_use]
+    pub fn record(self) -> Option<Kind> {
+        let kind = self.settled().kind;
+        Kind::ALL.into_iter().find(|k| *k as u32 == kind)
     }
 
     const fn settled(self) -> Self {
@@ -97,6 +124,19 @@ pub struct Value {
 
 impl Value {
     pub const ROOM: usize = 128;
+    /// Bytes before the record.
+    pub const HEAD: usize = 16;
+
+    /// An empty record under a head as it stands.
+    #[must_use]
+    pub fn with_head(head: &[u8]) -> Option<Self> {
+        let (batch, present) = head.split_first_chunk::<8>()?;
+        Some(Self {
+            batch: u64::from_ne_bytes(*batch),
+            present: u64::from_ne_bytes(*present.first_chunk()?),
+            bytes: [0; Self::ROOM],
+        })
+    }
 
     #[must_use]
     pub fn of<T: Pod>(record: &T) -> Self {
@@ -127,6 +167,13 @@ pub fn pending(changes: &Changes, batch: u64) -> Vec<(Key, Value)> {
         (key.pending(), Value { batch, ..value })
     };
     changes.iter().map(wait).collect()
+}
+
+/// Indices of the real servers of a settled ledger.
+#[must_use]
+pub fn dests(settled: &BTreeMap<Key, Value>) -> Vec<u32> {
+    let dests = settled.keys().filter(|key| key.is(Kind::Dest));
+    dests.map(|key| key.id).collect()
 }
 
 /// What a ledger comes to: with a batch that was cut short, the entries as they are to be after it. Also the indices of the

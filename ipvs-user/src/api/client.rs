@@ -190,6 +190,12 @@ impl Client {
         Ok(())
     }
 
+    /// Has the daemon take everything away, and end.
+    pub async fn detach(&self) -> Result<()> {
+        self.request(Method::POST, "detach", Vec::new()).await?;
+        Ok(())
+    }
+
     async fn patch(&self, resource: &str, changes: &impl Serialize) -> Result<()> {
         let body = serde_json::to_vec(changes).map_err(|e| self.protocol(&e))?;
         self.request(Method::PATCH, resource, body).await?;

@@ -294,6 +294,12 @@ async fn wrong_method(method: Method, uri: axum::http::Uri) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
 }
 
+/// Answers before it happens: afterwards nobody is there to.
+async fn detach(State(handle): State<Handle>) -> Answer<Applied> {
+    handle.detach.notify_one();
+    Ok(Json(Applied { applied: 1 }))
+}
+
 async fn unknown(uri: axum::http::Uri) -> wire::Error {
     convert::error(ErrorCode::BadRequest, format!("no resource {}", uri.path()))
 }

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Result, anyhow};
 use ipvs_common::{AttachMode, Iface};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::notes::{Keeper, Notes};
 use crate::{
     api::wire,
-    dataplane::bpf::{AttachError, Attachment, Loader, ModePolicy},
+    dataplane::bpf::{AttachError, Attachment, Loader, ModePolicy, Successor},
     net::{Link, Setting},
 };
 
@@ -21,6 +21,15 @@ pub struct Wanted {
     pub policy: ModePolicy,
     /// Firewall mark of every packet that enters here; 0: none.
     pub mark: u32,
+}
+
+/// A moment of the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Swap {
+    /// Programs are loaded and about to take the place of others.
+    Next,
+    /// They have.
+    Done,
 }
 
 pub(super) struct Interfaces {
@@ -45,8 +54,13 @@ impl Interfaces {
     }
 
     /// At the start every interface must be there and take the program. Those that another daemon left go on; the ones that
-    /// are no longer wanted are let go.
-    pub(super) fn attach_all(&mut self, links: &[Link]) -> Result<()> {
+    /// are no longer wanted are let go. `around` is called before and after programs are swapped.
+    pub(super) fn attach_all(
+        &mut self,
+        links: &[Link],
+        mut around: impl FnMut(Swap) -> Result<()>,
+    ) -> Result<()> {
+        let mut found = Vec::new();
         for wanted in self.wanted.clone() {
             let link = find(links, &wanted.name).ok_or_else(|| {
                 let names: Vec<_> = links.iter().map(|l| l.name.as_str()).collect();
@@ -56,7 +70,27 @@ impl Interfaces {
                     names.join(", ")
                 )
             })?;
-            self.attach(&wanted, link)?;
+            found.push((wanted, link));
+        }
+        let mut successors = Vec::new();
+        for (wanted, link) in &found {
+            let successor = self.successor(wanted, constants(wanted, link))?;
+            successors.extend(successor.map(|s| (wanted, *link, s)));
+        }
+        // Without a pause in between: a packet in and its answer may meet both sides of a swap.
+        around(Swap::Next)?;
+        for (wanted, link, successor) in successors {
+            let attachment = successor.succeed()?;
+            self.attached.insert(wanted.name.clone(), attachment);
+            debug!(interface = wanted.name, ifindex = link.ifindex, "swapped");
+        }
+        around(Swap::Done)?;
+        for (wanted, link) in &found {
+            if self.attached.contains_key(&wanted.name) {
+                self.prepare(wanted, link);
+            } else {
+                self.attach(wanted, link)?;
+            }
         }
         let noted = self.keeper.notes().interfaces.keys();
         let unwanted = noted.filter(|n| !self.attached.contains_key(*n));
@@ -110,14 +144,23 @@ impl Interfaces {
 
     pub(super) fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
         let iface = constants(wanted, link);
-        let attachment = match self.adopt(wanted, iface)? {
-            Some(adopted) => adopted,
+        let attachment = match self.successor(wanted, iface)? {
+            Some(successor) => successor.succeed()?,
             None => Attachment::new(&self.loader, &wanted.name, iface, wanted.policy)
                 .map_err(|e| e.naming(&link.programs))?,
         };
-        report(&attachment, link);
-        let mode = attachment.mode();
         self.attached.insert(wanted.name.clone(), attachment);
+        self.prepare(wanted, link);
+        Ok(())
+    }
+
+    /// Makes the interface of a program that is in force ready to forward.
+    fn prepare(&mut self, wanted: &Wanted, link: &Link) {
+        let Some(attachment) = self.attached.get(&wanted.name) else {
+            return;
+        };
+        report(attachment, link);
+        let mode = attachment.mode();
         // Noted before it is done, so that it can be undone whatever happens between.
         let needed = Setting::needed(&wanted.name);
         self.keeper.update(|notes| {
@@ -127,18 +170,24 @@ impl Interfaces {
             }
             note.ifindex = link.ifindex;
             note.generic = mode == AttachMode::Generic;
-            let keys: Vec<_> = needed.iter().map(|s| s.key.clone()).collect();
-            note.settings.retain(|s| !keys.contains(&s.key));
-            note.settings.extend(needed.iter().cloned());
+            for setting in &needed {
+                // What was there before anybody changed it is what comes back.
+                if !note.settings.iter().any(|s| s.key == setting.key) {
+                    note.settings.push(setting.clone());
+                }
+            }
         });
         for setting in &needed {
             setting.put_in_force();
         }
-        Ok(())
     }
 
-    /// Goes on with what another daemon attached here, unless that is not the wanted way.
-    fn adopt(&mut self, wanted: &Wanted, iface: Iface) -> Result<Option<Attachment>, AttachError> {
+    /// What takes the place of what another daemon attached here, unless that is not the wanted way.
+    fn successor(
+        &mut self,
+        wanted: &Wanted,
+        iface: Iface,
+    ) -> Result<Option<Successor>, AttachError> {
         let Some(note) = self.keeper.notes().interfaces.get(&wanted.name) else {
             return Ok(None);
         };
@@ -153,15 +202,15 @@ impl Interfaces {
             ModePolicy::Generic => mode == AttachMode::Generic,
         };
         if !fits {
+            let mode = mode_name(mode);
             warn!(
                 interface = wanted.name,
-                "was attached {}, which is no longer wanted: attaching anew",
-                mode_name(mode)
+                "was attached {mode}, which is no longer wanted: attaching anew"
             );
             self.let_go(&wanted.name);
             return Ok(None);
         }
-        Attachment::adopt(&self.loader, &wanted.name, iface, mode)
+        Successor::load(&self.loader, &wanted.name, iface, mode)
     }
 
     /// Takes the program off, and puts back what was set for it.

@@ -1,16 +1,19 @@
 //! What one daemon leaves to the next: how it is found at the start, and how it is taken away.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use ipvs_common::maps::Capacities;
 use tracing::{info, warn};
 
-use super::notes::{Keeper, Notes};
+use super::{
+    interfaces::Swap,
+    notes::{Keeper, Notes},
+};
 use crate::{
-    dataplane::bpf::{self as pins, BpfDataplane, Found, Instance, OBJECT, PinError},
+    dataplane::bpf::{BpfDataplane, Instance, Migration, OBJECT},
     director::{Adopted, Director},
-    net::{Netlink, Network as _, netns_number},
+    net::netns_number,
 };
 
 /// The pins of an instance, which this process holds.
@@ -18,6 +21,7 @@ pub(super) struct Opened {
     pub(super) instance: Arc<Instance>,
     pub(super) keeper: Keeper,
     pub(super) dataplane: BpfDataplane,
+    pub(super) migration: Option<Migration>,
 }
 
 /// Opens what is there, or begins.
@@ -41,70 +45,51 @@ pub(super) fn open(name: &str, socket: &Path, capacities: Capacities) -> Result<
         notes.netns = netns_number();
         env!("CARGO_PKG_VERSION").clone_into(&mut notes.daemon);
     });
-    let (dataplane, found) = BpfDataplane::open(OBJECT, capacities, &instance)
+    let tables = BpfDataplane::open(OBJECT, capacities, &instance)
         .with_context(|| format!("instance {name}"))?;
-    if let Found::Other(generation) = found {
-        bail!("instance {name} has tables of another layout ({generation})");
-    }
     Ok(Opened {
         instance,
         keeper,
-        dataplane,
+        dataplane: tables.dataplane,
+        migration: tables.migration,
     })
+}
+
+/// The share of a migration in the moments of a swap.
+pub(super) fn around_swap(migration: Option<&mut Migration>, moment: Swap) -> Result<()> {
+    let Some(migration) = migration else {
+        return Ok(());
+    };
+    let migrated = migration.sync(moment == Swap::Done)?;
+    info!(
+        connections = migrated.connections,
+        templates = migrated.templates,
+        "tables of another layout or size: entries that came over"
+    );
+    Ok(())
+}
+
+/// Packets go through the new tables alone: what the old ones counted is added, and they go.
+pub(super) fn end_migration(
+    migration: Migration,
+    director: &mut Director,
+    instance: &Instance,
+) -> Result<()> {
+    /// No packet takes as long to pass a program.
+    const UNDER_WAY: Duration = Duration::from_millis(50);
+    std::thread::sleep(UNDER_WAY);
+    let counted = migration.counted()?;
+    director.carry(&counted.dests, &counted.reasons)?;
+    drop(migration);
+    instance.forget_previous()?;
+    director.carried()?;
+    Ok(())
 }
 
 /// Nothing is there that a daemon could go on with.
 pub(super) fn is_fresh(name: &str) -> Result<bool> {
     let instance = Instance::lock_existing(name)?;
     Ok(instance.is_none_or(|i| i.current().is_none()))
-}
-
-/// Takes away what a daemon left that is no more. False: there is nothing.
-pub async fn detach(name: &str) -> Result<bool> {
-    let Some(instance) = Instance::lock_existing(name)? else {
-        return Ok(false);
-    };
-    let keeper = Keeper::open(&instance)?;
-    take_down(&instance, keeper.notes()).await?;
-    Ok(true)
-}
-
-/// A line for each instance that is pinned on this machine.
-pub fn instances() -> Result<String> {
-    let mut text = String::new();
-    for name in pins::instances()? {
-        let line = match Instance::lock_existing(&name) {
-            Ok(None) => continue,
-            Ok(Some(instance)) => described(&instance),
-            Err(PinError::Running(_)) => "a daemon runs it".to_owned(),
-            Err(e) => return Err(e.into()),
-        };
-        text.push_str(&name);
-        text.push_str(": ");
-        text.push_str(&line);
-        text.push('\n');
-    }
-    Ok(text)
-}
-
-fn described(instance: &Instance) -> String {
-    let notes = Keeper::open(instance).map(|k| k.notes().clone());
-    let notes = notes.unwrap_or_default();
-    let at_work = match instance.alive() {
-        Ok(true) => "no daemon runs, packets are forwarded",
-        Ok(false) | Err(_) => "no daemon runs, and nothing is attached",
-    };
-    let interfaces: Vec<_> = notes.interfaces.keys().map(String::as_str).collect();
-    format!(
-        "{at_work}; interfaces {}; socket {}; tables {}",
-        if interfaces.is_empty() {
-            "none".to_owned()
-        } else {
-            interfaces.join(", ")
-        },
-        notes.socket.display(),
-        instance.current().unwrap_or_else(|| "none".to_owned())
-    )
 }
 
 /// Says what was there.
@@ -137,32 +122,4 @@ fn is_foreign(instance: &Instance, notes: &Notes) -> Result<bool> {
         );
     }
     Ok(true)
-}
-
-/// Takes away what this or another daemon left: programs, tables, settings, neighbours. What a process still holds goes with
-/// it.
-pub(super) async fn take_down(instance: &Instance, notes: &Notes) -> Result<()> {
-    let name = instance.name().to_owned();
-    let ours = notes.netns == 0 || notes.netns == netns_number();
-    instance.remove().context("taking the pins away")?;
-    if !ours {
-        warn!(
-            instance = name,
-            "its network namespace is another one: settings of its interfaces stay as they are"
-        );
-        return Ok(());
-    }
-    for interface in notes.interfaces.values() {
-        for setting in interface.settings.iter().rev() {
-            setting.restore();
-        }
-    }
-    let network = Netlink::connect()?;
-    for hop in &notes.neighbours {
-        if let Err(e) = network.forget(*hop).await {
-            warn!("{e}");
-        }
-    }
-    info!(instance = name, "everything is taken away");
-    Ok(())
 }

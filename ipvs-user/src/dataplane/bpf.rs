@@ -18,14 +18,17 @@ mod loader;
 mod mapped;
 mod maps;
 mod memory;
+mod migrate;
 mod object;
 mod open;
 mod overload;
 mod per_cpu;
 mod pins;
+mod raw;
 mod read;
 mod sync;
 mod sys;
+mod translate;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap as Map};
@@ -41,15 +44,16 @@ use ipvs_common::{
 };
 use ipvs_datapath::{conn::expected::Expected, expire::Batch};
 
-pub use attach::{Attachment, IfaceProgram, ModePolicy};
+pub use attach::{Attachment, IfaceProgram, ModePolicy, Successor};
 pub use available::Available;
 pub use error::{AttachError, LoadError};
 pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
 pub use layout::{Field, Layout, Sizes, Type};
 pub use loader::{Clock, Loader};
 pub use memory::{Need, Shortage};
+pub use migrate::{Counted, Migrated, Migration};
 pub use object::OBJECT;
-pub use open::{Found, NotePad};
+pub use open::{NotePad, Opened};
 pub use pins::{Instance, PinError, instances};
 
 use super::{Cache, Dataplane, Place, Result, Seen, Stop, TableError, Task};

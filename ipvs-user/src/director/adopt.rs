@@ -2,7 +2,7 @@
 
 use ipvs_common::{Settings, SettingsFlags};
 
-use super::{Director, SourceResolver, limits, traffic::Traffic};
+use super::{Director, SourceResolver, carry::PastReasons, limits, traffic::Traffic};
 use crate::{
     dataplane::{Dataplane, TableError},
     ledger::{self, Key, Unreadable, Written},
@@ -79,6 +79,7 @@ impl Director {
         };
         let mut this = Self::assembled(model, tables, dataplane, source);
         this.traffic = Traffic::resume(&restored, &this.model, &counted, now);
+        this.past_reasons = PastReasons(restored.reasons.iter().cloned().collect());
         this.resume_knobs(&restored.knobs)?;
         this.resume_waiting()?;
         let added = |s: &crate::model::VirtualService| Effect::ServiceAdded { service: s.id };

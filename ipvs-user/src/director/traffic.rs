@@ -136,7 +136,7 @@ impl Traffic {
         }
     }
     /// Samples everything there is but deleted real servers, whose rates stand still.
-    fn sample(&mut self, model: &Model, counted: &[Stats], apart: Apart) {
+    pub(super) fn sample(&mut self, model: &Model, counted: &[Stats], apart: Apart) {
         let counted = |dest: u32| counted.get(dest as usize).copied().unwrap_or_default();
         let mut total = Stats::default();
         let mut of_gone: BTreeMap<u32, Stats> = BTreeMap::new();
@@ -195,6 +195,15 @@ impl Draft<'_> {
 
     fn total(&mut self) -> &mut Account {
         self.moved.total.get_or_insert(self.traffic.total)
+    }
+
+    /// Adds what was counted of a real server elsewhere, and of its service, if that is there.
+    pub(super) fn carry(&mut self, dest: u32, service: Option<u32>, counted: Stats) {
+        self.dest(dest).carry(counted);
+        if let Some(service) = service {
+            self.service(service).carry(counted);
+        }
+        self.total().carry(counted);
     }
 
     /// Keeps the traffic of an index that goes to another real server.

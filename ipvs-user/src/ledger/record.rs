@@ -160,33 +160,67 @@ pub struct TotalRecord {
     pub offset: Stats,
 }
 
+/// Bytes of a name, which is padded with zeros.
+const NAME: usize = 64;
+
 /// A knob under its name, so that another version finds it.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
 pub struct KnobRecord {
-    /// Padded with zeros.
-    pub name: [u8; 64],
+    pub name: [u8; NAME],
     pub value: u32,
 }
 
 impl KnobRecord {
     #[must_use]
     pub fn new(name: &str, value: u32) -> Self {
-        let mut padded = [0; 64];
-        let length = name.len().min(padded.len());
-        padded[..length].copy_from_slice(&name.as_bytes()[..length]);
         Self {
-            name: padded,
+            name: padded(name),
             value,
         }
     }
 
     #[must_use]
     pub fn name(&self) -> &str {
-        let length = self.name.iter().position(|b| *b == 0);
-        let name = &self.name[..length.unwrap_or(self.name.len())];
-        std::str::from_utf8(name).unwrap_or("")
+        name_of(&self.name)
     }
+}
+
+/// What earlier tables counted under a reason: to be added to what is counted.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct ReasonRecord {
+    /// Kind and name.
+    pub name: [u8; NAME],
+    pub count: u64,
+}
+
+impl ReasonRecord {
+    #[must_use]
+    pub fn new(name: &str, count: u64) -> Self {
+        Self {
+            name: padded(name),
+            count,
+        }
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        name_of(&self.name)
+    }
+}
+
+fn padded(name: &str) -> [u8; NAME] {
+    let mut padded = [0; NAME];
+    let length = name.len().min(NAME);
+    padded[..length].copy_from_slice(&name.as_bytes()[..length]);
+    padded
+}
+
+fn name_of(padded: &[u8; NAME]) -> &str {
+    let length = padded.iter().position(|b| *b == 0);
+    let name = &padded[..length.unwrap_or(NAME)];
+    std::str::from_utf8(name).unwrap_or("")
 }
 
 ipvs_common::described! {
@@ -197,4 +231,5 @@ ipvs_common::described! {
     }
     TotalRecord { offset: Stats }
     KnobRecord { name, value }
+    ReasonRecord { name, count }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use ipvs_common::{ForwardingMethod, Scheduler, ServiceKey, Stats};
 
-use super::{DestRecord, DestStanding, Key, Kind, KnobRecord, ServiceRecord, TotalRecord, Value};
+use super::{
+    DestRecord, DestStanding, Key, Kind, KnobRecord, ReasonRecord, ServiceRecord, TotalRecord,
+    Value,
+};
 use crate::model::{
     DestKey, DestSpec, Engine, Limits, Model, RealServer, ServiceSpec, Trashed, Tunnel,
     TunnelChecksum, TunnelKind, VirtualService,
@@ -24,6 +27,8 @@ pub struct Restored {
     pub dest_offsets: BTreeMap<u32, Stats>,
     pub total: Stats,
     pub knobs: Vec<(String, u32)>,
+    /// Kind and name of each reason, with what earlier tables counted.
+    pub reasons: Vec<(String, u64)>,
 }
 
 /// Reads settled entries.
@@ -35,6 +40,7 @@ pub fn restore(entries: &BTreeMap<Key, Value>, limits: Limits) -> Result<Restore
     let mut dest_offsets = BTreeMap::new();
     let mut total = Stats::default();
     let mut knobs = Vec::new();
+    let mut reasons = Vec::new();
     for (key, value) in entries {
         if key.is(Kind::Service) {
             let record: ServiceRecord = value.read();
@@ -52,6 +58,9 @@ pub fn restore(entries: &BTreeMap<Key, Value>, limits: Limits) -> Result<Restore
         } else if key.is(Kind::Knob) {
             let record: KnobRecord = value.read();
             knobs.push((record.name().to_owned(), record.value));
+        } else if key.is(Kind::Reason) {
+            let record: ReasonRecord = value.read();
+            reasons.push((record.name().to_owned(), record.count));
         }
     }
     // Lists have the newest first.
@@ -85,6 +94,7 @@ pub fn restore(entries: &BTreeMap<Key, Value>, limits: Limits) -> Result<Restore
         dest_offsets,
         total,
         knobs,
+        reasons,
     })
 }
 

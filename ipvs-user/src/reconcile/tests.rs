@@ -20,6 +20,8 @@ use crate::{
     model::{Command, DestKey, DestSpec, ServiceSpec, tests::any_command},
 };
 
+mod crash;
+
 const CAPACITIES: Capacities = Capacities {
     services: 3,
     dests: 12,
@@ -39,6 +41,8 @@ struct Watched {
     tables: Arc<Mutex<HostTables>>,
     /// Writes until one fails.
     fuse: Fuse,
+    /// With the first one that fails all others do: the process is no more.
+    dies: bool,
 }
 
 impl Watched {
@@ -46,7 +50,9 @@ impl Watched {
         let mut fuse = self.fuse.lock().unwrap();
         match &mut *fuse {
             Some(0) => {
-                *fuse = None;
+                if !self.dies {
+                    *fuse = None;
+                }
                 Err(TableError {
                     map: "TEST",
                     operation: "update",
@@ -115,8 +121,25 @@ impl Dataplane for Watched {
         clear_caches_of(dests: &BTreeSet<u32>);
         remove_cached(cache: Cache, keys: &[LblcKey]);
         clear_overload(id: u32);
-        put_ledger(entries: &[(Key, Value)]);
-        remove_ledger(keys: &[Key]);
+    }
+
+    /// A process may die between two entries.
+    fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()> {
+        let each = if self.dies { 1 } else { entries.len().max(1) };
+        for entries in entries.chunks(each) {
+            self.may_write()?;
+            self.inner.put_ledger(entries)?;
+        }
+        Ok(())
+    }
+
+    fn remove_ledger(&mut self, keys: &[Key]) -> Result<()> {
+        let each = if self.dies { 1 } else { keys.len().max(1) };
+        for keys in keys.chunks(each) {
+            self.may_write()?;
+            self.inner.remove_ledger(keys)?;
+        }
+        Ok(())
     }
 
     fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool> {
@@ -186,6 +209,14 @@ fn visible(t: &HostTables) -> impl PartialEq + std::fmt::Debug + use<> {
 
 type Fuse = Arc<Mutex<Option<u32>>>;
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature of a source is given"
+)]
+fn source(to: Addr) -> Option<Addr> {
+    Some(Addr::v4([10, 0, 0, 254 - (to.low4()[3] % 2)]))
+}
+
 fn watched_director() -> (Director, Arc<Mutex<HostTables>>, Fuse) {
     let tables = Arc::new(Mutex::new(HostTables::new(CAPACITIES, 100)));
     let fuse = Fuse::default();
@@ -193,8 +224,8 @@ fn watched_director() -> (Director, Arc<Mutex<HostTables>>, Fuse) {
         inner: HostDataplane::new(Arc::clone(&tables)),
         tables: Arc::clone(&tables),
         fuse: Arc::clone(&fuse),
+        dies: false,
     };
-    let source = |a: Addr| Some(Addr::v4([10, 0, 0, 254 - (a.low4()[3] % 2)]));
     let director = Director::new(Box::new(watched), Box::new(source)).unwrap();
     (director, tables, fuse)
 }

@@ -34,6 +34,8 @@ pub struct Start {
     pub config: Option<String>,
     /// The end of the daemon is not that of its packets.
     pub stays: bool,
+    /// `--instance`; nothing: by its socket.
+    pub instance: Option<String>,
     /// The daemon's program, where it is not the one under test.
     pub program: Option<PathBuf>,
     /// Further arguments.
@@ -49,6 +51,7 @@ impl Default for Start {
             mode: Some("native"),
             config: None,
             stays: false,
+            instance: None,
             program: None,
             arguments: Vec::new(),
             capabilities: None,
@@ -146,6 +149,16 @@ impl Left {
         Director::start_in(self.place, how)
     }
 
+    /// Starts another daemon, which is killed after this time, ready or not.
+    pub fn start_and_kill(&self, how: &Start, after: Duration) -> Result<()> {
+        let mut director = Director::launch(Arc::clone(&self.place), how)?;
+        thread::sleep(after);
+        director.at_work = false;
+        director.process.kill()?;
+        director.process.wait()?;
+        Ok(())
+    }
+
     /// Has another daemon refuse to start there: what it said.
     pub fn refusal(&self, how: &Start) -> Result<String> {
         Director::refusal_in(Arc::clone(&self.place), how)
@@ -176,6 +189,11 @@ impl Director {
     /// Starts the daemon and waits until it is ready.
     pub fn start(dom0: &Netns, how: &Start) -> Result<Self> {
         Self::start_in(Arc::new(Place::new(dom0)?), how)
+    }
+
+    /// The program under test.
+    pub fn program() -> Result<PathBuf> {
+        programs::find("ipvsd", "IPVSD")
     }
 
     fn start_in(place: Arc<Place>, how: &Start) -> Result<Self> {
@@ -232,6 +250,9 @@ impl Director {
         }
         if let Some(mode) = how.mode {
             command.args(["--mode", mode]);
+        }
+        if let Some(instance) = &how.instance {
+            command.args(["--instance", instance]);
         }
         if !how.stays {
             command.arg("--detach-on-exit");
@@ -321,6 +342,18 @@ impl Director {
         let log = self.log();
         ensure!(status.success(), "ipvsd ended with {status}:\n{log}");
         Ok(log)
+    }
+
+    /// Waits for the end of one that was told to end by other means.
+    pub fn ended(mut self) -> Result<()> {
+        self.at_work = false;
+        let status = self.wait(STOP)?;
+        ensure!(
+            status.success(),
+            "ipvsd ended with {status}:\n{}",
+            self.log()
+        );
+        Ok(())
     }
 
     /// The same of one that leaves its packets flowing.

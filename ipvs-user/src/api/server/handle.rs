@@ -33,6 +33,8 @@ pub struct Handle {
     pub attaching: Option<mpsc::Sender<Attach>>,
     /// Who synchronises connections with another director.
     pub sync: Arc<Mutex<Box<dyn Daemons>>>,
+    /// Told to take everything away, and to end.
+    pub detach: Arc<Notify>,
 }
 
 /// The interfaces of the configuration are to be these.
@@ -53,6 +55,7 @@ impl Handle {
             desk: Arc::default(),
             attaching: None,
             sync: Arc::new(Mutex::new(Box::new(Nobody))),
+            detach: Arc::default(),
         }
     }
 

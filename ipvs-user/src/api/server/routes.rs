@@ -7,8 +7,8 @@ use axum::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
-    Applied, Handle, commands, config, conns, dests, events, expectations, knobs, openapi, reasons,
-    services, stats, status, sync, version, wire,
+    Applied, Handle, commands, config, conns, dests, detach, events, expectations, knobs, openapi,
+    reasons, services, stats, status, sync, version, wire,
 };
 
 /// Names the schema of a type.
@@ -118,6 +118,13 @@ pub(super) fn all() -> Vec<Route> {
         .refuses(&[404, 422, 507]),
     ]);
     routes.extend(sync_daemons());
+    routes.push(route(
+        Method::POST,
+        "/detach",
+        || post(detach),
+        "Takes everything away, programs, tables and settings, and ends the daemon",
+        of::<Applied>(),
+    ));
     routes
 }
 

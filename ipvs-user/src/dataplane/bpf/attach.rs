@@ -115,6 +115,58 @@ fn cloned_fd(ebpf: &Ebpf, name: &'static str) -> Result<ProgramFd, LoadError> {
     fd.map_err(|source| LoadError::Program { name, source })
 }
 
+/// A program that is to take the place of the one that another process left on an interface: loaded, and not in force.
+pub struct Successor {
+    interface: String,
+    program: IfaceProgram,
+    stages: keep::Stages,
+    link: FdLink,
+}
+
+impl Successor {
+    /// For the link that is pinned for the interface. `None`: there is none, or it is on another interface of this name, which
+    /// is gone.
+    pub fn load(
+        loader: &Loader,
+        interface: &str,
+        iface: Iface,
+        mode: AttachMode,
+    ) -> Result<Option<Self>, AttachError> {
+        let Some(link) = keep::pinned(loader, interface, iface.ifindex)? else {
+            return Ok(None);
+        };
+        let program = load(loader, interface, in_mode(iface, mode))?;
+        let stages = keep::stages(loader, interface, &program)?;
+        Ok(Some(Self {
+            interface: interface.to_owned(),
+            program,
+            stages,
+            link,
+        }))
+    }
+
+    /// Puts it in force, without a packet in between that sees no program.
+    pub fn succeed(self) -> Result<Attachment, AttachError> {
+        let Self {
+            interface,
+            mut program,
+            stages,
+            link,
+        } = self;
+        let xdp = program
+            .xdp(FORWARD)
+            .map_err(|e| load_failed(&interface, e))?;
+        let link = move_link(xdp, &interface, link)?;
+        stages.in_force(&interface)?;
+        Ok(Attachment {
+            interface,
+            program,
+            link: Some(link),
+            refusal: None,
+        })
+    }
+}
+
 /// A program on its interface. Dropping it detaches, unless its link is pinned.
 pub struct Attachment {
     interface: String,
@@ -169,32 +221,6 @@ impl Attachment {
             link: Some(link),
             refusal: None,
         })
-    }
-
-    /// Goes on with the link that another process pinned: its program is replaced by this one's. `None`: there is none, or it
-    /// is on another interface of this name, which is gone.
-    pub fn adopt(
-        loader: &Loader,
-        interface: &str,
-        iface: Iface,
-        mode: AttachMode,
-    ) -> Result<Option<Self>, AttachError> {
-        let Some(link) = keep::pinned(loader, interface, iface.ifindex)? else {
-            return Ok(None);
-        };
-        let mut program = load(loader, interface, in_mode(iface, mode))?;
-        let stages = keep::stages(loader, interface, &program)?;
-        let xdp = program
-            .xdp(FORWARD)
-            .map_err(|e| load_failed(interface, e))?;
-        let link = move_link(xdp, interface, link)?;
-        stages.in_force(interface)?;
-        Ok(Some(Self {
-            interface: interface.to_owned(),
-            program,
-            link: Some(link),
-            refusal: None,
-        }))
     }
 
     /// Puts another load with these constants in the place of this one, without a packet in between that sees none. What the

@@ -3,6 +3,7 @@
 use std::{error::Error, io};
 
 use super::{memory::Shortage, pins::PinError};
+use crate::dataplane::TableError;
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 /// The datapath could not be loaded.
@@ -48,6 +49,16 @@ pub enum LoadError {
     },
     #[error("cannot tell the rate of the kernel's clock: {ticks} ticks in {micros} microseconds")]
     Clock { ticks: u64, micros: u128 },
+    #[error(
+        "the tables that are there cannot be read: {0}; `ipvsd detach` removes them, and their connections with them"
+    )]
+    Layout(String),
+    #[error(
+        "what is in the table {name} does not fit into one of the size that is wished: raise it in [director] (see docs/OPERATIONS.md, Tables)"
+    )]
+    TooSmall { name: &'static str },
+    #[error("taking tables over: {0}")]
+    Migration(#[source] Box<TableError>),
     #[error("cannot read the datapath's messages: {0}")]
     Messages(#[source] aya_log::Error),
 }

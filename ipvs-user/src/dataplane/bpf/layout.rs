@@ -1,13 +1,13 @@
 //! What the tables of a generation look like: written down beside them, so that another version can read them.
 
 use ipvs_common::{
-    ABI_VERSION, DropReason, Event, PassReason,
+    ABI_VERSION,
     describe::{DESCRIBED, Described},
     maps::Capacities,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::ledger;
+use crate::{ledger, reasons};
 
 /// Name of the text among the pins of a generation.
 pub(super) const LAYOUT: &str = "LAYOUT";
@@ -79,7 +79,7 @@ impl Layout {
             abi: ABI_VERSION,
             types: types.map(described).collect(),
             sizes: capacities.into(),
-            reasons: reasons(),
+            reasons: reasons::names(),
         }
     }
 
@@ -117,21 +117,4 @@ fn described(of: &Described) -> Type {
         size: of.size,
         fields: of.fields.iter().map(field).collect(),
     }
-}
-
-fn reasons() -> Vec<String> {
-    let mut names = vec![String::new(); ipvs_common::reason::SLOTS as usize];
-    let pass = PassReason::ALL
-        .iter()
-        .map(|r| (r.slot(), PassReason::KIND, r.name()));
-    let drop = DropReason::ALL
-        .iter()
-        .map(|r| (r.slot(), DropReason::KIND, r.name()));
-    let event = Event::ALL.iter().map(|r| (r.slot(), Event::KIND, r.name()));
-    for (slot, kind, name) in pass.chain(drop).chain(event) {
-        if let Some(place) = names.get_mut(slot as usize) {
-            *place = format!("{kind} {name}");
-        }
-    }
-    names
 }

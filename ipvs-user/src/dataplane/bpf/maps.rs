@@ -14,7 +14,7 @@ use ipvs_common::{
     Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps,
 };
 
-use super::error::LoadError;
+use super::{bpffs::Bpffs, error::LoadError};
 
 pub(super) struct Maps {
     pub(super) services: HashMap<MapData, ServiceKey, Service>,
@@ -90,6 +90,17 @@ where
 {
     let map = ebpf.take_map(name).ok_or(LoadError::NoMap(name))?;
     M::try_from(map).map_err(|source| LoadError::Map { name, source })
+}
+
+/// Opens a pinned map with its type; the sizes of key and value are compared.
+pub(super) fn pinned<M>(dir: &Bpffs, name: &'static str) -> Result<M, LoadError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let failed = |source| LoadError::Map { name, source };
+    let map = MapData::from_pin(dir.path(name)).map_err(failed)?;
+    let map = Map::from_map_data(map).map_err(failed)?;
+    M::try_from(map).map_err(failed)
 }
 
 /// What the kernel accounts for a map.

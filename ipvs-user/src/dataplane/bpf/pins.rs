@@ -230,6 +230,13 @@ pub fn instances() -> Result<Vec<String>, PinError> {
     Ok(names.iter().map(|n| unescaped(n)).collect())
 }
 
+/// The pins of an instance, to look at only.
+pub(super) fn peek(name: &str) -> Result<Bpffs, PinError> {
+    let machine = Bpffs::of_the_machine().map_err(PinError::NoFileSystem)?;
+    let top = machine.existing(TOP).map_err(failed(TOP))?;
+    top.existing(&escaped(name)).map_err(failed(name))
+}
+
 /// The kernel's numbers of the links that an instance pinned, whoever holds it.
 pub(super) fn link_ids_of(name: &str) -> Result<Vec<u32>, PinError> {
     let machine = Bpffs::of_the_machine().map_err(PinError::NoFileSystem)?;

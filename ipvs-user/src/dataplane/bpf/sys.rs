@@ -56,18 +56,42 @@ pub(super) fn link_id(pin: &Path) -> io::Result<u32> {
 }
 
 fn link_info(pin: &Path) -> io::Result<LinkInfo> {
+    let link = open_pin(pin)?;
+    let mut info = LinkInfo::zeroed();
+    ask(link.as_fd(), bytemuck::bytes_of_mut(&mut info))?;
+    Ok(info)
+}
+
+/// The head of `struct bpf_map_info`.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(super) struct MapInfo {
+    kind: u32,
+    id: u32,
+    pub(super) key_size: u32,
+    pub(super) value_size: u32,
+    pub(super) max_entries: u32,
+    flags: u32,
+}
+
+pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    let mut info = MapInfo::zeroed();
+    ask(map, bytemuck::bytes_of_mut(&mut info))?;
+    Ok(info)
+}
+
+/// Opens what is pinned there, whatever it is.
+pub(super) fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(pin.as_os_str().as_bytes())?;
     let mut request = PathRequest {
         path: path.as_ptr() as u64,
         ..PathRequest::zeroed()
     };
-    let fd = call(BPF_OBJ_GET, bytemuck::bytes_of_mut(&mut request))?;
+    // SAFETY: the path ends with a zero and outlives the call; the kernel only reads it.
+    let fd = unsafe { call(BPF_OBJ_GET, bytemuck::bytes_of_mut(&mut request)) }?;
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel just made this descriptor for us.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
-    let mut info = LinkInfo::zeroed();
-    ask(link.as_fd(), bytemuck::bytes_of_mut(&mut info))?;
-    Ok(info)
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn ask(object: BorrowedFd<'_>, info: &mut [u8]) -> io::Result<()> {
@@ -76,12 +100,14 @@ fn ask(object: BorrowedFd<'_>, info: &mut [u8]) -> io::Result<()> {
         length: info.len() as u32,
         info: info.as_mut_ptr() as u64,
     };
-    call(BPF_OBJ_GET_INFO_BY_FD, bytemuck::bytes_of_mut(&mut request)).map(drop)
+    // SAFETY: the kernel writes at most as many bytes as the request says, which are those of `info`.
+    unsafe { call(BPF_OBJ_GET_INFO_BY_FD, bytemuck::bytes_of_mut(&mut request)) }.map(drop)
 }
 
-fn call(command: libc::c_long, request: &mut [u8]) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads and writes the request, which is as long as stated, and the buffer or the path
-    // that it names; they outlive the call and may hold any bytes.
+/// # Safety
+/// The buffers that the request names must be as long as it, or the map that it names, says; and any bytes may be put there.
+pub(super) unsafe fn call(command: libc::c_long, request: &mut [u8]) -> io::Result<libc::c_long> {
+    // SAFETY: the kernel reads and writes the request, which is as long as stated; for the rest the caller answers.
     let done =
         unsafe { libc::syscall(libc::SYS_bpf, command, request.as_mut_ptr(), request.len()) };
     if done < 0 {
