@@ -13,7 +13,7 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{DefaultBodyLimit, Query, State, rejection::QueryRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -32,6 +32,9 @@ use crate::{
     model::service_name,
     sync::{Daemons, Nobody},
 };
+
+/// Commands for every service and real server that fit.
+const LONGEST_BODY: usize = 64 << 20;
 
 /// What the routes work on.
 #[derive(Clone)]
@@ -93,6 +96,7 @@ pub fn router(handle: Handle) -> Router {
     Router::new()
         .nest(wire::PREFIX, v1)
         .fallback(unknown)
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(handle)
 }
 
