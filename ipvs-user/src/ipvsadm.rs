@@ -15,8 +15,8 @@ mod sort;
 
 pub use crate::api::client::{Client, ClientError};
 use lower::Action;
-pub use names::{Names, System};
-pub use restore::Input;
+pub use names::{Names, System, Transport};
+pub use restore::{Input, rules};
 
 /// What the command writes, and its exit status.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -105,7 +105,9 @@ impl Director {
 fn diagnostics(text: &str) -> String {
     match config::parse(FILE, text) {
         Ok(_) => "no mistake\n".to_owned(),
-        Err(found) => found.iter().map(|d| format!("{d}\n")).collect(),
+        Err(found) => found
+            .iter()
+            .fold(String::new(), |all, d| all + &d.to_string() + "\n"),
     }
 }
 
@@ -124,7 +126,7 @@ fn rewritten(document: &str) -> Result<(String, [usize; 3])> {
             "console" => {
                 let mut new = String::new();
                 for line in inside.lines().filter_map(|l| l.strip_prefix("$ ")) {
-                    new += &format!("$ {line}\n{}", director.command(line)?);
+                    new.extend(["$ ", line, "\n", &director.command(line)?]);
                     ensure!(director.configured()? == before, "{line} changed something");
                     counts[0] += 1;
                 }
@@ -148,7 +150,7 @@ fn rewritten(document: &str) -> Result<(String, [usize; 3])> {
             "text" | "json" => std::mem::take(&mut said),
             other => anyhow::bail!("a block of {other}"),
         };
-        text += &format!("{kind}\n{new}```");
+        text.extend([kind, "\n", &new, "```"]);
     }
     Ok((text, counts))
 }

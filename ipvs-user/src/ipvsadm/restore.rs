@@ -108,6 +108,11 @@ impl Whole {
     }
 }
 
+/// The changes that lines of rules ask for, or what is wrong with the first that cannot be understood.
+pub fn rules(program: &str, text: &str, names: &dyn Names) -> Result<Vec<Command>, Outcome> {
+    Whole::of(text, program, names).map(|whole| whole.commands)
+}
+
 pub(super) async fn restore(
     program: &str,
     client: &Client,
@@ -134,7 +139,7 @@ async fn whole(
     };
     match client.apply(&whole.commands).await {
         Err(ClientError::Refused(e)) if e.command.is_some() => {
-            let at = e.command.and_then(|n| whole.numbers.get(n - 1));
+            let at = e.command.and_then(|n| whole.numbers.get(n.checked_sub(1)?));
             let line = Line {
                 number: at.copied().unwrap_or_default(),
                 text: "",

@@ -11,6 +11,7 @@ use super::{
 };
 
 mod policies;
+mod reach;
 
 const LIMITS: Limits = Limits {
     services: 3,
