@@ -156,7 +156,8 @@ impl Daemon {
             },
             options.file,
             store,
-        );
+        )
+        .with_reader(options.reader);
         desk.begin(&mut director)
             .context("cannot carry out the configuration; nothing was attached")?;
 

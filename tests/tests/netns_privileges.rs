@@ -40,7 +40,7 @@ fn file(third: &str) -> String {
 }
 
 fn works_with(start: Start) {
-    within(90, || {
+    within(90, move || {
         let net = Topology::new()?;
         let servers = MailServers::start(&net, [25, 26])?;
         let start = Start {

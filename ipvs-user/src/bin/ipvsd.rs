@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipvs_user::{
     api::{client::Client, socket_path},
-    config::{self, Access, Config},
+    config::{self, Access, Config, Reader},
     console,
     daemon::{self, ModePolicy, Options},
     knobs, logging, proc,
@@ -137,7 +137,11 @@ struct Run {
 
 impl Run {
     fn options(self) -> anyhow::Result<Options> {
-        let mut config = read(self.config.as_deref())?;
+        let mut reader = Reader::default();
+        let mut config = match &self.config {
+            Some(file) => read(&mut reader, file)?,
+            None => Config::empty(),
+        };
         let api = &mut config.api;
         let said = |mode, group| Access { mode, group };
         api.access = said(self.socket_mode, self.socket_group).or(api.access.clone());
@@ -149,6 +153,7 @@ impl Run {
         Ok(Options {
             // A reload finds it wherever the daemon stands.
             file: self.config.map(std::path::absolute).transpose()?,
+            reader,
             state: self.state_dir,
             ..options
         })
@@ -235,13 +240,9 @@ async fn ask(command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The configuration; without a file everything is as it comes.
-fn read(file: Option<&Path>) -> anyhow::Result<Config> {
-    let config = match file {
-        Some(file) => config::load(file),
-        None => config::parse("", ""),
-    };
-    config.map_err(|mistakes| {
+/// All mistakes as one.
+fn read(reader: &mut Reader, file: &Path) -> anyhow::Result<Config> {
+    reader.load(file).map_err(|mistakes| {
         let each: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         anyhow!(
             "the configuration has {}:\n{}",
@@ -252,7 +253,7 @@ fn read(file: Option<&Path>) -> anyhow::Result<Config> {
 }
 
 fn check(file: &Path) -> anyhow::Result<()> {
-    let config = read(Some(file))?;
+    let config = read(&mut Reader::default(), file)?;
     let reals: usize = config.services.iter().map(|s| s.reals.len()).sum();
     println!(
         "{}: no mistakes; {} services, {reals} real servers",

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::interfaces::Wanted;
 use crate::{
-    config::{Config, Interface, Mode},
+    config::{Config, Interface, Mode, Reader},
     dataplane::bpf::ModePolicy,
 };
 
@@ -21,6 +21,8 @@ pub struct Options {
     pub config: Config,
     /// Where they came from, to be read again.
     pub file: Option<PathBuf>,
+    /// Knows the file's services already.
+    pub reader: Reader,
     /// Where to remember what was applied last; `None`: beside the socket.
     pub state: Option<PathBuf>,
 }
@@ -47,6 +49,7 @@ impl Options {
             socket,
             config,
             file: None,
+            reader: Reader::default(),
             state: None,
         })
     }
