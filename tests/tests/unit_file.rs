@@ -8,11 +8,11 @@ const UNIT: &str = include_str!("../../docs/examples/ipvsd.service");
 
 /// What systemd has to say; `None` without its program.
 fn verified(unit: &str) -> Option<String> {
-    let directory = Scratch::new().unwrap();
+    let directory = Scratch::new().expect("a directory");
     let file = directory.path().join("ipvsd.service");
     // The program and its description are not installed where the unit will find them.
     let unit = unit.replace("/usr/sbin/ipvsd", "/bin/true");
-    fs::write(&file, unit).unwrap();
+    fs::write(&file, unit).expect("written");
     let output = Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
         .arg(&file)
@@ -32,7 +32,7 @@ fn unit_file_has_no_mistakes() {
         None => {
             assert!(UNIT.lines().all(|line| {
                 line.is_empty() || line.starts_with(['#', '[']) || line.contains('=')
-            }))
+            }));
         }
     }
 }
