@@ -105,8 +105,7 @@ impl ServiceConfig {
 
 /// Reads a file. All of its mistakes come back, in the order of the file.
 pub fn load(path: &Path) -> Result<Config, Vec<Diagnostic>> {
-    let text = text_of(path).map_err(|e| vec![e])?;
-    parse(&path.display().to_string(), &text)
+    Reader::default().load(path)
 }
 
 /// What is in a file.

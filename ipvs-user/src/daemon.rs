@@ -181,7 +181,8 @@ impl Daemon {
             },
             options.file,
             store,
-        );
+        )
+        .with_reader(options.reader);
         desk.begin(&mut director, adopted.is_some())
             .context("cannot carry out the configuration; no interface was touched")?;
         instance.set_current(&BpfDataplane::generation(capacities))?;

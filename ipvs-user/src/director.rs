@@ -30,6 +30,8 @@ pub use sync::SyncCount;
 pub use together::{Together, TogetherError};
 pub use view::{DestView, ServiceView, Usage};
 
+use std::{cell::RefCell, collections::BTreeMap};
+
 use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};
 
 use crate::{
@@ -48,6 +50,12 @@ use trash::Idle;
 
 /// Tells the source address of a tunnel to a real server; `None` without a route.
 pub type SourceResolver = Box<dyn Fn(Addr) -> Option<Addr> + Send>;
+
+/// The same, asked once about each address: within one change all real servers of an address have the same answer.
+fn asked_once(source: &SourceResolver) -> impl Fn(Addr) -> Option<Addr> + '_ {
+    let known = RefCell::new(BTreeMap::new());
+    move |to| *known.borrow_mut().entry(to).or_insert_with(|| source(to))
+}
 
 /// Commands were not carried out; nothing changed.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +158,7 @@ impl Director {
             records: &records,
         };
         self.tables
-            .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
+            .carry_out(self.dataplane.as_mut(), &change, &asked_once(&self.source))?;
         self.model = after;
         self.sync.model_changed();
         self.traffic.settle(moved);
@@ -184,7 +192,7 @@ impl Director {
     /// Routes, neighbours, links or addresses changed: every way is asked anew.
     pub fn routes_changed(&mut self) -> Result<(), TableError> {
         self.tables
-            .refresh_sources(self.dataplane.as_mut(), &self.source)?;
+            .refresh_sources(self.dataplane.as_mut(), &asked_once(&self.source))?;
         self.adjust_settings(|s| s.epoch = s.epoch.wrapping_add(1))
     }
 

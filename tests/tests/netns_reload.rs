@@ -105,7 +105,7 @@ fn reload_leaves_established_connections_alone() {
                 Ok(())
             });
             let reloads = (0..20).try_for_each(|round: u32| -> Result<()> {
-                director.configure(&file(2 + round % 5, round % 2 == 0))?;
+                director.configure(&file(2 + round % 5, round.is_multiple_of(2)))?;
                 let said = director.run("ipvsd reload")?;
                 ensure!(said.starts_with("changed:\n"), "{said}");
                 thread::sleep(Duration::from_millis(50));

@@ -90,6 +90,12 @@ impl Desk {
         }
     }
 
+    /// Goes on with a reader that knows the file already.
+    #[must_use]
+    pub fn with_reader(self, reader: Reader) -> Self {
+        Self { reader, ..self }
+    }
+
     /// Brings a director to the configuration that the daemon starts with. One that goes on where the daemon before ended
     /// (`adopted`) keeps what was changed there by hand, by the rule that holds for every reading of the file; without a file
     /// all of it stays.

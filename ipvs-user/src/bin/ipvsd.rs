@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipvs_user::{
     api::{client::Client, socket_path},
-    config::{self, Access, Config},
+    config::{self, Access, Config, Reader},
     console,
     daemon::{self, ModePolicy, Options},
     knobs, logging, proc,
@@ -152,7 +152,11 @@ struct Run {
 
 impl Run {
     fn options(self) -> anyhow::Result<Options> {
-        let mut config = read(self.config.as_deref())?;
+        let mut reader = Reader::default();
+        let mut config = match &self.config {
+            Some(file) => read(&mut reader, file)?,
+            None => Config::empty(),
+        };
         let api = &mut config.api;
         let said = |mode, group| Access { mode, group };
         api.access = said(self.socket_mode, self.socket_group).or(api.access.clone());
@@ -164,6 +168,7 @@ impl Run {
         Ok(Options {
             // A reload finds it wherever the daemon stands.
             file: self.config.map(std::path::absolute).transpose()?,
+            reader,
             state: self.state_dir,
             instance: self.instance.unwrap_or_else(|| options.instance.clone()),
             detach_on_exit: self.detach_on_exit,
@@ -259,13 +264,9 @@ async fn ask(command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The configuration; without a file everything is as it comes.
-fn read(file: Option<&Path>) -> anyhow::Result<Config> {
-    let config = match file {
-        Some(file) => config::load(file),
-        None => config::parse("", ""),
-    };
-    config.map_err(|mistakes| {
+/// All mistakes as one.
+fn read(reader: &mut Reader, file: &Path) -> anyhow::Result<Config> {
+    reader.load(file).map_err(|mistakes| {
         let each: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         anyhow!(
             "the configuration has {}:\n{}",
@@ -284,7 +285,7 @@ async fn detach(instance: &str) -> anyhow::Result<String> {
 }
 
 fn check(file: &Path) -> anyhow::Result<()> {
-    let config = read(Some(file))?;
+    let config = read(&mut Reader::default(), file)?;
     let reals: usize = config.services.iter().map(|s| s.reals.len()).sum();
     println!(
         "{}: no mistakes; {} services, {reals} real servers",

@@ -4,13 +4,13 @@
 //! A file is cut into services where that is certain to be right, and is read as a whole where it is not or where anything is
 //! wrong with it. So the outcome is that of [`parse`], mistakes and their places included; a test compares.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use toml::de::DeTable;
 
 use super::{
     Config, Diagnostic, ServiceConfig, check_together, limits, parse, problems::Problems,
-    read_head, section::Section, service,
+    read_head, section::Section, service, text_of,
 };
 use crate::{carries::Carries, model::Limits};
 
@@ -37,6 +37,12 @@ struct Pieces<'a> {
 }
 
 impl Reader {
+    /// Reads a file.
+    pub fn load(&mut self, path: &Path) -> Result<Config, Vec<Diagnostic>> {
+        let text = text_of(path).map_err(|e| vec![e])?;
+        self.read(&path.display().to_string(), &text)
+    }
+
     /// Reads a text that is said to be from `file`.
     pub fn read(&mut self, file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
         match self.by_pieces(text) {

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use super::interfaces::Wanted;
 use crate::{
     api::DEFAULT_SOCKET,
-    config::{Config, Interface, Mode},
+    config::{Config, Interface, Mode, Reader},
     dataplane::bpf::ModePolicy,
 };
 
@@ -29,6 +29,8 @@ pub struct Options {
     pub detach_on_exit: bool,
     /// Where they came from, to be read again.
     pub file: Option<PathBuf>,
+    /// Knows the file's services already.
+    pub reader: Reader,
     /// Where to remember what was applied last; `None`: beside the socket.
     pub state: Option<PathBuf>,
 }
@@ -57,6 +59,7 @@ impl Options {
             config,
             detach_on_exit: false,
             file: None,
+            reader: Reader::default(),
             state: None,
         })
     }

@@ -9,6 +9,7 @@ use nix::unistd::Uid;
 
 /// Nanoseconds per packet of the datapath, by test runs in the kernel on one CPU.
 #[derive(Parser, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Args {
     /// Less than a minute instead of many.
     #[arg(long)]
