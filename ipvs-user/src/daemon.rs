@@ -2,8 +2,10 @@
 //!
 //! Decides nothing about services or packets: it passes on what the parts tell each other.
 
+mod detach;
 mod egress;
 mod interfaces;
+mod notes;
 mod notify;
 mod options;
 mod pace;
@@ -11,8 +13,10 @@ mod patience;
 mod privileges;
 mod reload;
 mod report;
+mod restart;
 mod socket;
 mod switch;
+mod sync;
 
 use std::{
     collections::BTreeSet,
@@ -31,8 +35,9 @@ use tokio::{
 use tracing::{error, info, warn};
 
 pub use crate::dataplane::bpf::ModePolicy;
+pub use detach::{detach, instances};
 pub use interfaces::Wanted;
-pub use options::Options;
+pub use options::{Options, instance_of};
 pub use pace::{Pace, Slice};
 
 use crate::{
@@ -41,7 +46,7 @@ use crate::{
         server::{Attach, Handle},
     },
     config::Config,
-    dataplane::bpf::{BpfDataplane, OBJECT},
+    dataplane::bpf::{BpfDataplane, Instance},
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
@@ -61,7 +66,7 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// Open requests get this long to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs until it is told to stop. Whatever was attached or set is undone, also on an error.
+/// Runs until it is told to stop. Packets flow on, unless it was told to leave nothing behind.
 pub fn run(options: Options) -> Result<()> {
     privileges::check()?;
     let sockets = Sockets::bind(&options)?;
@@ -74,7 +79,16 @@ pub fn run(options: Options) -> Result<()> {
 
 async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
     let socket = options.socket.clone();
-    let mut daemon = Daemon::start(options).await?;
+    let name = options.instance.clone();
+    let fresh = restart::is_fresh(&name)?;
+    let mut daemon = match Daemon::start(options).await {
+        // What is not begun is undone; what was there goes on.
+        Err(e) if fresh => {
+            detach(&name).await?;
+            return Err(e);
+        }
+        started => started?,
+    };
     let mut tasks = daemon.tasks.take().unwrap_or_default();
     privileges::reduce()?;
     let serving = sockets.serve(&daemon.handle)?;
@@ -105,6 +119,8 @@ struct Daemon {
     patience: [Patience; 3],
     tasks: Option<Tasks>,
     switch: Switch,
+    instance: Arc<Instance>,
+    detach_on_exit: bool,
     signals: [Signal; 3],
 }
 
@@ -120,6 +136,8 @@ enum Wake {
     Reload,
     Alive,
     Stop,
+    /// And leave nothing behind.
+    Detach,
     Broken(anyhow::Error),
 }
 
@@ -130,20 +148,27 @@ impl Daemon {
             signal(SignalKind::terminate())?,
             signal(SignalKind::hangup())?,
         ];
+        report_need(options.config.capacities);
         let store = Store::at(options.state.as_deref(), &options.socket);
         let Options {
             interfaces, config, ..
         } = options;
-        report_need(config.capacities);
-        let mut dataplane = block_in_place(|| BpfDataplane::load(OBJECT, config.capacities))?;
+        let opened = block_in_place(|| {
+            restart::open(&options.instance, &options.socket, config.capacities)
+        })?;
+        let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
+        let mut migration = opened.migration;
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
         let punt = dataplane.take_punt().ok_or_else(taken)?;
         let messages = dataplane.take_messages();
-        let mut director = Director::new(Box::new(dataplane), Box::new(source_towards))?;
+        let (mut director, adopted) =
+            Director::open(Box::new(dataplane), Box::new(source_towards))?;
         director.age_in_parts();
+        director.resume_walks()?;
         director.set_memory_source(Box::new(|| available_pages().unwrap_or(u64::MAX)));
+        restart::report(instance.name(), adopted, &director);
         director.adjust_settings(|settings| {
             let port = unprivileged_port();
             settings.unprivileged_port = port.unwrap_or(settings.unprivileged_port);
@@ -158,8 +183,9 @@ impl Daemon {
             store,
         )
         .with_reader(options.reader);
-        desk.begin(&mut director)
-            .context("cannot carry out the configuration; nothing was attached")?;
+        desk.begin(&mut director, adopted.is_some())
+            .context("cannot carry out the configuration; no interface was touched")?;
+        instance.set_current(&BpfDataplane::generation(capacities))?;
 
         let network = Netlink::connect()?;
         let (changed, changes) = mpsc::channel(1);
@@ -171,15 +197,18 @@ impl Daemon {
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
-        let (features, feature_changes) = Features::connect().await?.unzip();
         let (attaching, switch) = Switch::new(options.named, options.mode);
+        let handle = Handle {
+            desk: Arc::new(tokio::sync::Mutex::new(desk)),
+            attaching: Some(attaching),
+            ..Handle::new(director)
+        };
+        let sync = sync::begin(&mut tasks, &handle.director, &network);
+        let handle = Handle { sync, ..handle };
+        let (features, feature_changes) = Features::connect().await?.unzip();
         let mut daemon = Self {
-            handle: Handle {
-                desk: Arc::new(tokio::sync::Mutex::new(desk)),
-                attaching: Some(attaching),
-                ..Handle::new(director)
-            },
-            interfaces: Interfaces::new(loader, interfaces),
+            handle,
+            interfaces: Interfaces::new(loader, interfaces, keeper),
             egress: EgressSync::new(egress, features),
             neighbours: ManagedNeighbours::new(network.clone()),
             network,
@@ -190,13 +219,23 @@ impl Daemon {
             patience: <[Patience; 3]>::default(),
             tasks: Some(tasks),
             switch,
+            instance,
+            detach_on_exit: options.detach_on_exit,
             signals,
         };
         let links = daemon.network.links().await?;
-        block_in_place(|| daemon.interfaces.attach_all(&links))?;
-        daemon.list_interfaces();
         daemon.refresh_egress().await;
+        let around = |moment| restart::around_swap(migration.as_mut(), moment);
+        block_in_place(|| daemon.interfaces.attach_all(&links, around))?;
+        if let Some(migration) = migration {
+            let instance = Arc::clone(&daemon.instance);
+            daemon.with_director(|d| restart::end_migration(migration, d, &instance))?;
+        }
+        daemon.list_interfaces();
+        let held = daemon.interfaces.keeper().notes().neighbours.clone();
+        daemon.neighbours.resume(held);
         daemon.hold_neighbours().await;
+        daemon.resume_sync();
         Ok(daemon)
     }
 
@@ -241,6 +280,10 @@ impl Daemon {
                 Wake::Reload => reload::reload(self.handle.clone()),
                 Wake::Alive => notify::alive(),
                 Wake::Stop => return Ok(()),
+                Wake::Detach => {
+                    self.detach_on_exit = true;
+                    return Ok(());
+                }
                 Wake::Broken(e) => return Err(e),
             }
         }
@@ -278,6 +321,7 @@ impl Daemon {
             }),
             Some(changes) = self.changes.recv() => Wake::Changed(changes),
             () = self.handle.changed.notified() => Wake::Commands,
+            () = self.handle.detach.notified() => Wake::Detach,
             () = features => Wake::Features,
             () = sleep(due.saturating_duration_since(Instant::now())) => Wake::Housekeeping,
         }
@@ -293,6 +337,7 @@ impl Daemon {
             self.hold_neighbours().await;
         }
         self.hold_new_neighbours().await;
+        self.note_sync();
         Ok(())
     }
 
@@ -335,6 +380,10 @@ impl Daemon {
     async fn hold_neighbours(&mut self) {
         let dests = self.dests();
         self.neighbours.hold(&dests).await;
+        let managed = self.neighbours.managed().collect();
+        self.interfaces
+            .keeper()
+            .update(|notes| notes.neighbours = managed);
         self.held = (dests, Instant::now());
     }
 
@@ -373,9 +422,16 @@ impl Daemon {
     }
 
     async fn finish(mut self) {
+        if !self.detach_on_exit {
+            return info!(
+                "stopping: packets flow on; the next start goes on from here, and `ipvsd detach` takes everything away"
+            );
+        }
         info!("stopping: detaching, and restoring settings");
-        self.interfaces.detach_all();
-        self.neighbours.release_all().await;
+        let notes = self.interfaces.detach_all();
+        if let Err(e) = detach::take_down(&self.instance, &notes).await {
+            error!("{e:#}");
+        }
     }
 }
 

@@ -3,24 +3,30 @@
 //! Driven from outside: by commands, by `tick` about once a second, and by word that routes changed. The daemon, the tests
 //! and the replay of traces drive the same thing over different dataplanes.
 
+mod adopt;
 mod ageing;
 mod caches;
+mod carry;
 mod connections;
 mod defence;
 mod estimator;
 mod expected;
 mod knobs;
+mod records;
+mod sync;
 mod together;
 mod traffic;
 mod trash;
 mod view;
 
+pub use adopt::{AdoptError, Adopted};
 pub use ageing::Aged;
 pub use caches::CacheLimits;
 pub use connections::Connection;
 pub use estimator::Rates;
 pub use expected::{ExpectError, Expectation};
 pub use knobs::{MemorySource, SetTimeoutsError};
+pub use sync::SyncCount;
 pub use together::{Together, TogetherError};
 pub use view::{DestView, ServiceView, Usage};
 
@@ -30,12 +36,13 @@ use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capa
 
 use crate::{
     carries::NotCarried,
-    dataplane::{Dataplane, TableError},
+    dataplane::{Dataplane, Stop, TableError},
     model::{Command, Effect, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
 use ageing::Walks;
 use caches::CacheTimers;
+use carry::PastReasons;
 use expected::Waiting;
 use knobs::Controls;
 use traffic::Traffic;
@@ -74,6 +81,8 @@ pub struct Director {
     caches: CacheTimers,
     controls: Controls,
     waiting: Waiting,
+    sync: sync::Sync,
+    past_reasons: PastReasons,
 }
 
 impl Director {
@@ -82,22 +91,20 @@ impl Director {
         mut dataplane: Box<dyn Dataplane>,
         source: SourceResolver,
     ) -> Result<Self, TableError> {
-        let Capacities {
-            services,
-            dests,
-            maglev,
-            ..
-        } = dataplane.capacities();
         let settings = Settings::with_hz(dataplane.hz());
         let tables = Tables::new(dataplane.as_mut(), settings)?;
-        let limits = Limits {
-            services,
-            dests,
-            dests_per_service: Service::MAX_DESTS,
-            maglev,
-        };
-        Ok(Self {
-            model: Model::new(limits),
+        let model = Model::new(limits(dataplane.capacities()));
+        Ok(Self::assembled(model, tables, dataplane, source))
+    }
+
+    fn assembled(
+        model: Model,
+        tables: Tables,
+        dataplane: Box<dyn Dataplane>,
+        source: SourceResolver,
+    ) -> Self {
+        Self {
+            model,
             tables,
             dataplane,
             source,
@@ -107,7 +114,9 @@ impl Director {
             caches: CacheTimers::default(),
             controls: Controls::default(),
             waiting: Waiting::default(),
-        })
+            sync: sync::Sync::default(),
+            past_reasons: PastReasons::default(),
+        }
     }
 
     /// Carries out one command, or changes nothing.
@@ -138,15 +147,21 @@ impl Director {
         let counted = self.counted_before(&effects);
         let counted = counted.map_err(ReconcileError::from)?;
         let now = self.dataplane.now().map_err(ReconcileError::from)?;
+        let mut draft = self.traffic.draft();
+        draft.follow(&effects, &after, &counted);
+        let moved = draft.moved();
+        let records = self.records(&effects, &after, &moved);
         let change = Change {
             before: &self.model,
             after: &after,
             effects: &effects,
+            records: &records,
         };
         self.tables
             .carry_out(self.dataplane.as_mut(), &change, &asked_once(&self.source))?;
         self.model = after;
-        self.traffic.follow(&effects, &self.model, &counted);
+        self.sync.model_changed();
+        self.traffic.settle(moved);
         self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
         if let Err(e) = self.after_effects(&effects) {
@@ -162,11 +177,12 @@ impl Director {
     pub fn tick(&mut self) -> Result<(), TableError> {
         self.defend()?;
         if !self.walks.in_parts() {
-            self.dataplane.expire()?;
+            self.expire_walk(Stop::Never)?;
         }
         let now = self.dataplane.now()?;
         self.tables.tick(now);
         self.end_waiting(now)?;
+        self.bind_unbound(now)?;
         self.age_caches(now)?;
         self.drop_entries(now)?;
         self.empty_trash(now)?;
@@ -222,7 +238,9 @@ impl Director {
 
     /// Counter map by slot ([`ipvs_common::reason`]).
     pub fn reasons(&self) -> Result<Vec<u64>, TableError> {
-        self.dataplane.reasons()
+        let mut counts = self.dataplane.reasons()?;
+        self.past_reasons.add_to(&mut counts);
+        Ok(counts)
     }
 
     /// The commands that make the configuration as it is now from an empty one.
@@ -245,6 +263,15 @@ impl Director {
             .services()
             .flat_map(|s| of_service(s.key))
             .collect()
+    }
+}
+
+const fn limits(capacities: Capacities) -> Limits {
+    Limits {
+        services: capacities.services,
+        dests: capacities.dests,
+        dests_per_service: Service::MAX_DESTS,
+        maglev: capacities.maglev,
     }
 }
 

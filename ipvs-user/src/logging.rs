@@ -1,4 +1,4 @@
-//! How the daemon logs: to standard error, as text or as JSON, and as much as `RUST_LOG` says.
+//! How the daemon logs: to standard error, as text or as JSON, and as much as `RUST_LOG` says, or as is usual for what runs.
 
 use std::io::{self, IsTerminal as _};
 
@@ -13,9 +13,9 @@ pub enum Format {
     Json,
 }
 
-/// To be called once.
-pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+/// To be called once. `usual` is the level without `RUST_LOG`.
+pub fn start(format: Format, usual: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

@@ -10,6 +10,7 @@ mod error;
 mod ids;
 mod options;
 mod policy;
+mod restore;
 mod state;
 mod wrr;
 mod zero;

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod demo;
 pub mod echo;
 pub mod packet;
+pub mod probe;
 pub mod random;
 pub mod replay;
 pub mod scene;

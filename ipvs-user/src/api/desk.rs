@@ -96,15 +96,13 @@ impl Desk {
         Self { reader, ..self }
     }
 
-    /// Brings a director to the configuration that the daemon starts with. One that has services already (of the daemon
-    /// before) keeps what was changed there by hand, by the rule that holds for every reading of the file.
-    pub fn begin(&mut self, director: &mut Director) -> Result<(), TogetherError> {
-        let last = match director.model().services().next() {
-            Some(_) => self.store.load(&self.started),
-            None => None,
-        };
+    /// Brings a director to the configuration that the daemon starts with. One that goes on where the daemon before ended
+    /// (`adopted`) keeps what was changed there by hand, by the rule that holds for every reading of the file; without a file
+    /// all of it stays.
+    pub fn begin(&mut self, director: &mut Director, adopted: bool) -> Result<(), TogetherError> {
+        let last = adopted.then(|| self.store.load(&self.started)).flatten();
         let wanted = Arc::new(self.started.clone());
-        if self.file.is_some() || last.is_none() {
+        if self.file.is_some() || !adopted {
             let last_config = last.as_ref().map(|l| l.config.as_ref());
             let difference = crate::desired::compare(last_config, director, &wanted, Rule::Keep);
             director.carry_out(&difference.changes)?;

@@ -7,6 +7,7 @@ mod knobs;
 mod listen;
 pub mod openapi;
 mod routes;
+mod sync;
 
 use std::{
     io,
@@ -30,7 +31,10 @@ use super::{
     convert,
     wire::{self, ErrorCode},
 };
-use crate::{director::Director, model::service_name};
+use crate::{
+    director::{Director, SyncCount},
+    model::service_name,
+};
 
 pub use handle::{Attach, Handle};
 pub use listen::{Listen, bind};
@@ -89,12 +93,15 @@ impl IntoResponse for wire::Error {
 
 const fn http_status(code: ErrorCode) -> StatusCode {
     match code {
-        ErrorCode::ServiceExists | ErrorCode::DestExists | ErrorCode::Pending => {
-            StatusCode::CONFLICT
-        }
+        ErrorCode::ServiceExists
+        | ErrorCode::DestExists
+        | ErrorCode::Pending
+        | ErrorCode::SyncRuns => StatusCode::CONFLICT,
         ErrorCode::NoService
         | ErrorCode::ServiceUndefined
         | ErrorCode::NoDest
+        | ErrorCode::NoSync
+        | ErrorCode::NoDevice
         | ErrorCode::UnknownSysctl => StatusCode::NOT_FOUND,
         ErrorCode::ReadOnly => StatusCode::FORBIDDEN,
         ErrorCode::UnknownScheduler
@@ -213,9 +220,11 @@ async fn stats(State(handle): State<Handle>) -> Answer<wire::Totals> {
 }
 
 async fn reasons(State(handle): State<Handle>) -> Answer<Vec<wire::Reason>> {
-    let counts = handle
-        .with(|d| d.reasons().map_err(convert::table_error))
-        .await?;
+    let job = |d: &mut Director| {
+        let synced: Vec<_> = d.sync_counts().collect();
+        Ok((d.reasons().map_err(convert::table_error)?, synced))
+    };
+    let (counts, synced) = handle.with(job).await?;
     let line = |kind: &str, name: &str, help: &str, slot: u32| wire::Reason {
         kind: kind.to_owned(),
         name: name.to_owned(),
@@ -231,7 +240,13 @@ async fn reasons(State(handle): State<Handle>) -> Answer<Vec<wire::Reason>> {
     let event = Event::ALL
         .iter()
         .map(|r| line(Event::KIND, r.name(), r.help(), r.slot()));
-    Ok(Json(pass.chain(drop).chain(event).collect()))
+    let synced = synced.into_iter().map(|(c, count)| wire::Reason {
+        kind: SyncCount::KIND.to_owned(),
+        name: c.name().to_owned(),
+        help: c.help().to_owned(),
+        count,
+    });
+    Ok(Json(pass.chain(drop).chain(event).chain(synced).collect()))
 }
 
 /// What a list of commands did.
@@ -244,10 +259,7 @@ async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> 
     let list: Vec<wire::Command> = from_json(&body, "a list of commands")?;
     let events = handle.events.clone();
     let job = move |d: &mut Director| {
-        let commands: Vec<_> = list
-            .iter()
-            .map(convert::command)
-            .collect::<Result<_, _>>()?;
+        let commands = convert::commands(&list)?;
         d.execute_all(&commands)
             .map_err(|e| convert::director_error(&e, commands.len()))?;
         events.tell_all(list.into_iter().map(wire::What::Command));
@@ -280,6 +292,12 @@ async fn wrong_method(method: Method, uri: axum::http::Uri) -> Response {
     let message = format!("{method} is not for {}", uri.path());
     let error = convert::error(ErrorCode::BadRequest, message);
     (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
+}
+
+/// Answers before it happens: afterwards nobody is there to.
+async fn detach(State(handle): State<Handle>) -> Answer<Applied> {
+    handle.detach.notify_one();
+    Ok(Json(Applied { applied: 1 }))
 }
 
 async fn unknown(uri: axum::http::Uri) -> wire::Error {

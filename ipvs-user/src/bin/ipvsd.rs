@@ -79,6 +79,15 @@ enum Command {
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
+    /// Take away what a director left, or leaves: programs, tables, settings; packets are no longer balanced
+    Detach {
+        #[arg(long, value_name = "NAME")]
+        instance: Option<String>,
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
+    /// List the directors of this machine that run or left something
+    Instances,
     /// List why packets were passed on to the kernel or dropped
     Reasons {
         #[arg(long, value_name = "PATH")]
@@ -133,6 +142,12 @@ struct Run {
     state_dir: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     log_format: logging::Format,
+    /// Name of this director among those of the machine; without it, from the socket's path
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+    /// At the end take everything away: program, tables, settings. Without it packets flow on, and the next start goes on
+    #[arg(long)]
+    detach_on_exit: bool,
 }
 
 impl Run {
@@ -155,6 +170,8 @@ impl Run {
             file: self.config.map(std::path::absolute).transpose()?,
             reader,
             state: self.state_dir,
+            instance: self.instance.unwrap_or_else(|| options.instance.clone()),
+            detach_on_exit: self.detach_on_exit,
             ..options
         })
     }
@@ -184,10 +201,11 @@ impl From<Mode> for ModePolicy {
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     let done = if let Command::Run(run) = command {
-        logging::start(run.log_format);
+        logging::start(run.log_format, "info");
         run.options().and_then(daemon::run)
     } else {
-        logging::start(logging::Format::Text);
+        // Commands answer on standard output, and say more only of what is wrong.
+        logging::start(logging::Format::Text, "warn");
         ask(command)
     };
     match done {
@@ -232,6 +250,12 @@ async fn ask(command: Command) -> anyhow::Result<()> {
         } => console::apply(&client(socket), &file, how(force, false, confirm)).await,
         Command::Confirm { socket } => console::confirm(&client(socket)).await,
         Command::Rollback { socket } => console::roll_back(&client(socket)).await,
+        Command::Detach { instance, socket } => {
+            let socket = socket.unwrap_or_else(socket_path);
+            let instance = instance.unwrap_or_else(|| daemon::instance_of(&socket));
+            detach(&instance).await
+        }
+        Command::Instances => daemon::instances(),
         Command::Reasons { socket } => reasons(&client(socket)).await,
         Command::Proc { file, socket } => Ok(proc::text(&client(socket), file).await?),
         Command::Sysctl { knobs, socket } => Ok(knobs::run(&client(socket), &knobs).await?),
@@ -249,6 +273,14 @@ fn read(reader: &mut Reader, file: &Path) -> anyhow::Result<Config> {
             config::counted(each.len()),
             each.join("\n")
         )
+    })
+}
+
+async fn detach(instance: &str) -> anyhow::Result<String> {
+    Ok(if daemon::detach(instance).await? {
+        format!("{instance}: everything is taken away\n")
+    } else {
+        format!("{instance}: nothing is there\n")
     })
 }
 

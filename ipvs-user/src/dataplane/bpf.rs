@@ -6,19 +6,29 @@
 mod attach;
 mod available;
 mod batch;
+mod blob;
 mod bpffs;
 mod clock;
 mod control;
 mod error;
 mod handover;
 mod inspect;
+mod layout;
 mod loader;
 mod mapped;
 mod maps;
 mod memory;
+mod migrate;
 mod object;
+mod open;
 mod overload;
 mod per_cpu;
+mod pins;
+mod raw;
+mod read;
+mod sync;
+mod sys;
+mod translate;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap as Map};
@@ -29,20 +39,25 @@ use aya::{
 };
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template, TemplateKey,
     maps::{self as names, Capacities},
 };
 use ipvs_datapath::{conn::expected::Expected, expire::Batch};
 
-pub use attach::{Attachment, IfaceProgram, ModePolicy};
+pub use attach::{Attachment, IfaceProgram, ModePolicy, Successor};
 pub use available::Available;
 pub use error::{AttachError, LoadError};
 pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
+pub use layout::{Field, Layout, Sizes, Type};
 pub use loader::{Clock, Loader};
 pub use memory::{Need, Shortage};
+pub use migrate::{Counted, Migrated, Migration};
 pub use object::OBJECT;
+pub use open::{NotePad, Opened};
+pub use pins::{Instance, PinError, instances};
 
-use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
+use super::{Cache, Dataplane, Place, Result, Seen, Stop, TableError, Task};
+use crate::ledger::{Key, Value};
 use control::Control;
 use mapped::Mapped;
 use maps::{Maps, take};
@@ -61,6 +76,7 @@ pub struct BpfDataplane {
     punt: Option<PuntRing>,
     messages: Option<Messages>,
     buffers: Buffers,
+    ledger: HashMap<MapData, Key, Value>,
     hz: u32,
     cpus: usize,
 }
@@ -77,9 +93,15 @@ impl BpfDataplane {
         capacities: Capacities,
         clock: Clock,
     ) -> std::result::Result<Self, LoadError> {
-        let cpus = nr_cpus().map_err(|(_, e)| LoadError::States(e))?;
-        Need::of(capacities, cpus).check(&Available::now())?;
-        let loader = Loader::new(object, capacities, clock)?;
+        check_memory(capacities)?;
+        let loader = Loader::new(object, capacities, clock, loader::Place::Private)?;
+        Self::over(loader, clock)
+    }
+
+    /// Over the maps of a loader: those that are there, and new ones for the others.
+    fn over(loader: Loader, clock: Clock) -> std::result::Result<Self, LoadError> {
+        let capacities = loader.capacities();
+        let cpus = cpus()?;
         let (ebpf, _) = loader.load(Iface::default())?;
         let mut control = Control::load(ebpf)?;
         let messages = Messages::take(control.ebpf())?;
@@ -93,6 +115,7 @@ impl BpfDataplane {
             .map_err(LoadError::States)?;
         let egress = EgressTable(take(control.ebpf(), names::EGRESS)?);
         let punt = PuntRing(take::<RingBuf<_>>(control.ebpf(), names::PUNT)?);
+        let ledger = loader.ledger()?;
         let hz = match clock {
             Clock::Kernel => control.measure_hz()?,
             Clock::Manual => MANUAL_HZ,
@@ -108,6 +131,7 @@ impl BpfDataplane {
             punt: Some(punt),
             messages,
             buffers: Buffers::default(),
+            ledger,
             hz,
             cpus,
         })
@@ -275,6 +299,26 @@ impl Dataplane for BpfDataplane {
         Ok(entered == 1)
     }
 
+    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
+        self.notes(most)
+    }
+
+    fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>> {
+        self.one_conn(key)
+    }
+
+    fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>> {
+        self.one_template(key)
+    }
+
+    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
+        self.enter_conns(told)
+    }
+
+    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
+        self.enter_templates(told)
+    }
+
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {
         // In this order, because that is the way an entry moves: met twice it counts once, but none is missed.
         let half_open = batch::entries(&self.maps.half_open);
@@ -324,9 +368,55 @@ impl Dataplane for BpfDataplane {
         }
     }
 
+    fn settings(&self) -> Result<Settings> {
+        let settings = self.maps.settings.get(&0, 0);
+        settings.map_err(failed(names::SETTINGS, "lookup", 0))
+    }
+
+    fn services(&self) -> Result<Vec<(ServiceKey, Service)>> {
+        let services = batch::entries(&self.maps.services);
+        services.map_err(failed(names::SERVICES, "read", "all"))
+    }
+
+    fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>> {
+        self.list(base, len)
+    }
+
+    fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>> {
+        self.table(base, len)
+    }
+
+    fn dest(&self, id: u32) -> Result<Dest> {
+        let dest = self.maps.dests.get(&id, 0);
+        dest.map_err(failed(names::DESTS, "lookup", id))
+    }
+
+    fn ledger(&self) -> Result<Vec<(Key, Value)>> {
+        let entries = batch::entries(&self.ledger);
+        entries.map_err(failed(names::LEDGER, "read", "all"))
+    }
+
+    fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()> {
+        self.note(entries)
+    }
+
+    fn remove_ledger(&mut self, keys: &[Key]) -> Result<()> {
+        self.forget(keys)
+    }
+
     fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool> {
         self.walk_tables(task, place, stop)
     }
+}
+
+fn cpus() -> std::result::Result<usize, LoadError> {
+    nr_cpus().map_err(|(_, e)| LoadError::States(e))
+}
+
+/// New tables of these sizes must fit.
+fn check_memory(capacities: Capacities) -> std::result::Result<(), LoadError> {
+    let need = Need::of(capacities, cpus()?);
+    Ok(need.check(&Available::now())?)
 }
 
 /// Says which table refused what.

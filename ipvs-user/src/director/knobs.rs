@@ -101,6 +101,19 @@ impl Director {
         self.turn(knobs, defence)
     }
 
+    /// Takes up knobs as they were; names that this version does not know are left out.
+    pub(super) fn resume_knobs(&mut self, restored: &[(String, u32)]) -> Result<(), TableError> {
+        let mut knobs = self.controls.knobs;
+        for (name, value) in restored {
+            if let Err(e) = knobs.set(name, &value.to_string()) {
+                tracing::warn!("a knob of the running datapath: {e}");
+            }
+        }
+        let mut defence = self.controls.defence;
+        defence.settle(&knobs);
+        self.turn(knobs, defence)
+    }
+
     /// To go back to.
     pub(super) fn controls_now(&self) -> Before {
         Before {
@@ -124,6 +137,8 @@ impl Director {
 
     fn turn(&mut self, knobs: Knobs, defence: Defence) -> Result<(), TableError> {
         self.adjust_settings(|settings| knobs.write(&defence, settings))?;
+        let records = self.knob_records(&knobs);
+        self.tables.note(self.dataplane.as_mut(), &records)?;
         self.controls.knobs = knobs;
         self.controls.defence = defence;
         self.set_drop_entry(defence.drop_entry());

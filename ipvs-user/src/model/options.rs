@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Engine {
     /// By the call's identity.
-    Sip,
+    Sip = 1,
 }
 
 impl Engine {
@@ -20,6 +20,17 @@ impl Engine {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         (name == Self::Sip.name()).then_some(Self::Sip)
+    }
+
+    /// What stands for it in a record that outlives the daemon.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    #[must_use]
+    pub fn from_number(n: u8) -> Option<Self> {
+        (n == Self::Sip.number()).then_some(Self::Sip)
     }
 }
 
@@ -43,11 +54,11 @@ impl Tunnel {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TunnelKind {
     /// IP in IP.
-    Ipip,
+    Ipip = 0,
     /// Generic UDP encapsulation.
-    Gue,
+    Gue = 1,
     /// Generic routing encapsulation.
-    Gre,
+    Gre = 2,
 }
 
 impl TunnelKind {
@@ -66,15 +77,20 @@ impl TunnelKind {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.name() == name)
     }
+
+    #[must_use]
+    pub fn from_number(n: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| *k as u8 == n)
+    }
 }
 
 /// Checksum of the outer header of gue and gre.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TunnelChecksum {
-    None,
-    Full,
+    None = 0,
+    Full = 1,
     /// The inner one is left to the far end (gue).
-    Remote,
+    Remote = 2,
 }
 
 impl TunnelChecksum {
@@ -92,5 +108,10 @@ impl TunnelChecksum {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|k| k.name() == name)
+    }
+
+    #[must_use]
+    pub fn from_number(n: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| *k as u8 == n)
     }
 }

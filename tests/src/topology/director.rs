@@ -3,9 +3,9 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::channel,
+    sync::{Arc, Once, mpsc::channel},
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Netns, Scratch, programs};
+use super::{Netns, Scratch, programs, scratch};
 
 /// All that packets come in by.
 pub const DOM0_INTERFACES: [&str; 3] = ["eth0", "vif1", "vif2"];
@@ -32,6 +32,12 @@ pub struct Start {
     pub mode: Option<&'static str>,
     /// Contents of the configuration file, if there is one.
     pub config: Option<String>,
+    /// The end of the daemon is not that of its packets.
+    pub stays: bool,
+    /// `--instance`; nothing: by its socket.
+    pub instance: Option<String>,
+    /// The daemon's program, where it is not the one under test.
+    pub program: Option<PathBuf>,
     /// Further arguments.
     pub arguments: Vec<String>,
     /// With these capabilities and no others, as `setpriv` names them; nothing: with all.
@@ -44,20 +50,137 @@ impl Default for Start {
             interfaces: DOM0_INTERFACES.to_vec(),
             mode: Some("native"),
             config: None,
+            stays: false,
+            instance: None,
+            program: None,
             arguments: Vec::new(),
             capabilities: None,
         }
     }
 }
 
+/// Where a daemon has its socket and its log. What it left in the kernel goes with it.
+#[derive(Debug)]
+struct Place {
+    dom0: Netns,
+    scratch: Scratch,
+}
+
+impl Place {
+    fn new(dom0: &Netns) -> Result<Self> {
+        take_away_leftovers();
+        Ok(Self {
+            dom0: dom0.clone(),
+            scratch: Scratch::new()?,
+        })
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.scratch.path().join("socket")
+    }
+
+    /// A command line of the director, in its namespace.
+    fn command(&self, line: &str) -> Result<Command> {
+        let mut words = line.split_whitespace();
+        let program = match words.next() {
+            Some("ipvsadm") => programs::find("ipvsadm", "IPVSADM")?,
+            Some("ipvsd") => programs::find("ipvsd", "IPVSD")?,
+            other => bail!("{other:?} is no program of the director"),
+        };
+        let mut command = self.dom0.command(program);
+        command.args(words).env("IPVSD_SOCKET", self.socket());
+        Ok(command)
+    }
+
+    fn output(&self, line: &str) -> Result<Output> {
+        let output = self.command(line)?.output();
+        output.with_context(|| format!("starting {line}"))
+    }
+
+    fn run(&self, line: &str) -> Result<String> {
+        let output = self.output(line)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            output.status.success() && said.is_empty(),
+            "{line}: {}: {said}",
+            output.status
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = self.output("ipvsd detach");
+    }
+}
+
+/// What daemons of tests left that had no chance to take it away: their sockets have the number of the test's process.
+fn take_away_leftovers() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let Ok(ipvsd) = programs::find("ipvsd", "IPVSD") else {
+            return;
+        };
+        let listed = Command::new(&ipvsd).arg("instances").output();
+        let listed = listed.map(|o| o.stdout).unwrap_or_default();
+        for line in String::from_utf8_lossy(&listed).lines() {
+            let name = line.split(':').next().unwrap_or_default();
+            let owner = name.split(scratch::PREFIX).nth(1);
+            let owner = owner.and_then(|rest| rest.split('-').next());
+            if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = Command::new(&ipvsd)
+                    .args(["detach", "--instance", name])
+                    .output();
+            }
+        }
+    });
+}
+
+/// What a daemon left that is no more.
+#[derive(Debug)]
+pub struct Left {
+    place: Arc<Place>,
+}
+
+impl Left {
+    /// Starts another daemon in the place of the one that is no more.
+    pub fn start(self, how: &Start) -> Result<Director> {
+        Director::start_in(self.place, how)
+    }
+
+    /// Starts another daemon, which is killed after this time, ready or not.
+    pub fn start_and_kill(&self, how: &Start, after: Duration) -> Result<()> {
+        let mut director = Director::launch(Arc::clone(&self.place), how)?;
+        thread::sleep(after);
+        director.at_work = false;
+        director.process.kill()?;
+        director.process.wait()?;
+        Ok(())
+    }
+
+    /// Has another daemon refuse to start there: what it said.
+    pub fn refusal(&self, how: &Start) -> Result<String> {
+        Director::refusal_in(Arc::clone(&self.place), how)
+    }
+
+    /// Carries out a command line as an administrator would, without a daemon.
+    pub fn run(&self, line: &str) -> Result<String> {
+        self.place.run(line)
+    }
+
+    pub fn output(&self, line: &str) -> Result<Output> {
+        self.place.output(line)
+    }
+}
+
 /// The running daemon. Dropping it before it was stopped kills it, and tells what it knew: it is the way out of a failure.
 #[derive(Debug)]
 pub struct Director {
-    dom0: Netns,
     process: Child,
     /// Its line when it was ready.
     ready: String,
-    scratch: Scratch,
+    place: Arc<Place>,
     /// Neither stopped nor meant to fail.
     at_work: bool,
 }
@@ -65,7 +188,16 @@ pub struct Director {
 impl Director {
     /// Starts the daemon and waits until it is ready.
     pub fn start(dom0: &Netns, how: &Start) -> Result<Self> {
-        let mut this = Self::launch(dom0, how)?;
+        Self::start_in(Arc::new(Place::new(dom0)?), how)
+    }
+
+    /// The program under test.
+    pub fn program() -> Result<PathBuf> {
+        programs::find("ipvsd", "IPVSD")
+    }
+
+    fn start_in(place: Arc<Place>, how: &Start) -> Result<Self> {
+        let mut this = Self::launch(place, how)?;
         match this.wait_until_ready() {
             Ok(ready) => {
                 this.ready = ready;
@@ -80,20 +212,31 @@ impl Director {
 
     /// Has the daemon refuse to start: what it said, if that is what it did.
     pub fn refusal(dom0: &Netns, how: &Start) -> Result<String> {
-        let mut this = Self::launch(dom0, how)?;
+        Self::refusal_in(Arc::new(Place::new(dom0)?), how)
+    }
+
+    /// Has another one refuse to start beside this one.
+    pub fn refuses_another(&self, how: &Start) -> Result<String> {
+        Self::refusal_in(Arc::clone(&self.place), how)
+    }
+
+    fn refusal_in(place: Arc<Place>, how: &Start) -> Result<String> {
+        let mut this = Self::launch(place, how)?;
         this.at_work = false;
         let status = this.wait(START)?;
         ensure!(!status.success(), "ipvsd ended with success");
         Ok(this.log())
     }
 
-    fn launch(dom0: &Netns, how: &Start) -> Result<Self> {
-        let scratch = Scratch::new()?;
-        let program = programs::find("ipvsd", "IPVSD")?;
+    fn launch(place: Arc<Place>, how: &Start) -> Result<Self> {
+        let program = match &how.program {
+            Some(program) => program.clone(),
+            None => programs::find("ipvsd", "IPVSD")?,
+        };
         let mut command = match how.capabilities {
-            None => dom0.command(program),
+            None => place.dom0.command(program),
             Some(these) => {
-                let mut command = dom0.command("setpriv");
+                let mut command = place.dom0.command("setpriv");
                 for set in ["--bounding-set", "--inh-caps", "--ambient-caps"] {
                     command.arg(format!("{set}=-all,{these}"));
                 }
@@ -108,23 +251,28 @@ impl Director {
         if let Some(mode) = how.mode {
             command.args(["--mode", mode]);
         }
+        if let Some(instance) = &how.instance {
+            command.args(["--instance", instance]);
+        }
+        if !how.stays {
+            command.arg("--detach-on-exit");
+        }
         if let Some(config) = &how.config {
-            let path = scratch.path().join("ipvsd.toml");
+            let path = place.scratch.path().join("ipvsd.toml");
             fs::write(&path, config)?;
             command.arg("--config").arg(path);
         }
         let process = command
-            .env("IPVSD_SOCKET", scratch.path().join("socket"))
+            .env("IPVSD_SOCKET", place.socket())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(scratch.path().join("log"))?)
+            .stderr(File::create(place.scratch.path().join("log"))?)
             .spawn()
             .context("starting ipvsd")?;
         Ok(Self {
-            dom0: dom0.clone(),
             process,
             ready: String::new(),
-            scratch,
+            place,
             at_work: true,
         })
     }
@@ -147,29 +295,22 @@ impl Director {
     /// What it wrote to standard error so far.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.place.scratch.path().join("log")).unwrap_or_default()
     }
 
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.scratch.path().join("socket")
+        self.place.socket()
     }
 
     /// Carries out a command line, `ipvsadm …`: its standard output. Anything on standard error is a failure.
     pub fn run(&self, line: &str) -> Result<String> {
-        let output = self.output(line)?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(
-            output.status.success() && said.is_empty(),
-            "{line}: {}: {said}",
-            output.status
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        self.place.run(line)
     }
 
     /// A command line that is to be refused: what it says.
     pub fn refused(&self, line: &str) -> Result<String> {
-        let output = self.output(line)?;
+        let output = self.place.output(line)?;
         ensure!(!output.status.success(), "{line}: success");
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
@@ -181,7 +322,7 @@ impl Director {
 
     #[must_use]
     pub fn config(&self) -> PathBuf {
-        self.scratch.path().join("ipvsd.toml")
+        self.place.scratch.path().join("ipvsd.toml")
     }
 
     #[must_use]
@@ -191,20 +332,6 @@ impl Director {
 
     pub fn run_all(&self, lines: &[&str]) -> Result<()> {
         lines.iter().try_for_each(|line| self.run(line).map(drop))
-    }
-
-    fn output(&self, line: &str) -> Result<Output> {
-        let mut words = line.split_whitespace();
-        let program = match words.next() {
-            Some("ipvsadm") => programs::find("ipvsadm", "IPVSADM")?,
-            Some("ipvsd") => programs::find("ipvsd", "IPVSD")?,
-            other => bail!("{other:?} is no program of the director"),
-        };
-        Command::new(program)
-            .args(words)
-            .env("IPVSD_SOCKET", self.socket())
-            .output()
-            .with_context(|| format!("starting {line}"))
     }
 
     /// Ends the daemon in an orderly way.
@@ -217,11 +344,43 @@ impl Director {
         Ok(log)
     }
 
+    /// Waits for the end of one that was told to end by other means.
+    pub fn ended(mut self) -> Result<()> {
+        self.at_work = false;
+        let status = self.wait(STOP)?;
+        ensure!(
+            status.success(),
+            "ipvsd ended with {status}:\n{}",
+            self.log()
+        );
+        Ok(())
+    }
+
+    /// The same of one that leaves its packets flowing.
+    pub fn leave(mut self) -> Result<Left> {
+        self.signal(Signal::SIGTERM)?;
+        let status = self.wait(STOP)?;
+        self.at_work = false;
+        ensure!(
+            status.success(),
+            "ipvsd ended with {status}:\n{}",
+            self.log()
+        );
+        Ok(self.left())
+    }
+
     /// Ends the daemon as a crash would.
-    pub fn kill(mut self) -> Result<()> {
+    pub fn kill(mut self) -> Result<Left> {
         self.signal(Signal::SIGKILL)?;
         self.at_work = false;
-        self.wait(STOP).map(drop)
+        self.wait(STOP)?;
+        Ok(self.left())
+    }
+
+    fn left(&self) -> Left {
+        Left {
+            place: Arc::clone(&self.place),
+        }
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {
@@ -250,7 +409,11 @@ impl Director {
             self.run(line)
                 .unwrap_or_else(|e| format!("{line}: {e:#}\n"))
         };
-        let links = self.dom0.output("ip", &["-s", "link"]).unwrap_or_default();
+        let links = self
+            .place
+            .dom0
+            .output("ip", &["-s", "link"])
+            .unwrap_or_default();
         format!(
             "{}{}{}{links}ipvsd said:\n{}",
             ask("ipvsadm -Ln --stats"),

@@ -36,7 +36,8 @@ pub struct OnFarEnd {
     _link: FdLink,
 }
 
-pub(super) fn attach(netns: &Netns, interface: &str, which: FarEnd) -> Result<OnFarEnd> {
+/// Puts a program on an interface, natively.
+pub fn attach(netns: &Netns, interface: &str, which: FarEnd) -> Result<OnFarEnd> {
     let path = object()?;
     let bytes = fs::read(&path).with_context(|| {
         format!(

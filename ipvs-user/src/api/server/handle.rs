@@ -11,7 +11,13 @@ use super::{
     convert,
     wire::{self, ErrorCode},
 };
-use crate::{api::desk::Desk, config::Interface, director::Director, events::Events};
+use crate::{
+    api::desk::Desk,
+    config::Interface,
+    director::Director,
+    events::Events,
+    sync::{Daemons, Nobody},
+};
 
 #[derive(Clone)]
 pub struct Handle {
@@ -25,6 +31,10 @@ pub struct Handle {
     pub desk: Arc<AsyncMutex<Desk>>,
     /// Who attaches to interfaces; without anybody there are none.
     pub attaching: Option<mpsc::Sender<Attach>>,
+    /// Who synchronises connections with another director.
+    pub sync: Arc<Mutex<Box<dyn Daemons>>>,
+    /// Told to take everything away, and to end.
+    pub detach: Arc<Notify>,
 }
 
 /// The interfaces of the configuration are to be these.
@@ -44,6 +54,8 @@ impl Handle {
             events: Events::default(),
             desk: Arc::default(),
             attaching: None,
+            sync: Arc::new(Mutex::new(Box::new(Nobody))),
+            detach: Arc::default(),
         }
     }
 

@@ -45,8 +45,15 @@ impl TestDaemon {
 
     async fn by_hand(&self, line: &str) {
         let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-        let outcome =
-            crate::ipvsadm::run("ipvsadm", &words, &self.client, &crate::ipvsadm::System).await;
+        let nothing = &mut std::io::empty();
+        let outcome = crate::ipvsadm::run(
+            "ipvsadm",
+            &words,
+            &self.client,
+            &crate::ipvsadm::System,
+            nothing,
+        )
+        .await;
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{line}");
     }
 
@@ -347,7 +354,8 @@ async fn next_daemon_knows_what_was_applied_last() {
         .by_hand("-e -t 10.0.0.5:80 -r 10.0.1.1 -g -w 0")
         .await;
     let mut next = desk(Some(&FILE.replace("weight = 2", "weight = 5")));
-    next.begin(&mut daemon.director.lock().unwrap()).unwrap();
+    next.begin(&mut daemon.director.lock().unwrap(), true)
+        .unwrap();
     assert_eq!(daemon.weight(0, "10.0.1.1:80").await, Some(0));
     assert_eq!(daemon.weight(0, "10.0.1.2:80").await, Some(5));
     std::fs::remove_dir_all(directory).unwrap();
