@@ -26,6 +26,8 @@ pub const PUNT: &str = "PUNT";
 pub const NEWBORN: &str = "NEWBORN";
 pub const CLOCK: &str = "CLOCK";
 pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
+/// Connections and templates that changed, for the backup director.
+pub const SYNC_NOTES: &str = "SYNC_NOTES";
 /// Programs of the later stages; the maps of one interface's programs are shared but for this one.
 pub const STAGES: &str = "STAGES";
 

@@ -4,6 +4,7 @@
 
 pub mod client;
 mod convert;
+pub mod desk;
 pub mod server;
 pub mod wire;
 

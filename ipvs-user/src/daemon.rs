@@ -6,12 +6,16 @@ mod detach;
 mod egress;
 mod interfaces;
 mod notes;
+mod notify;
 mod options;
 mod pace;
 mod patience;
 mod privileges;
+mod reload;
+mod report;
 mod restart;
 mod socket;
+mod switch;
 
 use std::{
     collections::BTreeSet,
@@ -21,12 +25,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use ipvs_common::maps::Capacities;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::{JoinSet, block_in_place},
-    time::sleep,
+    time::{Interval, sleep},
 };
 use tracing::{error, info, warn};
 
@@ -37,19 +40,26 @@ pub use options::{Options, instance_of};
 pub use pace::{Pace, Slice};
 
 use crate::{
-    api::server::{self, Handle},
-    dataplane::bpf::{Available, BpfDataplane, Instance, Need},
+    api::{
+        desk::{Desk, Store},
+        server::{Attach, Handle},
+    },
+    config::Config,
+    dataplane::bpf::{BpfDataplane, Instance},
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
-        available_pages, source_towards,
+        available_pages, source_towards, unprivileged_port,
     },
-    slowpath,
+    slowpath::{self, PacketSocket},
+    sync,
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
 use patience::Patience;
-use socket::SocketFile;
+use report::{report_memory, report_need};
+use socket::Sockets;
+use switch::Switch;
 
 /// Neighbours that somebody flushed are held again after this time at the latest.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -57,9 +67,18 @@ const REFRESH: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Runs until it is told to stop. Packets flow on, unless it was told to leave nothing behind.
-pub async fn run(options: Options) -> Result<()> {
+pub fn run(options: Options) -> Result<()> {
     privileges::check()?;
-    let socket = SocketFile::bind(&options.socket)?;
+    let sockets = Sockets::bind(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(privileges::reduce_or_warn)
+        .build()?;
+    runtime.block_on(run_with(options, sockets))
+}
+
+async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
+    let socket = options.socket.clone();
     let name = options.instance.clone();
     let fresh = restart::is_fresh(&name)?;
     let mut daemon = match Daemon::start(options).await {
@@ -71,15 +90,12 @@ pub async fn run(options: Options) -> Result<()> {
         started => started?,
     };
     let mut tasks = daemon.tasks.take().unwrap_or_default();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = server::serve(socket.listener, daemon.handle.clone(), async {
-        let _ = stopped.await;
-    });
-    let server = tokio::spawn(served);
-    daemon.announce(socket.file.path());
+    privileges::reduce()?;
+    let serving = sockets.serve(&daemon.handle)?;
+    daemon.announce(&socket);
     let ended = daemon.work(&mut tasks).await;
-    let _ = stop.send(());
-    let _ = tokio::time::timeout(FAREWELL, server).await;
+    notify::stopping();
+    let _ = tokio::time::timeout(FAREWELL, serving.end()).await;
     daemon.finish().await;
     ended
 }
@@ -102,9 +118,10 @@ struct Daemon {
     /// With housekeeping, with telling of new ways, and with ageing.
     patience: [Patience; 3],
     tasks: Option<Tasks>,
+    switch: Switch,
     instance: Arc<Instance>,
     detach_on_exit: bool,
-    signals: [Signal; 2],
+    signals: [Signal; 3],
 }
 
 /// What there is to do.
@@ -114,6 +131,10 @@ enum Wake {
     Commands,
     Changed(Changes),
     Features,
+    /// Other interfaces are wished for.
+    Attach(Attach),
+    Reload,
+    Alive,
     Stop,
     /// And leave nothing behind.
     Detach,
@@ -125,8 +146,10 @@ impl Daemon {
         let signals = [
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
         ];
         report_need(options.config.capacities);
+        let store = Store::at(options.state.as_deref(), &options.socket);
         let Options {
             interfaces, config, ..
         } = options;
@@ -146,21 +169,50 @@ impl Daemon {
         director.resume_walks()?;
         director.set_memory_source(Box::new(|| available_pages().unwrap_or(u64::MAX)));
         restart::report(instance.name(), adopted, &director);
-        restart::configure(&mut director, &config, adopted.is_some())?;
-        instance.set_current(&BpfDataplane::generation(config.capacities))?;
+        director.adjust_settings(|settings| {
+            let port = unprivileged_port();
+            settings.unprivileged_port = port.unwrap_or(settings.unprivileged_port);
+        })?;
+        let capacities = director.capacities();
+        let mut desk = Desk::new(
+            Config {
+                capacities,
+                ..config
+            },
+            options.file,
+            store,
+        );
+        desk.begin(&mut director, adopted.is_some())
+            .context("cannot carry out the configuration; no interface was touched")?;
+        instance.set_current(&BpfDataplane::generation(capacities))?;
 
         let network = Netlink::connect()?;
         let (changed, changes) = mpsc::channel(1);
         let mut tasks = Tasks::new();
         tasks.spawn(watch(Watch::start()?, changed));
-        let slow = slowpath::run(punt, network.clone());
+        // Opened here, with a right that the threads of tasks do not have.
+        let slow = slowpath::run(punt, PacketSocket::open()?, network.clone());
         tasks.spawn(async { slow.await.context("hand-over of frames failed") });
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
+        let mut handle = Handle::new(director);
+        let (control, requests) = sync::Control::new();
+        handle.sync = Arc::new(Mutex::new(Box::new(control)));
+        let director = Arc::clone(&handle.director);
+        let synced = sync::task::run(requests, director, network.clone());
+        tasks.spawn(async {
+            synced.await;
+            Ok(())
+        });
         let (features, feature_changes) = Features::connect().await?.unzip();
+        let (attaching, switch) = Switch::new(options.named, options.mode);
         let mut daemon = Self {
-            handle: Handle::new(director),
+            handle: Handle {
+                desk: Arc::new(tokio::sync::Mutex::new(desk)),
+                attaching: Some(attaching),
+                ..handle
+            },
             interfaces: Interfaces::new(loader, interfaces, keeper),
             egress: EgressSync::new(egress, features),
             neighbours: ManagedNeighbours::new(network.clone()),
@@ -171,6 +223,7 @@ impl Daemon {
             ways_stale: false,
             patience: <[Patience; 3]>::default(),
             tasks: Some(tasks),
+            switch,
             instance,
             detach_on_exit: options.detach_on_exit,
             signals,
@@ -195,12 +248,14 @@ impl Daemon {
         let attached = self.interfaces.to_string();
         info!(socket = %socket.display(), interfaces = attached, "ready");
         println!("ready: {attached}; socket {}", socket.display());
+        notify::ready(&format!("balancing on {attached}"));
     }
 
     async fn work(&mut self, tasks: &mut Tasks) -> Result<()> {
         let mut pace = Pace::new(Instant::now());
+        let mut alive = notify::watchdog().map(tokio::time::interval);
         loop {
-            match self.next(pace.due(), tasks).await {
+            match self.next(pace.due(), alive.as_mut(), tasks).await {
                 Wake::Housekeeping => {
                     let start = Instant::now();
                     if pace.is_house_due(start) {
@@ -225,6 +280,9 @@ impl Daemon {
                         self.ways_changed()?;
                     }
                 }
+                Wake::Attach(asked) => self.attach(asked).await,
+                Wake::Reload => reload::reload(self.handle.clone()),
+                Wake::Alive => notify::alive(),
                 Wake::Stop => return Ok(()),
                 Wake::Detach => {
                     self.detach_on_exit = true;
@@ -235,17 +293,31 @@ impl Daemon {
         }
     }
 
-    async fn next(&mut self, due: Instant, tasks: &mut Tasks) -> Wake {
+    async fn next(
+        &mut self,
+        due: Instant,
+        alive: Option<&mut Interval>,
+        tasks: &mut Tasks,
+    ) -> Wake {
+        let alive = async {
+            match alive {
+                Some(interval) => interval.tick().await,
+                None => std::future::pending().await,
+            }
+        };
         let features = async {
             match &mut self.feature_changes {
                 Some(changes) => changes.changed().await,
                 None => std::future::pending().await,
             }
         };
-        let [interrupt, terminate] = &mut self.signals;
+        let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
             _ = interrupt.recv() => Wake::Stop,
             _ = terminate.recv() => Wake::Stop,
+            _ = hangup.recv() => Wake::Reload,
+            _ = alive => Wake::Alive,
+            Some(asked) = self.switch.requests.recv() => Wake::Attach(asked),
             Some(ended) = tasks.join_next() => Wake::Broken(match ended {
                 Ok(Err(e)) => e,
                 Ok(Ok(())) => anyhow!("a task of the daemon ended"),
@@ -347,7 +419,9 @@ impl Daemon {
     }
 
     fn list_interfaces(&self) {
-        *lock(&self.handle.interfaces) = self.interfaces.listing();
+        let now = self.interfaces.listing();
+        let before = std::mem::replace(&mut *lock(&self.handle.interfaces), now.clone());
+        self.handle.events.tell_all(switch::told(&before, &now));
     }
 
     async fn finish(mut self) {
@@ -379,29 +453,4 @@ fn lock<T>(mutex: &Arc<Mutex<T>>) -> std::sync::MutexGuard<'_, T> {
 fn taken() -> anyhow::Error {
     error!("a part of the datapath was taken twice");
     anyhow!("a part of the datapath was taken twice")
-}
-
-/// Before the tables are made, which may take seconds.
-fn report_need(capacities: Capacities) {
-    if let Ok(need) = Need::here(capacities) {
-        info!(
-            connections = capacities.conns,
-            "tables will take {need}; {}",
-            Available::now()
-        );
-    }
-}
-
-fn report_memory(dataplane: &BpfDataplane) {
-    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let tables = dataplane.memory();
-    let total = megabytes(tables.iter().map(|(_, bytes)| bytes).sum());
-    let each: Vec<_> = tables
-        .iter()
-        .map(|(name, bytes)| format!("{name} {} MB", megabytes(*bytes)))
-        .collect();
-    info!(
-        "tables take {total} MB of kernel memory: {}",
-        each.join(", ")
-    );
 }

@@ -13,6 +13,8 @@ mod estimator;
 mod expected;
 mod knobs;
 mod records;
+mod sync;
+mod together;
 mod traffic;
 mod trash;
 mod view;
@@ -24,13 +26,16 @@ pub use connections::Connection;
 pub use estimator::Rates;
 pub use expected::{ExpectError, Expectation};
 pub use knobs::{MemorySource, SetTimeoutsError};
+pub use sync::SyncCount;
+pub use together::{Together, TogetherError};
 pub use view::{DestView, ServiceView, Usage};
 
 use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};
 
 use crate::{
-    dataplane::{Dataplane, TableError},
-    model::{Command, Limits, Model, ModelError},
+    carries::NotCarried,
+    dataplane::{Dataplane, Stop, TableError},
+    model::{Command, Effect, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
 use ageing::Walks;
@@ -50,6 +55,9 @@ pub enum DirectorError {
     /// The command of this number, counted from 0, is against the rules.
     #[error("{error}")]
     Refused { index: usize, error: ModelError },
+    /// The datapath does not carry what the command of this number asks for.
+    #[error("{error}")]
+    NotCarried { index: usize, error: NotCarried },
     #[error(transparent)]
     Tables(#[from] ReconcileError),
 }
@@ -66,6 +74,7 @@ pub struct Director {
     controls: Controls,
     waiting: Waiting,
     past_reasons: PastReasons,
+    sync: sync::Sync,
 }
 
 impl Director {
@@ -98,6 +107,7 @@ impl Director {
             controls: Controls::default(),
             waiting: Waiting::default(),
             past_reasons: PastReasons::default(),
+            sync: sync::Sync::default(),
         }
     }
 
@@ -106,14 +116,26 @@ impl Director {
         self.execute_all(std::slice::from_ref(command))
     }
 
-    /// Carries out all of the commands in order, or none. Packets see each service change once.
-    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+    /// What would be after these commands, or why they would be refused.
+    pub fn rehearse(&self, commands: &[Command]) -> Result<Model, DirectorError> {
+        Ok(self.rehearsed(commands)?.0)
+    }
+
+    fn rehearsed(&self, commands: &[Command]) -> Result<(Model, Vec<Effect>), DirectorError> {
         let mut after = self.model.clone();
         let mut effects = Vec::new();
         for (index, command) in commands.iter().enumerate() {
             let applied = after.apply(command);
             effects.extend(applied.map_err(|error| DirectorError::Refused { index, error })?);
+            let carried = self.dataplane.carries().check(command);
+            carried.map_err(|error| DirectorError::NotCarried { index, error })?;
         }
+        Ok((after, effects))
+    }
+
+    /// Carries out all of the commands in order, or none. Packets see each service change once.
+    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+        let (after, effects) = self.rehearsed(commands)?;
         let counted = self.counted_before(&effects);
         let counted = counted.map_err(ReconcileError::from)?;
         let now = self.dataplane.now().map_err(ReconcileError::from)?;
@@ -130,6 +152,7 @@ impl Director {
         self.tables
             .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
         self.model = after;
+        self.sync.model_changed();
         self.traffic.settle(moved);
         self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
@@ -146,11 +169,12 @@ impl Director {
     pub fn tick(&mut self) -> Result<(), TableError> {
         self.defend()?;
         if !self.walks.in_parts() {
-            self.dataplane.expire()?;
+            self.expire_walk(Stop::Never)?;
         }
         let now = self.dataplane.now()?;
         self.tables.tick(now);
         self.end_waiting(now)?;
+        self.bind_unbound(now)?;
         self.age_caches(now)?;
         self.drop_entries(now)?;
         self.empty_trash(now)?;

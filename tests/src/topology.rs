@@ -16,6 +16,7 @@ mod director;
 mod far_end;
 mod limit;
 mod netns;
+mod pair;
 mod programs;
 mod scratch;
 mod sockets;
@@ -31,6 +32,7 @@ pub use director::{DOM0_INTERFACES, Director, Left, Start};
 pub use far_end::{FarEnd, OnFarEnd, attach};
 pub use limit::within;
 pub use netns::Netns;
+pub use pair::{PAIR_VIP, Pair, REALS};
 pub(crate) use programs::target_dir;
 pub use scratch::{Scratch, clean_up_on_interrupt};
 

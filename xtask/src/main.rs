@@ -17,6 +17,7 @@ mod setup;
 mod shell;
 mod test;
 mod tidy;
+mod vm;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -61,6 +62,8 @@ enum Xtask {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Run a command under a stock kernel of Debian's, in a virtual machine
+    Vm(vm::Vm),
     /// Check the rules that no compiler knows
     Tidy,
     /// Run everything that must hold before a change goes in
@@ -84,6 +87,7 @@ fn run_as_told(xtask: Xtask) -> Result<()> {
         Xtask::Test { host_only, args } => test::test(host_only, &args),
         Xtask::Bench { args } => bench::bench(&args),
         Xtask::Replay { args } => replay::replay(&args),
+        Xtask::Vm(vm) => vm::vm(&vm),
         Xtask::Tidy => tidy::tidy(),
         Xtask::Ci => ci::ci(),
     }

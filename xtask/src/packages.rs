@@ -50,6 +50,42 @@ pub(crate) const TESTS: [Package; 2] = [
     },
 ];
 
+/// What virtual machines want, and what goes into them.
+pub(crate) const VM: [Package; 8] = [
+    Package {
+        name: "qemu-system-x86",
+        program: "qemu-system-x86_64",
+    },
+    Package {
+        name: "busybox-static",
+        program: "busybox",
+    },
+    Package {
+        name: "cpio",
+        program: "cpio",
+    },
+    Package {
+        name: "kmod",
+        program: "depmod",
+    },
+    Package {
+        name: "xz-utils",
+        program: "xz",
+    },
+    Package {
+        name: "ipvsadm",
+        program: "ipvsadm",
+    },
+    Package {
+        name: "iproute2",
+        program: "tc",
+    },
+    Package {
+        name: "dpkg",
+        program: "dpkg",
+    },
+];
+
 /// The packages of LLVM's release `major` that bpf-linker is built from.
 pub(crate) fn llvm(major: &str) -> Vec<String> {
     let versioned = [format!("llvm-{major}-dev"), format!("libpolly-{major}-dev")];
@@ -112,17 +148,20 @@ fn update() -> Result<()> {
 
 /// Installs what the tests run, or says what to install.
 pub(crate) fn ensure_for_tests() -> Result<()> {
-    let names = missing(&TESTS);
+    ensure(&TESTS, "the tests")
+}
+
+/// Installs those of `packages` whose program is missing, or says what to install for whom.
+pub(crate) fn ensure(packages: &[Package], whom: &str) -> Result<()> {
+    let names = missing(packages);
     if names.is_empty() {
         return Ok(());
     }
+    let listed = names.join(" ");
     if !can_install() {
-        bail!(
-            "the tests need programs of these packages: {}; install them",
-            names.join(" ")
-        );
+        bail!("{whom} need programs of these packages: {listed}; install them");
     }
-    say(&format!("the tests need {}", names.join(" ")));
+    say(&format!("{whom} need {listed}"));
     install(&names)
 }
 

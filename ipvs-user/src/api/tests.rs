@@ -21,10 +21,13 @@ use super::{
     server::{self, Handle},
     wire::{Command, DestSpec, ErrorCode, Method, OnDead, ServiceId, ServiceSpec},
 };
-use crate::{dataplane::host::HostDataplane, director::Director};
+use crate::{config::Access, dataplane::host::HostDataplane, director::Director};
 
+mod access;
+mod desk;
 mod expected;
 mod knobs;
+mod openapi;
 
 /// A daemon without a datapath, on a socket of its own.
 pub(crate) struct TestDaemon {
@@ -32,6 +35,7 @@ pub(crate) struct TestDaemon {
     pub(crate) director: Arc<Mutex<Director>>,
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
+    handle: Handle,
     changed: Arc<Notify>,
     server: JoinHandle<()>,
 }
@@ -48,12 +52,16 @@ impl TestDaemon {
         let source = Box::new(|_| Some(Addr::v4([192, 0, 2, 1])));
         let director = Director::new(Box::new(dataplane), source).unwrap();
         let socket = fresh_socket();
-        let listener = server::bind(&socket).unwrap();
+        let listener = server::bind(&socket, &Access::default())
+            .unwrap()
+            .start()
+            .unwrap();
         let handle = Handle::new(director);
         let changed = Arc::clone(&handle.changed);
         let director = Arc::clone(&handle.director);
+        let served = handle.clone();
         let server = tokio::spawn(async move {
-            server::serve(listener, handle, std::future::pending())
+            server::serve(listener, server::router(served), std::future::pending())
                 .await
                 .unwrap();
         });
@@ -62,6 +70,7 @@ impl TestDaemon {
             director,
             client: Client::new(&socket),
             socket,
+            handle,
             changed,
             server,
         }
@@ -115,6 +124,7 @@ fn add(dest: &str) -> Command {
             weight: 1,
             upper_threshold: 0,
             lower_threshold: 0,
+            tunnel: None,
         },
     }
 }
@@ -190,7 +200,7 @@ async fn refusals_keep_their_code() {
         ErrorCode::UnknownScheduler
     );
     let spec = ServiceSpec {
-        netmask: "255.0.255.0".parse().unwrap(),
+        netmask: Some(super::wire::Netmask::Mask("255.0.255.0".parse().unwrap())),
         ..rr()
     };
     assert_eq!(
@@ -291,12 +301,12 @@ async fn a_client_without_a_daemon_tells_what_to_do() {
 #[tokio::test]
 async fn a_served_socket_is_not_taken_over_and_a_dead_one_is() {
     let daemon = TestDaemon::start();
-    let taken = server::bind(&daemon.socket).unwrap_err();
+    let taken = server::bind(&daemon.socket, &Access::default()).unwrap_err();
     assert!(taken.to_string().contains("another ipvsd"), "{taken}");
 
     let dead = fresh_socket();
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
-    let listener = server::bind(&dead);
+    let listener = server::bind(&dead, &Access::default());
     std::fs::remove_file(&dead).unwrap();
     listener.unwrap();
 }

@@ -34,7 +34,7 @@ pub(super) enum Swap {
 
 pub(super) struct Interfaces {
     loader: Loader,
-    wanted: Vec<Wanted>,
+    pub(super) wanted: Vec<Wanted>,
     attached: BTreeMap<String, Attachment>,
     keeper: Keeper,
 }
@@ -142,7 +142,7 @@ impl Interfaces {
         Ok(())
     }
 
-    fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
+    pub(super) fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
         let iface = constants(wanted, link);
         let attachment = match self.successor(wanted, iface)? {
             Some(successor) => successor.succeed()?,
@@ -214,7 +214,7 @@ impl Interfaces {
     }
 
     /// Takes the program off, and puts back what was set for it.
-    fn let_go(&mut self, name: &str) {
+    pub(super) fn let_go(&mut self, name: &str) {
         drop(self.attached.remove(name));
         if let Err(e) = Attachment::forget(&self.loader, name) {
             warn!("{e}");
@@ -226,6 +226,10 @@ impl Interfaces {
         self.keeper.update(|notes| {
             notes.interfaces.remove(name);
         });
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        self.attached.keys().cloned()
     }
 
     /// Lets go of all programs, whose pins are left to whoever goes by these notes.
@@ -253,7 +257,7 @@ impl fmt::Display for Interfaces {
     }
 }
 
-fn find<'a>(links: &'a [Link], name: &str) -> Option<&'a Link> {
+pub(super) fn find<'a>(links: &'a [Link], name: &str) -> Option<&'a Link> {
     links.iter().find(|l| l.name == name)
 }
 

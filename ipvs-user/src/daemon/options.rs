@@ -1,6 +1,9 @@
 //! What the daemon is started with: the command line and the configuration file as one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, bail};
 
@@ -14,6 +17,9 @@ use crate::{
 pub struct Options {
     /// Without doubles, in the order in which they are attached.
     pub interfaces: Vec<Wanted>,
+    /// Those that the command line names, and its mode: they hold whatever the file says later.
+    pub named: Vec<String>,
+    pub mode: ModePolicy,
     pub socket: PathBuf,
     /// Services and settings.
     pub config: Config,
@@ -21,6 +27,10 @@ pub struct Options {
     pub instance: String,
     /// Leave nothing behind at the end: no program, no table, no setting.
     pub detach_on_exit: bool,
+    /// Where they came from, to be read again.
+    pub file: Option<PathBuf>,
+    /// Where to remember what was applied last; `None`: beside the socket.
+    pub state: Option<PathBuf>,
 }
 
 impl Options {
@@ -32,13 +42,7 @@ impl Options {
         socket: PathBuf,
         config: Config,
     ) -> Result<Self> {
-        let mut wanted: Vec<Wanted> = Vec::new();
-        for name in interfaces.iter().chain(config.interfaces.keys()) {
-            if !wanted.iter().any(|w| w.name == *name) {
-                let configured = config.interfaces.get(name).copied().unwrap_or_default();
-                wanted.push(want(name, mode, configured));
-            }
-        }
+        let wanted = wanted(interfaces, mode, &config.interfaces);
         if wanted.is_empty() {
             bail!(
                 "no interface to work on: give --iface, or [interface.NAME] in the configuration"
@@ -46,10 +50,14 @@ impl Options {
         }
         Ok(Self {
             interfaces: wanted,
+            named: interfaces.to_vec(),
+            mode,
             instance: instance_of(&socket),
             socket,
             config,
             detach_on_exit: false,
+            file: None,
+            state: None,
         })
     }
 }
@@ -73,6 +81,22 @@ pub fn instance_of(socket: &Path) -> String {
     let end: Vec<char> = readable.chars().rev().take(LONGEST / 2).collect();
     let end: String = end.into_iter().rev().collect();
     format!("{end}-{hash:08x}")
+}
+
+/// Those of the command line, then the configured ones that it does not name.
+pub(super) fn wanted(
+    named: &[String],
+    mode: ModePolicy,
+    configured: &BTreeMap<String, Interface>,
+) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for name in named.iter().chain(configured.keys()) {
+        if !wanted.iter().any(|w| w.name == *name) {
+            let how = configured.get(name).copied().unwrap_or_default();
+            wanted.push(want(name, mode, how));
+        }
+    }
+    wanted
 }
 
 fn want(name: &str, mode: ModePolicy, configured: Interface) -> Wanted {

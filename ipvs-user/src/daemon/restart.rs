@@ -11,10 +11,9 @@ use super::{
     notes::{Keeper, Notes},
 };
 use crate::{
-    config::Config,
     dataplane::bpf::{BpfDataplane, Instance, Migration, OBJECT},
     director::{Adopted, Director},
-    net::{netns_number, unprivileged_port},
+    net::netns_number,
 };
 
 /// The pins of an instance, which this process holds.
@@ -91,28 +90,6 @@ pub(super) fn end_migration(
 pub(super) fn is_fresh(name: &str) -> Result<bool> {
     let instance = Instance::lock_existing(name)?;
     Ok(instance.is_none_or(|i| i.current().is_none()))
-}
-
-/// Brings a director to what the file says: one that began, or one that goes on.
-pub(super) fn configure(director: &mut Director, config: &Config, adopted: bool) -> Result<()> {
-    director.adjust_settings(|settings| {
-        let port = unprivileged_port();
-        settings.unprivileged_port = port.unwrap_or(settings.unprivileged_port);
-        config.adjust(settings);
-    })?;
-    let sysctls = config.sysctls.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-    director
-        .set_sysctls(sysctls)
-        .context("cannot set [sysctl] of the configuration; no interface was touched")?;
-    let commands = if adopted && config.absent {
-        Vec::new()
-    } else {
-        config.commands_from(director.model())
-    };
-    director
-        .execute_all(&commands)
-        .context("cannot carry out the configuration; no interface was touched")?;
-    Ok(())
 }
 
 /// Says what was there.

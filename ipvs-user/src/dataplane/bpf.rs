@@ -26,6 +26,7 @@ mod per_cpu;
 mod pins;
 mod raw;
 mod read;
+mod sync;
 mod sys;
 mod translate;
 mod walk;
@@ -38,7 +39,7 @@ use aya::{
 };
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template, TemplateKey,
     maps::{self as names, Capacities},
 };
 use ipvs_datapath::{conn::expected::Expected, expire::Batch};
@@ -55,7 +56,7 @@ pub use object::OBJECT;
 pub use open::{NotePad, Opened};
 pub use pins::{Instance, PinError, instances};
 
-use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
+use super::{Cache, Dataplane, Place, Result, Seen, Stop, TableError, Task};
 use crate::ledger::{Key, Value};
 use control::Control;
 use mapped::Mapped;
@@ -296,6 +297,26 @@ impl Dataplane for BpfDataplane {
         let entered = self.control.expire(Batch::EXPECT, &both);
         let entered = entered.map_err(failed(names::HALF_OPEN, "announce", "one"))?;
         Ok(entered == 1)
+    }
+
+    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
+        self.notes(most)
+    }
+
+    fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>> {
+        self.one_conn(key)
+    }
+
+    fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>> {
+        self.one_template(key)
+    }
+
+    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
+        self.enter_conns(told)
+    }
+
+    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
+        self.enter_templates(told)
     }
 
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {

@@ -19,6 +19,7 @@ mod ageing;
 mod expected;
 mod knobs;
 mod sources;
+mod sync;
 mod traffic;
 
 const HZ: u32 = 100;

@@ -38,6 +38,7 @@ pub(super) enum Opt {
     Rate,
     Thresholds,
     PersistentConn,
+    TunInfo,
     NoSort,
     Exact,
     TunType,
@@ -46,7 +47,7 @@ pub(super) enum Opt {
 }
 
 impl Opt {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::Numeric,
         Self::Connection,
         Self::Service,
@@ -63,6 +64,7 @@ impl Opt {
         Self::Rate,
         Self::Thresholds,
         Self::PersistentConn,
+        Self::TunInfo,
         Self::NoSort,
         Self::Exact,
         Self::TunType,
@@ -89,6 +91,7 @@ impl Opt {
             Self::Rate => "rate",
             Self::Thresholds => "thresholds",
             Self::PersistentConn => "persistent-conn",
+            Self::TunInfo => "tun-info",
             Self::NoSort => "nosort",
             Self::Exact => "exact",
             Self::TunType => "tun-type",
@@ -164,6 +167,7 @@ impl Command {
                     Opt::Rate,
                     Opt::Thresholds,
                     Opt::PersistentConn,
+                    Opt::TunInfo,
                     Opt::NoSort,
                     Opt::Exact,
                 ],
@@ -316,6 +320,7 @@ pub(super) const SPELLINGS: &[Spelling] = &[
         Value::No,
         Word::Plain(Opt::PersistentConn),
     ),
+    long_only("tun-info", Value::No, Word::Plain(Opt::TunInfo)),
     long_only("nosort", Value::No, Word::Plain(Opt::NoSort)),
     long_only("sort", Value::No, Word::Sort),
     long_only("exact", Value::No, Word::Plain(Opt::Exact)),

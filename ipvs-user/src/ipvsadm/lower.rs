@@ -1,6 +1,6 @@
 //! From arguments to what is asked of the daemon: the defaults and the checks between options.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::{
     Usage,
@@ -36,6 +36,7 @@ pub(super) enum Columns {
     Rates,
     Thresholds,
     PersistentConn,
+    TunInfo,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -136,13 +137,13 @@ fn timeout_changes(seconds: [u32; 3]) -> wire::TimeoutChanges {
 /// Port of the service; a firewall mark has none.
 fn port_of(args: &Args) -> Option<u16> {
     match args.service? {
-        ServiceId::Tcp(a) | ServiceId::Udp(a) => Some(a.port()),
-        ServiceId::Fwmark(_) => None,
+        ServiceId::Tcp(a) | ServiceId::Udp(a) | ServiceId::Sctp(a) => Some(a.port()),
+        ServiceId::Fwmark(_) | ServiceId::Fwmark6(_) => None,
     }
 }
 
 /// The real server's port is the service's unless one is given; when it is not translated, it is the service's anyway.
-fn server(args: &Args) -> Result<SocketAddrV4, Usage> {
+fn server(args: &Args) -> Result<SocketAddr, Usage> {
     let missing = || Usage::mistake("You need to supply the 'real-server' option");
     let (address, given) = args.server.ok_or_else(missing)?;
     let of_service = port_of(args);
@@ -152,7 +153,7 @@ fn server(args: &Args) -> Result<SocketAddrV4, Usage> {
         (_, Some(port)) => port,
         (of_service, None) => of_service.unwrap_or(0),
     };
-    Ok(SocketAddrV4::new(address, port))
+    Ok(SocketAddr::new(address, port))
 }
 
 const fn dest_spec(args: &Args) -> DestSpec {
@@ -161,6 +162,7 @@ const fn dest_spec(args: &Args) -> DestSpec {
         weight: args.weight,
         upper_threshold: args.upper,
         lower_threshold: args.lower,
+        tunnel: None,
     }
 }
 
@@ -179,6 +181,8 @@ fn list(args: &Args) -> Result<Action, Usage> {
         Columns::Thresholds
     } else if args.has(Opt::PersistentConn) {
         Columns::PersistentConn
+    } else if args.has(Opt::TunInfo) {
+        Columns::TunInfo
     } else {
         Columns::Plain
     };

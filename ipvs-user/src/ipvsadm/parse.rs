@@ -5,7 +5,7 @@ mod numbers;
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     num::NonZeroU32,
 };
 
@@ -14,7 +14,7 @@ use super::{
     grammar::{Command, Opt, Rule, SPELLINGS, Spelling, Value, Word},
     names::{Names, Transport},
 };
-use crate::api::wire::{Method, ServiceId, full_netmask};
+use crate::api::wire::{Method, Netmask, ServiceId};
 use numbers::{number, persistence, timeouts};
 
 /// What was typed.
@@ -25,10 +25,10 @@ pub(super) struct Args {
     pub(super) service: Option<ServiceId>,
     pub(super) scheduler: Option<String>,
     pub(super) persistent: Option<u32>,
-    pub(super) netmask: Ipv4Addr,
+    pub(super) netmask: Option<Netmask>,
     pub(super) sched_flags: String,
     /// Real server; its port if one was given.
-    pub(super) server: Option<(Ipv4Addr, Option<u16>)>,
+    pub(super) server: Option<(IpAddr, Option<u16>)>,
     pub(super) method: Method,
     pub(super) weight: u32,
     pub(super) upper: u32,
@@ -45,7 +45,7 @@ impl Args {
             service: None,
             scheduler: None,
             persistent: None,
-            netmask: full_netmask(),
+            netmask: None,
             sched_flags: String::new(),
             server: None,
             method: Method::Droute,
@@ -271,7 +271,7 @@ fn plain(args: &mut Args, opt: Opt, value: Option<&str>, names: &dyn Names) -> R
         Opt::Persistent => args.persistent = Some(persistence(value)?),
         Opt::Netmask => {
             let illegal = || Usage::mistake("illegal virtual server persistent mask specified");
-            args.netmask = address(text, names).ok_or_else(illegal)?;
+            args.netmask = Some(Netmask::Mask(address(text, names).ok_or_else(illegal)?));
         }
         Opt::Server => {
             let transport = args.service.and_then(transport).unwrap_or(Transport::Tcp);
@@ -296,6 +296,7 @@ fn plain(args: &mut Args, opt: Opt, value: Option<&str>, names: &dyn Names) -> R
         | Opt::Rate
         | Opt::Thresholds
         | Opt::PersistentConn
+        | Opt::TunInfo
         | Opt::NoSort
         | Opt::Exact => {}
     }
@@ -306,25 +307,21 @@ fn virtual_address(
     text: &str,
     transport: Transport,
     names: &dyn Names,
-) -> Result<SocketAddrV4, Usage> {
+) -> Result<SocketAddr, Usage> {
     let illegal = || Usage::mistake("illegal virtual server address[:port] specified");
     let (address, port) = host_port(text, transport, names).ok_or_else(illegal)?;
-    Ok(SocketAddrV4::new(address, port.unwrap_or(0)))
+    Ok(SocketAddr::new(address, port.unwrap_or(0)))
 }
 
-fn host_port(
-    text: &str,
-    transport: Transport,
-    names: &dyn Names,
-) -> Option<(Ipv4Addr, Option<u16>)> {
+fn host_port(text: &str, transport: Transport, names: &dyn Names) -> Option<(IpAddr, Option<u16>)> {
     let Some((host, port)) = text.rsplit_once(':') else {
-        return Some((address(text, names)?, None));
+        return Some((address(text, names)?.into(), None));
     };
     let port = match port.parse() {
         Ok(number) => number,
         Err(_) => names.port(port, transport)?,
     };
-    Some((address(host, names)?, Some(port)))
+    Some((address(host, names)?.into(), Some(port)))
 }
 
 fn address(host: &str, names: &dyn Names) -> Option<Ipv4Addr> {
@@ -336,7 +333,8 @@ pub(super) const fn transport(service: ServiceId) -> Option<Transport> {
     match service {
         ServiceId::Tcp(_) => Some(Transport::Tcp),
         ServiceId::Udp(_) => Some(Transport::Udp),
-        ServiceId::Fwmark(_) => None,
+        ServiceId::Sctp(_) => Some(Transport::Sctp),
+        ServiceId::Fwmark(_) | ServiceId::Fwmark6(_) => None,
     }
 }
 

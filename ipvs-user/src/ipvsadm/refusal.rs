@@ -9,7 +9,9 @@ pub(super) fn text(e: &Error) -> &str {
         ErrorCode::ServiceUndefined => "Service not defined",
         ErrorCode::DestExists => "Destination already exists",
         ErrorCode::NoDest => "No such destination",
-        ErrorCode::UnknownScheduler => "Scheduler or persistence engine not found",
+        ErrorCode::UnknownScheduler | ErrorCode::UnknownEngine => {
+            "Scheduler or persistence engine not found"
+        }
         ErrorCode::Range => "Numerical result out of range",
         ErrorCode::Invalid => {
             "Invalid operation.  Possibly wrong module version, address not unicast, ..."
@@ -17,7 +19,12 @@ pub(super) fn text(e: &Error) -> &str {
         ErrorCode::Full => "Memory allocation problem",
         ErrorCode::UnknownSysctl
         | ErrorCode::DoesNotApply
+        | ErrorCode::NotCarried
         | ErrorCode::Tables
+        | ErrorCode::Config
+        | ErrorCode::Pending
+        | ErrorCode::ReadOnly
+        | ErrorCode::Interface
         | ErrorCode::BadRequest
         | ErrorCode::Other => &e.message,
     }

@@ -1,6 +1,9 @@
 //! The command line against a daemon over the host's tables, and its output against what the original printed.
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
 
 use ipvs_common::{Conn, ConnFlags, FlowKey, State, Stats, Status, Template, TemplateKey};
 use ipvs_datapath::host::HostTables;
@@ -27,7 +30,7 @@ impl Names for Fixed {
     fn port(&self, service: &str, _: Transport) -> Option<u16> {
         SERVICES.iter().find(|s| s.0 == service).map(|s| s.1)
     }
-    fn host(&self, address: Ipv4Addr) -> Option<String> {
+    fn host(&self, address: IpAddr) -> Option<String> {
         (address == Ipv4Addr::new(10, 0, 9, 9))
             .then(|| "a-real-server-with-a-very-long-name.example.net".to_owned())
     }

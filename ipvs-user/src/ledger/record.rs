@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use ipvs_common::{Addr, ServiceKey, Stats};
 
-use crate::model::{DestKey, DestSpec, RealServer, ServiceSpec, VirtualService};
+use crate::model::{DestKey, DestSpec, Engine, RealServer, ServiceSpec, Tunnel, VirtualService};
 
 /// A service, or the index that is kept for a deleted one.
 #[repr(C)]
@@ -20,7 +20,9 @@ pub struct ServiceRecord {
     pub policy: u8,
     /// 0: deleted, while real servers of it are in the trash.
     pub live: u32,
-    pub pad: [u8; 4],
+    /// Number of the persistence engine; 0: none.
+    pub engine: u8,
+    pub pad: [u8; 3],
 }
 
 impl ServiceRecord {
@@ -32,6 +34,7 @@ impl ServiceRecord {
             prefix,
             flags,
             policy,
+            engine,
         } = service.spec;
         Self {
             offset,
@@ -42,7 +45,8 @@ impl ServiceRecord {
             prefix,
             policy,
             live: 1,
-            pad: [0; 4],
+            engine: engine.map_or(0, Engine::number),
+            pad: [0; 3],
         }
     }
 
@@ -96,6 +100,11 @@ pub struct DestRecord {
     pub method: u8,
     /// A [`DestStanding`].
     pub standing: u8,
+    /// Host order.
+    pub tunnel_port: u16,
+    pub tunnel_kind: u8,
+    pub tunnel_checksum: u8,
+    pub pad: [u8; 4],
 }
 
 impl DestRecord {
@@ -116,6 +125,12 @@ impl DestRecord {
                     weight,
                     upper,
                     lower,
+                    tunnel:
+                        Tunnel {
+                            kind,
+                            port: tunnel_port,
+                            checksum,
+                        },
                 },
             last_weight,
         } = *real;
@@ -131,6 +146,10 @@ impl DestRecord {
             port,
             method: method as u8,
             standing: standing as u8,
+            tunnel_port,
+            tunnel_kind: kind as u8,
+            tunnel_checksum: checksum as u8,
+            pad: [0; 4],
         }
     }
 }
@@ -205,9 +224,10 @@ fn name_of(padded: &[u8; NAME]) -> &str {
 }
 
 ipvs_common::described! {
-    ServiceRecord { offset: Stats, key: ServiceKey, persistent, scheduler, flags, prefix, policy, live, pad }
+    ServiceRecord { offset: Stats, key: ServiceKey, persistent, scheduler, flags, prefix, policy, live, engine, pad }
     DestRecord {
         seq, offset: Stats, addr, weight, upper, lower, last_weight, service, port, method, standing,
+        tunnel_port, tunnel_kind, tunnel_checksum, pad,
     }
     TotalRecord { offset: Stats }
     KnobRecord { name, value }

@@ -9,7 +9,8 @@ use super::{
     Value,
 };
 use crate::model::{
-    DestKey, DestSpec, Limits, Model, RealServer, ServiceSpec, Trashed, VirtualService,
+    DestKey, DestSpec, Engine, Limits, Model, RealServer, ServiceSpec, Trashed, Tunnel,
+    TunnelChecksum, TunnelKind, VirtualService,
 };
 
 /// A ledger that this version cannot read.
@@ -108,6 +109,7 @@ fn service(id: u32, record: &ServiceRecord) -> Result<VirtualService, Unreadable
             prefix: record.prefix,
             flags: record.flags,
             policy: record.policy,
+            engine: engine(id, record.engine)?,
         },
         dests: Vec::new(),
     })
@@ -126,8 +128,30 @@ fn real_server(id: u32, record: &DestRecord) -> Result<RealServer, Unreadable> {
             weight: record.weight,
             upper: record.upper,
             lower: record.lower,
+            tunnel: tunnel(id, record)?,
         },
         last_weight: record.last_weight,
+    })
+}
+
+/// 0: none.
+fn engine(id: u32, number: u8) -> Result<Option<Engine>, Unreadable> {
+    if number == 0 {
+        return Ok(None);
+    }
+    let engine = Engine::from_number(number);
+    Ok(Some(engine.ok_or_else(|| {
+        unknown("persistence engine", id, number)
+    })?))
+}
+
+fn tunnel(id: u32, record: &DestRecord) -> Result<Tunnel, Unreadable> {
+    let (kind, checksum) = (record.tunnel_kind, record.tunnel_checksum);
+    Ok(Tunnel {
+        kind: TunnelKind::from_number(kind).ok_or_else(|| unknown("tunnel type", id, kind))?,
+        port: record.tunnel_port,
+        checksum: TunnelChecksum::from_number(checksum)
+            .ok_or_else(|| unknown("tunnel checksum", id, checksum))?,
     })
 }
 

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::{
     Command, DestKey, DestSpec, Effect, Limits, Model, ModelError, Origin, RealServer, ServiceSpec,
+    Tunnel,
 };
 
 mod policies;
@@ -324,7 +325,7 @@ prop_compose! {
 
 prop_compose! {
     fn any_dest_spec()(m in 0..3usize, weight in 0..3u32, upper in 0..3u32, lower in 0..3u32) -> DestSpec {
-        DestSpec { method: ForwardingMethod::ALL[m], weight, upper, lower }
+        DestSpec { method: ForwardingMethod::ALL[m], weight, upper, lower, tunnel: Tunnel::IPIP }
     }
 }
 

@@ -83,6 +83,7 @@ fn connections_are_the_kernels_to_the_byte() {
         state: state.to_owned(),
         expires,
         template: false,
+        engine: None,
     };
     let list = [
         conn("198.51.100.1:0", "NONE", 357),

@@ -7,8 +7,8 @@ use std::{
 
 use ipvs_common::{
     Addr, Conn, Dest, DestFlags, DestState, FlowKey, ForwardingMethod, LblcKey, ListSlot,
-    SchedState, Scheduler, Service, ServiceKey, Settings, Stats, Template, TemplateKey,
-    maps::Capacities,
+    SchedState, Scheduler, Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template,
+    TemplateKey, maps::Capacities,
 };
 use ipvs_datapath::{conn::expected::Expected, host::HostTables};
 use proptest::prelude::*;
@@ -146,6 +146,18 @@ impl Dataplane for Watched {
         self.inner.expect(key, expected)
     }
 
+    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
+        self.inner.sync_notes(most)
+    }
+
+    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
+        self.inner.sync_connections(told)
+    }
+
+    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
+        self.inner.sync_templates(told)
+    }
+
     fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool> {
         self.inner.walk(task, place, stop)
     }
@@ -159,6 +171,8 @@ impl Dataplane for Watched {
         all_dest_stats(count: u32) -> Result<Vec<Stats>>;
         sched_state(service: u32) -> Result<SchedState>;
         cached(cache: Cache) -> Result<Vec<(LblcKey, u64)>>;
+        find_established(key: &FlowKey) -> Result<Option<Conn>>;
+        find_template(key: &TemplateKey) -> Result<Option<Template>>;
         conns() -> Result<Vec<(FlowKey, Conn)>>;
         templates() -> Result<Vec<(TemplateKey, Template)>>;
         reasons() -> Result<Vec<u64>>;

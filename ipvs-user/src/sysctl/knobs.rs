@@ -25,10 +25,16 @@ pub enum Knob {
     PmtuDisc,
     SecureTcp,
     SloppyTcp,
+    SyncPersistMode,
+    SyncPorts,
+    SyncRefreshPeriod,
+    SyncRetries,
+    SyncSockSize,
+    SyncVersion,
 }
 
 impl Knob {
-    const COUNT: usize = Self::SloppyTcp as usize + 1;
+    const COUNT: usize = Self::SyncVersion as usize + 1;
 }
 
 /// What the knobs are at.

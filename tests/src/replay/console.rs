@@ -17,6 +17,7 @@ use ipvs_user::{
         client::Client,
         server::{self, Handle},
     },
+    config::Access,
     dataplane::Dataplane,
     director::Director,
     ipvsadm::{self, Outcome},
@@ -41,9 +42,14 @@ impl Console {
         let socket = fresh_socket();
         let handle = Handle::new(director);
         let director = Arc::clone(&handle.director);
-        let listener = runtime.block_on(async { server::bind(&socket) });
+        let listener =
+            runtime.block_on(async { server::bind(&socket, &Access::default())?.start() });
         let listener = listener.with_context(|| socket.display().to_string())?;
-        runtime.spawn(server::serve(listener, handle, std::future::pending()));
+        runtime.spawn(server::serve(
+            listener,
+            server::router(handle),
+            std::future::pending(),
+        ));
         Ok(Self {
             runtime,
             director,

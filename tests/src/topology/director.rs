@@ -38,6 +38,10 @@ pub struct Start {
     pub instance: Option<String>,
     /// The daemon's program, where it is not the one under test.
     pub program: Option<PathBuf>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+    /// With these capabilities and no others, as `setpriv` names them; nothing: with all.
+    pub capabilities: Option<&'static str>,
 }
 
 impl Default for Start {
@@ -49,6 +53,8 @@ impl Default for Start {
             stays: false,
             instance: None,
             program: None,
+            arguments: Vec::new(),
+            capabilities: None,
         }
     }
 }
@@ -223,11 +229,22 @@ impl Director {
     }
 
     fn launch(place: Arc<Place>, how: &Start) -> Result<Self> {
-        let mut command = match &how.program {
-            Some(program) => place.dom0.command(program),
-            None => place.dom0.command(programs::find("ipvsd", "IPVSD")?),
+        let program = match &how.program {
+            Some(program) => program.clone(),
+            None => programs::find("ipvsd", "IPVSD")?,
         };
-        command.arg("run");
+        let mut command = match how.capabilities {
+            None => place.dom0.command(program),
+            Some(these) => {
+                let mut command = place.dom0.command("setpriv");
+                for set in ["--bounding-set", "--inh-caps", "--ambient-caps"] {
+                    command.arg(format!("{set}=-all,{these}"));
+                }
+                command.arg(program);
+                command
+            }
+        };
+        command.arg("run").args(&how.arguments);
         for interface in &how.interfaces {
             command.args(["--iface", interface]);
         }
@@ -291,6 +308,28 @@ impl Director {
         self.place.run(line)
     }
 
+    /// A command line that is to be refused: what it says.
+    pub fn refused(&self, line: &str) -> Result<String> {
+        let output = self.place.output(line)?;
+        ensure!(!output.status.success(), "{line}: success");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Writes the file that it reads again when it is told to.
+    pub fn configure(&self, config: &str) -> Result<()> {
+        Ok(fs::write(self.config(), config)?)
+    }
+
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.place.scratch.path().join("ipvsd.toml")
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn run_all(&self, lines: &[&str]) -> Result<()> {
         lines.iter().try_for_each(|line| self.run(line).map(drop))
     }
@@ -344,7 +383,7 @@ impl Director {
         }
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(self.process.id().cast_signed());
         kill(pid, signal).context("signalling ipvsd")
     }

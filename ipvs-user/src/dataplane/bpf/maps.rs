@@ -7,7 +7,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapFd, PerCpuArray},
+    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapFd, PerCpuArray, RingBuf},
 };
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot, SchedState,
@@ -33,6 +33,7 @@ pub(super) struct Maps {
     pub(super) settings: Array<MapData, Settings>,
     pub(super) reasons: PerCpuArray<MapData, u64>,
     pub(super) clock: Array<MapData, u64>,
+    pub(super) sync_notes: RingBuf<MapData>,
 }
 
 impl Maps {
@@ -55,6 +56,7 @@ impl Maps {
             settings: take(ebpf, maps::SETTINGS)?,
             reasons: take(ebpf, maps::REASONS)?,
             clock: take(ebpf, maps::CLOCK)?,
+            sync_notes: take(ebpf, maps::SYNC_NOTES)?,
         })
     }
 

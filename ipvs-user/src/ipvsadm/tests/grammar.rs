@@ -251,9 +251,11 @@ fn addresses_sort_by_their_signed_difference() {
     let order = |list: &[&str]| {
         let mut list: Vec<_> = list.iter().map(|a| service(a)).collect();
         sort::services(&mut list);
-        let names = list.iter().map(|s| match s.service {
-            ServiceId::Tcp(a) => a.to_string(),
-            ServiceId::Udp(_) | ServiceId::Fwmark(_) => unreachable!(),
+        let names = list.iter().map(|s| {
+            let ServiceId::Tcp(a) = s.service else {
+                unreachable!()
+            };
+            a.to_string()
         });
         names.collect::<Vec<_>>()
     };
