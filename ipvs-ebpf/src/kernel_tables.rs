@@ -34,7 +34,7 @@ mod sets;
 mod templates;
 
 pub(crate) use numbers::key_of;
-use numbers::{dst, numbered, ports, src};
+use numbers::{dst, numbered, ports, src, ticket};
 
 /// The tables, with the context that the routing helper wants (null where none is asked).
 pub(crate) struct Maps(pub(crate) *mut xdp_md);
@@ -48,16 +48,6 @@ unsafe fn add(field: *mut u32, delta: u32) {
     // The result is not used: with a used result and relaxed order LLVM 22 miscompiles this (llvm-project#210280).
     // SAFETY: the caller's promise.
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, delta) };
-}
-
-/// The next number of a row that all CPUs draw from.
-#[inline(always)]
-fn ticket(row: u32) -> u32 {
-    let Some(head) = HEADS.get_ptr_mut(row) else {
-        return 0;
-    };
-    // SAFETY: a map value, aligned. The order is not relaxed because the result is used (see `add`).
-    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
 }
 
 impl Maps {

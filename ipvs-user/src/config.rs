@@ -24,7 +24,10 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use ipvs_common::{Service, Settings, maps::Capacities};
 use toml::de::DeTable;
 
-use crate::model::{Command, DestKey, DestSpec, Limits, Model, ServiceSpec};
+use crate::{
+    carries::Carries,
+    model::{Command, DestKey, DestSpec, Limits, Model, ServiceSpec},
+};
 use ipvs_common::ServiceKey;
 use problems::Problems;
 use section::Section;
@@ -127,6 +130,11 @@ pub fn counted(mistakes: usize) -> String {
 
 /// Reads a text that is said to be from `file`.
 pub fn parse(file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
+    parse_for(Carries::DATAPATH, file, text)
+}
+
+/// The same for a datapath that carries something else than this build's.
+pub fn parse_for(carries: Carries, file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
     let mut problems = Problems::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
     for e in errors {
@@ -138,7 +146,7 @@ pub fn parse(file: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
     let root = Section::new(table.get_ref(), "the file", table.span());
     let mut config = read_head(&root, &mut problems);
     let services = service::read(&root, &mut problems);
-    check_together(&services, limits(config.capacities), &mut problems);
+    check_together(&services, limits(config.capacities), carries, &mut problems);
     problems.stop_if_any()?;
     config.services = services.into_iter().map(|s| Arc::new(s.config)).collect();
     Ok(config)
@@ -172,7 +180,12 @@ const fn limits(capacities: Capacities) -> Limits {
 }
 
 /// What only the whole can break: the model is asked. It knows the rules that single keys do not show.
-fn check_together(services: &[service::Located], limits: Limits, problems: &mut Problems<'_>) {
+fn check_together(
+    services: &[service::Located],
+    limits: Limits,
+    carries: Carries,
+    problems: &mut Problems<'_>,
+) {
     if problems.any() {
         return;
     }
@@ -183,6 +196,11 @@ fn check_together(services: &[service::Located], limits: Limits, problems: &mut 
                 let hint = "leave some out, or raise the table's size in [director]";
                 problems.report(located.span.clone(), e.to_string(), hint);
                 return;
+            }
+            if let Err(e) = carries.check(&command) {
+                let hint = "leave it out: no packet would be handled as it says";
+                problems.report(located.span.clone(), e.to_string(), hint);
+                break;
             }
         }
     }

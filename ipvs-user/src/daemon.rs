@@ -16,6 +16,7 @@ mod report;
 mod restart;
 mod socket;
 mod switch;
+mod sync;
 
 use std::{
     collections::BTreeSet,
@@ -52,7 +53,6 @@ use crate::{
         available_pages, source_towards, unprivileged_port,
     },
     slowpath::{self, PacketSocket},
-    sync,
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
@@ -196,23 +196,17 @@ impl Daemon {
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
-        let mut handle = Handle::new(director);
-        let (control, requests) = sync::Control::new();
-        handle.sync = Arc::new(Mutex::new(Box::new(control)));
-        let director = Arc::clone(&handle.director);
-        let synced = sync::task::run(requests, director, network.clone());
-        tasks.spawn(async {
-            synced.await;
-            Ok(())
-        });
-        let (features, feature_changes) = Features::connect().await?.unzip();
         let (attaching, switch) = Switch::new(options.named, options.mode);
+        let handle = Handle {
+            desk: Arc::new(tokio::sync::Mutex::new(desk)),
+            attaching: Some(attaching),
+            ..Handle::new(director)
+        };
+        let sync = sync::begin(&mut tasks, &handle.director, &network);
+        let handle = Handle { sync, ..handle };
+        let (features, feature_changes) = Features::connect().await?.unzip();
         let mut daemon = Self {
-            handle: Handle {
-                desk: Arc::new(tokio::sync::Mutex::new(desk)),
-                attaching: Some(attaching),
-                ..handle
-            },
+            handle,
             interfaces: Interfaces::new(loader, interfaces, keeper),
             egress: EgressSync::new(egress, features),
             neighbours: ManagedNeighbours::new(network.clone()),
@@ -240,6 +234,7 @@ impl Daemon {
         let held = daemon.interfaces.keeper().notes().neighbours.clone();
         daemon.neighbours.resume(held);
         daemon.hold_neighbours().await;
+        daemon.resume_sync();
         Ok(daemon)
     }
 
@@ -341,6 +336,7 @@ impl Daemon {
             self.hold_neighbours().await;
         }
         self.hold_new_neighbours().await;
+        self.note_sync();
         Ok(())
     }
 

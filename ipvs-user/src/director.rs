@@ -73,8 +73,8 @@ pub struct Director {
     caches: CacheTimers,
     controls: Controls,
     waiting: Waiting,
-    past_reasons: PastReasons,
     sync: sync::Sync,
+    past_reasons: PastReasons,
 }
 
 impl Director {
@@ -106,8 +106,8 @@ impl Director {
             caches: CacheTimers::default(),
             controls: Controls::default(),
             waiting: Waiting::default(),
-            past_reasons: PastReasons::default(),
             sync: sync::Sync::default(),
+            past_reasons: PastReasons::default(),
         }
     }
 

@@ -54,7 +54,7 @@ fn service_line(s: &Service, hz: u32) -> String {
     let name = match s.service {
         ServiceId::Tcp(a) => format!("TCP  {}", address(a)),
         ServiceId::Udp(a) => format!("UDP  {}", address(a)),
-        ServiceId::Sctp(a) => format!("SCTP {}", address(a)),
+        ServiceId::Sctp(a) => format!("SCTP  {}", address(a)),
         ServiceId::Fwmark(mark) | ServiceId::Fwmark6(mark) => format!("FWM  {mark:08X}"),
     };
     let ops = if s.spec.one_packet { "ops " } else { "" };
@@ -71,11 +71,15 @@ fn service_line(s: &Service, hz: u32) -> String {
     format!("{name} {} {flags}{persistent}\n", s.spec.scheduler)
 }
 
+/// Of a prefix over IPv6 that tells every client from the others.
+const FULL_PREFIX: u32 = 128;
+
 /// A prefix length stands there with its bytes swapped, as if it were an address.
 fn mask(s: &Service) -> u32 {
     match s.spec.netmask {
         Some(Netmask::Mask(mask)) => mask.to_bits(),
         Some(Netmask::Prefix(prefix)) => u32::from(prefix).swap_bytes(),
+        None if s.service.is_v6() => FULL_PREFIX.swap_bytes(),
         None => u32::MAX,
     }
 }

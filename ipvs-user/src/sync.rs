@@ -15,12 +15,14 @@ pub mod task;
 use std::{fmt, net::IpAddr};
 
 use nix::net::if_::if_nametoindex;
+use serde::{Deserialize, Serialize};
 
 pub use control::Control;
 pub use message::Entry;
 
 /// Which of the two it is: one of each may run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Tells of connections.
     Master,
@@ -38,7 +40,7 @@ impl fmt::Display for Role {
 }
 
 /// What it is told.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
     pub role: Role,
     pub interface: String,

@@ -33,6 +33,7 @@ pub use far_end::{FarEnd, OnFarEnd, attach};
 pub use limit::within;
 pub use netns::Netns;
 pub use pair::{PAIR_VIP, Pair, REALS};
+pub use programs::find as program;
 pub(crate) use programs::target_dir;
 pub use scratch::{Scratch, clean_up_on_interrupt};
 

@@ -263,7 +263,11 @@ fn recorded() -> Result<Vec<Vec<u8>>> {
     let trace = Trace::of("sync_master")?;
     let sent = trace.steps.iter().filter_map(|step| match &step.what {
         What::Out(frame) => Some(&frame.bytes),
-        _ => None,
+        What::In(_)
+        | What::Ctl { .. }
+        | What::Show { .. }
+        | What::Sysctl { .. }
+        | What::Sleep { .. } => None,
     });
     let datagrams = sent.filter(|f| f.starts_with(&GROUP));
     Ok(datagrams.map(|f| f[HEADERS..].to_vec()).collect())

@@ -115,12 +115,6 @@ impl Client {
         Ok(())
     }
 
-    /// Has the daemon take everything away, and end.
-    pub async fn detach(&self) -> Result<()> {
-        self.request(Method::POST, "detach", Vec::new()).await?;
-        Ok(())
-    }
-
     /// What is running, as a configuration.
     pub async fn config(&self) -> Result<wire::Config> {
         self.get("config").await
@@ -177,6 +171,29 @@ impl Client {
             return Err(self.protocol(&"no stream of events"));
         }
         Ok(EventStream::new(response.into_body()))
+    }
+
+    /// The sync daemons that run.
+    pub async fn sync(&self) -> Result<Vec<wire::SyncDaemon>> {
+        self.get("sync").await
+    }
+
+    pub async fn start_sync(&self, daemon: &wire::SyncDaemon) -> Result<()> {
+        let body = serde_json::to_vec(daemon).map_err(|e| self.protocol(&e))?;
+        self.request(Method::POST, "sync", body).await?;
+        Ok(())
+    }
+
+    pub async fn stop_sync(&self, role: wire::SyncRole) -> Result<()> {
+        let resource = format!("sync?role={}", role.name());
+        self.request(Method::DELETE, &resource, Vec::new()).await?;
+        Ok(())
+    }
+
+    /// Has the daemon take everything away, and end.
+    pub async fn detach(&self) -> Result<()> {
+        self.request(Method::POST, "detach", Vec::new()).await?;
+        Ok(())
     }
 
     async fn patch(&self, resource: &str, changes: &impl Serialize) -> Result<()> {

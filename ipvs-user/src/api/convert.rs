@@ -4,6 +4,7 @@ mod commands;
 mod desired;
 mod knobs;
 mod spec;
+mod sync;
 
 use std::{net::SocketAddr, num::NonZeroU32};
 
@@ -15,7 +16,7 @@ use crate::{
     director::{
         Connection, DestView, Director, DirectorError, ExpectError, Expectation, Rates, ServiceView,
     },
-    model::{DestKey, ModelError},
+    model::{Command, DestKey, ModelError},
     reconcile::ReconcileError,
 };
 pub(super) use commands::{command, shown_command};
@@ -25,11 +26,13 @@ pub(super) use desired::{
 pub(super) use knobs::{
     shown_timeouts, sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
 };
+pub(super) use sync::{sync_config, sync_daemon, sync_error, sync_role};
 
 pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> wire::Error {
     wire::Error {
         code,
         message: message.into(),
+        command: None,
     }
 }
 
@@ -196,21 +199,38 @@ pub(super) fn expect_error(e: &ExpectError) -> wire::Error {
     error(code, e.to_string())
 }
 
-/// `count` is how many commands there were: the number of the refused one is told if it is not the only one.
-pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
-    let of = |index: &usize, e: String| match count {
-        1 => e,
+/// All of a list.
+pub(super) fn commands(list: &[wire::Command]) -> Result<Vec<Command>, wire::Error> {
+    let numbered = list.iter().enumerate();
+    let commands = numbered.map(|(i, c)| command(c).map_err(|e| of_list(e, i, list.len())));
+    commands.collect()
+}
+
+/// Of how many commands it is about which, counted from 0: that is told if it is not the only one.
+fn of_list(e: wire::Error, index: usize, count: usize) -> wire::Error {
+    let number = index + 1;
+    let message = match count {
+        1 => e.message,
         _ => format!(
-            "command {} of {count}: {e}; none was carried out",
-            index + 1
+            "command {number} of {count}: {}; none was carried out",
+            e.message
         ),
     };
+    wire::Error {
+        message,
+        command: Some(number),
+        ..e
+    }
+}
+
+/// `count` is how many commands there were.
+pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
     match e {
         DirectorError::Refused { index, error: e } => {
-            error(model_code(e), of(index, e.to_string()))
+            of_list(error(model_code(e), e.to_string()), *index, count)
         }
         DirectorError::NotCarried { index, error: e } => {
-            error(ErrorCode::NotCarried, of(index, e.to_string()))
+            of_list(error(ErrorCode::NotCarried, e.to_string()), *index, count)
         }
         DirectorError::Tables(
             e @ (ReconcileError::ListSpace { .. } | ReconcileError::TableSpace { .. }),

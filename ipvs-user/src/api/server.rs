@@ -7,6 +7,7 @@ mod knobs;
 mod listen;
 pub mod openapi;
 mod routes;
+mod sync;
 
 use std::{
     io,
@@ -92,12 +93,15 @@ impl IntoResponse for wire::Error {
 
 const fn http_status(code: ErrorCode) -> StatusCode {
     match code {
-        ErrorCode::ServiceExists | ErrorCode::DestExists | ErrorCode::Pending => {
-            StatusCode::CONFLICT
-        }
+        ErrorCode::ServiceExists
+        | ErrorCode::DestExists
+        | ErrorCode::Pending
+        | ErrorCode::SyncRuns => StatusCode::CONFLICT,
         ErrorCode::NoService
         | ErrorCode::ServiceUndefined
         | ErrorCode::NoDest
+        | ErrorCode::NoSync
+        | ErrorCode::NoDevice
         | ErrorCode::UnknownSysctl => StatusCode::NOT_FOUND,
         ErrorCode::ReadOnly => StatusCode::FORBIDDEN,
         ErrorCode::UnknownScheduler
@@ -255,10 +259,7 @@ async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> 
     let list: Vec<wire::Command> = from_json(&body, "a list of commands")?;
     let events = handle.events.clone();
     let job = move |d: &mut Director| {
-        let commands: Vec<_> = list
-            .iter()
-            .map(convert::command)
-            .collect::<Result<_, _>>()?;
+        let commands = convert::commands(&list)?;
         d.execute_all(&commands)
             .map_err(|e| convert::director_error(&e, commands.len()))?;
         events.tell_all(list.into_iter().map(wire::What::Command));
@@ -287,16 +288,16 @@ async fn expectations(State(handle): State<Handle>, body: Bytes) -> Answer<Appli
     handle.with(job).await
 }
 
-/// Answers before it happens: afterwards nobody is there to.
-async fn detach(State(handle): State<Handle>) -> Answer<Applied> {
-    handle.detach.notify_one();
-    Ok(Json(Applied { applied: 1 }))
-}
-
 async fn wrong_method(method: Method, uri: axum::http::Uri) -> Response {
     let message = format!("{method} is not for {}", uri.path());
     let error = convert::error(ErrorCode::BadRequest, message);
     (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
+}
+
+/// Answers before it happens: afterwards nobody is there to.
+async fn detach(State(handle): State<Handle>) -> Answer<Applied> {
+    handle.detach.notify_one();
+    Ok(Json(Applied { applied: 1 }))
 }
 
 async fn unknown(uri: axum::http::Uri) -> wire::Error {

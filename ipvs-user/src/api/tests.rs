@@ -21,13 +21,18 @@ use super::{
     server::{self, Handle},
     wire::{Command, DestSpec, ErrorCode, Method, OnDead, ServiceId, ServiceSpec},
 };
-use crate::{config::Access, dataplane::host::HostDataplane, director::Director};
+use crate::{
+    carries::Carries, config::Access, dataplane::host::HostDataplane, director::Director,
+    sync::Daemons,
+};
 
 mod access;
 mod desk;
 mod expected;
 mod knobs;
 mod openapi;
+pub(crate) mod random;
+mod sync;
 
 /// A daemon without a datapath, on a socket of its own.
 pub(crate) struct TestDaemon {
@@ -36,6 +41,7 @@ pub(crate) struct TestDaemon {
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
     handle: Handle,
+    sync: Arc<Mutex<Box<dyn Daemons>>>,
     changed: Arc<Notify>,
     server: JoinHandle<()>,
 }
@@ -43,12 +49,16 @@ pub(crate) struct TestDaemon {
 impl TestDaemon {
     /// Its connection table has the size of the kernel's.
     pub(crate) fn start() -> Self {
+        Self::carrying(Carries::DATAPATH)
+    }
+
+    pub(crate) fn carrying(carries: Carries) -> Self {
         let capacities = Capacities {
             conns: 4096,
             ..Capacities::SMALL
         };
         let tables = Arc::new(Mutex::new(HostTables::new(capacities, 250)));
-        let dataplane = HostDataplane::new(Arc::clone(&tables));
+        let dataplane = HostDataplane::new(Arc::clone(&tables)).carrying(carries);
         let source = Box::new(|_| Some(Addr::v4([192, 0, 2, 1])));
         let director = Director::new(Box::new(dataplane), source).unwrap();
         let socket = fresh_socket();
@@ -58,6 +68,7 @@ impl TestDaemon {
             .unwrap();
         let handle = Handle::new(director);
         let changed = Arc::clone(&handle.changed);
+        let sync = Arc::clone(&handle.sync);
         let director = Arc::clone(&handle.director);
         let served = handle.clone();
         let server = tokio::spawn(async move {
@@ -71,6 +82,7 @@ impl TestDaemon {
             client: Client::new(&socket),
             socket,
             handle,
+            sync,
             changed,
             server,
         }

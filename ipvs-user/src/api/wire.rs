@@ -7,6 +7,7 @@ mod command;
 mod desired;
 mod event;
 mod expectation;
+mod sync;
 mod told;
 
 use std::{collections::BTreeMap, net::SocketAddr};
@@ -24,6 +25,7 @@ pub use desired::{
 };
 pub use event::{Event, EventQuery, What};
 pub use expectation::{Expectation, Protocol};
+pub use sync::{SyncDaemon, SyncQuery, SyncRole};
 
 /// Path in front of every resource.
 pub const PREFIX: &str = "/v1";
@@ -229,6 +231,12 @@ pub enum ErrorCode {
     /// A number is out of its range.
     Range,
     Invalid,
+    /// A sync daemon of this role runs.
+    SyncRuns,
+    /// None of this role runs.
+    NoSync,
+    /// No such network interface.
+    NoDevice,
     /// It would be right, but the datapath does not carry it.
     NotCarried,
     /// A table is full.
@@ -256,4 +264,7 @@ pub struct Error {
     pub code: ErrorCode,
     /// For people.
     pub message: String,
+    /// Of a list of commands, the one that it is about, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<usize>,
 }

@@ -12,7 +12,7 @@ use super::{
     Config, Diagnostic, ServiceConfig, check_together, limits, parse, problems::Problems,
     read_head, section::Section, service,
 };
-use crate::model::Limits;
+use crate::{carries::Carries, model::Limits};
 
 /// The beginning of a service, in the one way of writing it that is looked for.
 const SERVICE: &str = "[[service]]";
@@ -126,7 +126,7 @@ fn one_service(text: &str, limits: Limits) -> Option<ServiceConfig> {
     let root = Section::new(table.get_ref(), "the file", table.span());
     let mut problems = Problems::new("", text);
     let mut services = service::read(&root, &mut problems);
-    check_together(&services, limits, &mut problems);
+    check_together(&services, limits, Carries::DATAPATH, &mut problems);
     let only = services.pop()?;
     (services.is_empty() && !problems.any()).then_some(only.config)
 }

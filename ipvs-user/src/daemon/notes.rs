@@ -8,6 +8,7 @@ use tracing::warn;
 use crate::{
     dataplane::bpf::{Instance, LoadError, NotePad},
     net::{NextHop, Setting},
+    sync,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub(super) struct Notes {
     pub(super) interfaces: BTreeMap<String, InterfaceNote>,
     /// Neighbours that the kernel keeps for us.
     pub(super) neighbours: Vec<NextHop>,
+    /// Sync daemons that run.
+    pub(super) sync: Vec<sync::Config>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

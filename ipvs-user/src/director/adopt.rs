@@ -53,9 +53,12 @@ impl Director {
     ) -> Result<(Self, Adopted), AdoptError> {
         let (settled, cut) = ledger::settle(entries);
         let restored = ledger::restore(&settled, limits(dataplane.capacities()))?;
+        let stored = dataplane.settings()?;
         let settings = Settings {
             hz: dataplane.hz(),
-            ..dataplane.settings()?
+            // Whoever told a backup is gone; a new one begins by itself.
+            flags: stored.flags & !SettingsFlags::SYNC_MASTER,
+            ..stored
         };
         let model = restored.model.clone();
         let stands = Written::new(stand(entries));

@@ -20,6 +20,7 @@ mod expected;
 mod knobs;
 mod sources;
 mod sync;
+mod telling;
 mod traffic;
 
 const HZ: u32 = 100;

@@ -1,5 +1,7 @@
 //! The listings, to the column.
 
+mod others;
+
 use std::{fmt::Write as _, net::SocketAddr};
 
 use super::{
@@ -9,9 +11,9 @@ use super::{
     sort,
 };
 use crate::api::wire::{
-    Conn, Dest, Method, Netmask, Rates, Service, ServiceId, Stats, Timeouts, Tunnel,
-    TunnelChecksum, TunnelKind,
+    Dest, Method, Netmask, Rates, Service, ServiceId, Stats, Tunnel, TunnelChecksum, TunnelKind,
 };
+pub(super) use others::{connections, daemons, timeouts};
 
 /// Version of the kernel's interface that the original reports.
 const IPVS_VERSION: &str = "1.2.1";
@@ -22,13 +24,6 @@ const DEST_WIDTH: usize = 28;
 
 pub(super) fn version_line(table_size: u32) -> String {
     format!("IP Virtual Server version {IPVS_VERSION} (size={table_size})\n")
-}
-
-pub(super) fn timeouts(t: &Timeouts) -> String {
-    format!(
-        "Timeout (tcp tcpfin udp): {} {} {}\n",
-        t.tcp, t.tcp_fin, t.udp
-    )
 }
 
 /// Title and all of the services.
@@ -234,41 +229,4 @@ fn cut(mut name: String, width: usize, address: SocketAddr) -> String {
         name.truncate(end);
     }
     name
-}
-
-/// Every connection, under a title.
-pub(super) fn connections(list: &[Conn], names: &dyn Names, format: Format) -> String {
-    let mut text = "IPVS connection entries\n".to_owned();
-    text += "pro expire state       source             virtual            destination";
-    if format.columns == Columns::PersistentConn {
-        text += "        pe name          pe_data";
-    }
-    text += "\n";
-    for c in list {
-        text += &connection_line(c, names, format);
-    }
-    text
-}
-
-fn connection_line(c: &Conn, names: &dyn Names, format: Format) -> String {
-    let transport = match c.protocol.as_str() {
-        "TCP" => Some(Transport::Tcp),
-        "UDP" => Some(Transport::Udp),
-        "SCTP" => Some(Transport::Sctp),
-        _ => None,
-    };
-    let [client, virt, real] =
-        [c.client, c.r#virtual, c.real].map(|a| address_port(names, format.numeric, a, transport));
-    let expire = format!("{:02}:{:02}", c.expires / 60, c.expires % 60);
-    let (protocol, state) = (&c.protocol, &c.state);
-    let line = format!("{protocol:<3} {expire:<6} {state:<11} {client:<18} {virt:<18} {real}");
-    match &c.engine {
-        Some(e) if format.columns == Columns::PersistentConn => {
-            format!(
-                "{protocol:<3} {expire:<6} {state:<11} {client:<18} {virt:<18} {real:<18} {:<16} {}\n",
-                e.name, e.data
-            )
-        }
-        Some(_) | None => line + "\n",
-    }
 }

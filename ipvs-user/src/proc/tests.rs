@@ -20,7 +20,14 @@ fn recorded(trace: &str, command: &str) -> String {
 
 async fn ipvsadm(daemon: &TestDaemon, line: &str) {
     let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-    let outcome = run("ipvsadm", &words, &daemon.client, &System).await;
+    let outcome = run(
+        "ipvsadm",
+        &words,
+        &daemon.client,
+        &System,
+        &mut std::io::empty(),
+    )
+    .await;
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{line}");
 }
 

@@ -44,17 +44,9 @@ fn engine(name: Option<&str>) -> Result<Option<Engine>, wire::Error> {
     engine.transpose()
 }
 
-fn is_v6(service: wire::ServiceId) -> bool {
-    match service {
-        wire::ServiceId::Tcp(a) | wire::ServiceId::Udp(a) | wire::ServiceId::Sctp(a) => a.is_ipv6(),
-        wire::ServiceId::Fwmark(_) => false,
-        wire::ServiceId::Fwmark6(_) => true,
-    }
-}
-
 fn prefix(of: wire::ServiceId, mask: Option<wire::Netmask>) -> Result<u8, wire::Error> {
     let invalid = |message| Err(error(ErrorCode::Invalid, message));
-    match (is_v6(of), mask) {
+    match (of.is_v6(), mask) {
         (false, None) => Ok(ServiceSpec::FULL_PREFIX),
         (true, None) => Ok(ServiceSpec::FULL_PREFIX_V6),
         (false, Some(wire::Netmask::Mask(mask))) => {
@@ -130,7 +122,7 @@ pub(super) fn shown(of: wire::ServiceId, s: &ServiceSpec) -> wire::ServiceSpec {
 }
 
 fn netmask(of: wire::ServiceId, prefix: u8) -> wire::Netmask {
-    if is_v6(of) {
+    if of.is_v6() {
         return wire::Netmask::Prefix(prefix);
     }
     let host = u32::from(ServiceSpec::FULL_PREFIX.saturating_sub(prefix));

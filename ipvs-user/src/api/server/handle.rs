@@ -26,8 +26,6 @@ pub struct Handle {
     pub interfaces: Arc<Mutex<Vec<wire::Interface>>>,
     /// Told when commands were carried out.
     pub changed: Arc<Notify>,
-    /// Told to take everything away, and to end.
-    pub detach: Arc<Notify>,
     pub events: Events,
     /// Locked before the director.
     pub desk: Arc<AsyncMutex<Desk>>,
@@ -35,6 +33,8 @@ pub struct Handle {
     pub attaching: Option<mpsc::Sender<Attach>>,
     /// Who synchronises connections with another director.
     pub sync: Arc<Mutex<Box<dyn Daemons>>>,
+    /// Told to take everything away, and to end.
+    pub detach: Arc<Notify>,
 }
 
 /// The interfaces of the configuration are to be these.
@@ -51,11 +51,11 @@ impl Handle {
             director: Arc::new(Mutex::new(director)),
             interfaces: Arc::default(),
             changed: Arc::default(),
-            detach: Arc::default(),
             events: Events::default(),
             desk: Arc::default(),
             attaching: None,
             sync: Arc::new(Mutex::new(Box::new(Nobody))),
+            detach: Arc::default(),
         }
     }
 

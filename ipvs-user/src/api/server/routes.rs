@@ -2,13 +2,13 @@
 
 use axum::{
     http::Method,
-    routing::{MethodRouter, get, patch, post, put},
+    routing::{MethodRouter, delete, get, patch, post, put},
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
     Applied, Handle, commands, config, conns, dests, detach, events, expectations, knobs, openapi,
-    reasons, services, stats, status, version, wire,
+    reasons, services, stats, status, sync, version, wire,
 };
 
 /// Names the schema of a type.
@@ -108,7 +108,7 @@ pub(super) fn all() -> Vec<Route> {
         .body(of::<Vec<wire::Command>>())
         .refuses(&[404, 409, 422, 507]),
         route(
-            post_.clone(),
+            post_,
             "/expectations",
             || post(expectations),
             "Announces a connection",
@@ -116,14 +116,15 @@ pub(super) fn all() -> Vec<Route> {
         )
         .body(of::<wire::Expectation>())
         .refuses(&[404, 422, 507]),
-        route(
-            post_,
-            "/detach",
-            || post(detach),
-            "Takes programs, tables and settings away, and ends the daemon",
-            of::<Applied>(),
-        ),
     ]);
+    routes.extend(sync_daemons());
+    routes.push(route(
+        Method::POST,
+        "/detach",
+        || post(detach),
+        "Takes everything away, programs, tables and settings, and ends the daemon",
+        of::<Applied>(),
+    ));
     routes
 }
 
@@ -204,6 +205,36 @@ fn questions(get_: &Method) -> Vec<Route> {
             )
         }
         .query(of::<wire::EventQuery>()),
+    ]
+}
+
+fn sync_daemons() -> Vec<Route> {
+    vec![
+        route(
+            Method::GET,
+            "/sync",
+            || get(sync::running),
+            "The sync daemons that run",
+            of::<Vec<wire::SyncDaemon>>(),
+        ),
+        route(
+            Method::POST,
+            "/sync",
+            || post(sync::start),
+            "Starts a sync daemon",
+            of::<Applied>(),
+        )
+        .body(of::<wire::SyncDaemon>())
+        .refuses(&[404, 409, 422, 500]),
+        route(
+            Method::DELETE,
+            "/sync",
+            || delete(sync::stop),
+            "Stops one",
+            of::<Applied>(),
+        )
+        .query(of::<wire::SyncQuery>())
+        .refuses(&[404, 500]),
     ]
 }
 

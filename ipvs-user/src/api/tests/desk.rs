@@ -45,8 +45,15 @@ impl TestDaemon {
 
     async fn by_hand(&self, line: &str) {
         let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-        let outcome =
-            crate::ipvsadm::run("ipvsadm", &words, &self.client, &crate::ipvsadm::System).await;
+        let nothing = &mut std::io::empty();
+        let outcome = crate::ipvsadm::run(
+            "ipvsadm",
+            &words,
+            &self.client,
+            &crate::ipvsadm::System,
+            nothing,
+        )
+        .await;
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{line}");
     }
 

@@ -68,8 +68,23 @@ fn requests() -> Vec<(&'static str, &'static str, Value, u16)> {
         ("PUT", "config?confirm=0", config, 422),
         ("POST", "config/reload", nothing.clone(), 422),
         ("GET", "openapi.json", nothing.clone(), 200),
-        ("POST", "detach", nothing.clone(), 200),
-        ("GET", "events?since=1", nothing, 200),
+        ("GET", "events?since=1", nothing.clone(), 200),
+        ("GET", "sync", nothing.clone(), 200),
+        (
+            "POST",
+            "sync",
+            json!({"role": "master", "interface": "nowhere0"}),
+            404,
+        ),
+        (
+            "POST",
+            "sync",
+            json!({"role": "master", "interface": "lo", "group": "10.0.0.1"}),
+            422,
+        ),
+        ("POST", "sync", json!({"role": "captain"}), 400),
+        ("DELETE", "sync?role=backup", nothing.clone(), 404),
+        ("POST", "detach", nothing, 200),
     ]
 }
 

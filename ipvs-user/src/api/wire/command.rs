@@ -20,6 +20,17 @@ pub enum ServiceId {
     Fwmark6(NonZeroU32),
 }
 
+impl ServiceId {
+    #[must_use]
+    pub const fn is_v6(self) -> bool {
+        match self {
+            Self::Tcp(a) | Self::Udp(a) | Self::Sctp(a) => a.is_ipv6(),
+            Self::Fwmark(_) => false,
+            Self::Fwmark6(_) => true,
+        }
+    }
+}
+
 /// The same as parameters of a query: exactly one of them, or none for all services.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

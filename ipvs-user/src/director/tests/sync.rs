@@ -1,5 +1,4 @@
-//! What another director tells: entered, brought up to date, counted, or kept until there is a place for it; and what there is to
-//! tell one.
+//! What another director tells: entered, brought up to date, counted, or kept until there is a place for it.
 
 use std::net::SocketAddr;
 
@@ -13,7 +12,7 @@ use crate::{
 
 const CLIENT: [u8; 4] = [198, 51, 100, 1];
 const VIP: [u8; 4] = [203, 0, 113, 10];
-const ESTABLISHED: u16 = State::Established as u16;
+pub(super) const ESTABLISHED: u16 = State::Established as u16;
 const FIN_WAIT: u16 = State::FinWait as u16;
 
 fn at(addr: [u8; 4], port: u16) -> SocketAddr {
@@ -21,7 +20,7 @@ fn at(addr: [u8; 4], port: u16) -> SocketAddr {
 }
 
 /// Of a client's port, to the real server of this number.
-fn told(port: u16, real: u8, state: u16) -> Entry {
+pub(super) fn told(port: u16, real: u8, state: u16) -> Entry {
     Entry {
         proto: 6,
         flags: if state == ESTABLISHED {
@@ -40,14 +39,14 @@ fn told(port: u16, real: u8, state: u16) -> Entry {
     }
 }
 
-fn told_template(real: u8) -> Entry {
+pub(super) fn told_template(real: u8) -> Entry {
     Entry {
         flags: flag::TEMPLATE | flag::INACTIVE,
         ..told(0, real, 0)
     }
 }
 
-fn flow(port: u16) -> FlowKey {
+pub(super) fn flow(port: u16) -> FlowKey {
     FlowKey::new(6, CLIENT, port.to_be_bytes(), VIP, 80_u16.to_be_bytes())
 }
 
@@ -67,7 +66,7 @@ fn template_key() -> TemplateKey {
 }
 
 impl Bench {
-    fn persistent() -> Self {
+    pub(super) fn persistent() -> Self {
         let mut b = Self::with_three(Scheduler::Rr);
         let spec = ServiceSpec {
             persistent: Some(360),
@@ -81,7 +80,7 @@ impl Bench {
         b
     }
 
-    fn take(&mut self, told: &Entry) {
+    pub(super) fn take(&mut self, told: &Entry) {
         self.director.take_in(std::slice::from_ref(told)).unwrap();
     }
 
@@ -96,7 +95,7 @@ impl Bench {
         all.find(|(c, _)| *c == count).unwrap().1
     }
 
-    fn conn(&self, port: u16) -> Option<Conn> {
+    pub(super) fn conn(&self, port: u16) -> Option<Conn> {
         self.tables().conns.get(&flow(port)).copied()
     }
 
@@ -317,91 +316,6 @@ fn a_template_in_the_place_of_one_that_ended_has_no_children() {
     b.take(&told_template(2));
     let template = b.tables().templates[&template_key()];
     assert_eq!((template.dest, template.children), (1, 0));
-}
-
-/// Enters what a master would have: by being told.
-fn master() -> Bench {
-    let mut b = Bench::with_three(Scheduler::Rr);
-    for port in 1..=60 {
-        b.take(&Entry {
-            timeout: Some(900),
-            ..told(port, 2, ESTABLISHED)
-        });
-    }
-    b.director.tell_backup(true).unwrap();
-    b
-}
-
-#[test]
-fn within_a_period_everything_is_told_once_and_spread_over_it() {
-    let mut b = master();
-    let mut all = Vec::new();
-    let mut most = 0;
-    for _ in 0..60 {
-        b.pass_seconds(1);
-        let now = b.director.due_to_tell(1000).unwrap();
-        most = most.max(now.len());
-        all.extend(now.iter().map(|e| e.client.port()));
-    }
-    all.sort_unstable();
-    assert_eq!(all, (1..=60).collect::<Vec<u16>>());
-    assert!(most < 10, "{most} in one second");
-}
-
-#[test]
-fn a_backup_keeps_a_connection_until_it_is_told_again_and_no_longer_than_its_timeout() {
-    let mut b = master();
-    b.pass_seconds(60);
-    let told = b.director.due_to_tell(1000).unwrap();
-    assert_eq!(told.len(), 60);
-    for e in told {
-        // 840 seconds to go, and 60 to the next turn.
-        assert_eq!(e.timeout, Some(900));
-        assert_eq!((e.flags, e.state), (0, ESTABLISHED));
-    }
-    b.pass_seconds(60);
-    let told = b.director.due_to_tell(1000).unwrap();
-    assert!(told.iter().all(|e| e.timeout == Some(840)));
-}
-
-#[test]
-fn the_period_is_a_knob() {
-    let mut b = master();
-    b.director.set_sysctl("sync_refresh_period", "10").unwrap();
-    b.director.set_sysctl("sync_retries", "1").unwrap();
-    assert!(b.director.changes_to_tell(1).unwrap().is_none());
-    b.pass_seconds(10);
-    assert_eq!(b.director.due_to_tell(1000).unwrap().len(), 120);
-}
-
-#[test]
-fn nothing_is_told_again_after_the_master_ended() {
-    let mut b = master();
-    b.pass_seconds(30);
-    b.director.tell_backup(false).unwrap();
-    b.pass_seconds(60);
-    assert!(b.director.due_to_tell(1000).unwrap().is_empty());
-    assert_eq!(b.tables().settings.flags & SettingsFlags::SYNC_MASTER, 0);
-}
-
-#[test]
-fn templates_are_told_again_and_connections_under_them_only_if_wished() {
-    let mut b = Bench::persistent();
-    b.take(&told_template(2));
-    b.take(&told(1, 2, ESTABLISHED));
-    let mut child = b.conn(1).unwrap();
-    child.status.flags |= ConnFlags::CHILD;
-    b.tables().conns.insert(flow(1), child);
-    b.director.tell_backup(true).unwrap();
-    b.pass_seconds(60);
-    let both = b.director.due_to_tell(10).unwrap();
-    assert_eq!(both.iter().filter(|e| e.is_template()).count(), 1);
-    assert_eq!(both.len(), 2);
-    b.director.set_sysctl("sync_persist_mode", "1").unwrap();
-    b.director.changes_to_tell(1).unwrap();
-    b.pass_seconds(10);
-    let told = b.director.due_to_tell(10).unwrap();
-    assert!(told.iter().all(Entry::is_template));
 }
 
 #[test]
