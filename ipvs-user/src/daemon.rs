@@ -5,6 +5,7 @@
 mod detach;
 mod egress;
 mod interfaces;
+mod network;
 mod notes;
 mod notify;
 mod options;
@@ -32,7 +33,7 @@ use tokio::{
     task::{JoinSet, block_in_place},
     time::{Interval, sleep},
 };
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 pub use crate::dataplane::bpf::ModePolicy;
 pub use detach::{detach, instances};
@@ -84,7 +85,9 @@ async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
     let mut daemon = match Daemon::start(options).await {
         // What is not begun is undone; what was there goes on.
         Err(e) if fresh => {
-            detach(&name).await?;
+            if let Err(undone) = detach::undo(&name).await {
+                error!("{undone:#}");
+            }
             return Err(e);
         }
         started => started?,
@@ -352,63 +355,6 @@ impl Daemon {
         };
         self.patience[2].judge(aged.map(|_| ()))?;
         Ok(slice)
-    }
-
-    async fn follow(&mut self, changes: Changes) -> Result<()> {
-        if changes.links {
-            match self.network.links().await {
-                Ok(links) => {
-                    block_in_place(|| self.interfaces.follow(&links));
-                    self.list_interfaces();
-                }
-                Err(e) => warn!("{e}"),
-            }
-            self.refresh_egress().await;
-        }
-        self.ways_changed()?;
-        self.hold_neighbours().await;
-        Ok(())
-    }
-
-    /// Every cached way is asked anew; if that fails, again at the next housekeeping.
-    fn ways_changed(&mut self) -> Result<()> {
-        let done = self.with_director(|d| d.routes_changed().context("new ways"));
-        self.ways_stale = done.is_err();
-        self.patience[1].judge(done)
-    }
-
-    async fn hold_neighbours(&mut self) {
-        let dests = self.dests();
-        self.neighbours.hold(&dests).await;
-        let managed = self.neighbours.managed().collect();
-        self.interfaces
-            .keeper()
-            .update(|notes| notes.neighbours = managed);
-        self.held = (dests, Instant::now());
-    }
-
-    /// Those of real servers that came since, at once: until then their first packets would have to wait.
-    async fn hold_new_neighbours(&mut self) {
-        if self.dests() != self.held.0 {
-            self.hold_neighbours().await;
-        }
-    }
-
-    async fn refresh_egress(&mut self) -> bool {
-        match self.network.links().await {
-            Ok(links) => self.egress.refresh(&links).await,
-            Err(e) => {
-                warn!("{e}");
-                false
-            }
-        }
-    }
-
-    fn dests(&self) -> BTreeSet<Ipv4Addr> {
-        self.with_director(|d| {
-            let dests = d.model().services().flat_map(|s| &s.dests);
-            dests.map(|real| *real.key.v4().ip()).collect()
-        })
     }
 
     fn with_director<T>(&self, job: impl FnOnce(&mut Director) -> T) -> T {

@@ -44,13 +44,33 @@ pub async fn detach(name: &str) -> Result<bool> {
     }
 }
 
+/// The same for a start of this process that failed: what it held goes as its tasks end.
+pub(super) async fn undo(name: &str) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        match Instance::lock_existing(name) {
+            Ok(Some(instance)) => {
+                let keeper = Keeper::open(&instance)?;
+                return take_down(&instance, keeper.notes()).await;
+            }
+            Ok(None) => return Ok(()),
+            Err(PinError::Running(_)) if start.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
 /// Has the daemon do it.
 async fn tell(name: &str) -> Result<()> {
     let text = NotePad::peek(name)?;
     let notes: Notes = serde_json::from_str(&text)
         .with_context(|| format!("instance {name} is just being made"))?;
-    let told = Client::new(&notes.socket).detach().await;
-    told.with_context(|| format!("instance {name} is held by a process that does not answer"))
+    let client = Client::new(&notes.socket);
+    let told = tokio::time::timeout(PATIENCE, client.detach()).await;
+    let silent = || format!("instance {name} is held by a process that does not answer");
+    told.with_context(silent)?.with_context(silent)
 }
 
 /// A line for each instance that is pinned on this machine.

@@ -3,9 +3,9 @@
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Once, mpsc::channel},
+    path::PathBuf,
+    process::{Child, ChildStdout, ExitStatus, Stdio},
+    sync::{Arc, mpsc::channel},
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Netns, Scratch, programs, scratch};
+use super::{Netns, left::Left, place::Place, programs};
 
 /// All that packets come in by.
 pub const DOM0_INTERFACES: [&str; 3] = ["eth0", "vif1", "vif2"];
@@ -59,121 +59,6 @@ impl Default for Start {
     }
 }
 
-/// Where a daemon has its socket and its log. What it left in the kernel goes with it.
-#[derive(Debug)]
-struct Place {
-    dom0: Netns,
-    scratch: Scratch,
-}
-
-impl Place {
-    fn new(dom0: &Netns) -> Result<Self> {
-        take_away_leftovers();
-        Ok(Self {
-            dom0: dom0.clone(),
-            scratch: Scratch::new()?,
-        })
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.scratch.path().join("socket")
-    }
-
-    /// A command line of the director, in its namespace.
-    fn command(&self, line: &str) -> Result<Command> {
-        let mut words = line.split_whitespace();
-        let program = match words.next() {
-            Some("ipvsadm") => programs::find("ipvsadm", "IPVSADM")?,
-            Some("ipvsd") => programs::find("ipvsd", "IPVSD")?,
-            other => bail!("{other:?} is no program of the director"),
-        };
-        let mut command = self.dom0.command(program);
-        command.args(words).env("IPVSD_SOCKET", self.socket());
-        Ok(command)
-    }
-
-    fn output(&self, line: &str) -> Result<Output> {
-        let output = self.command(line)?.output();
-        output.with_context(|| format!("starting {line}"))
-    }
-
-    fn run(&self, line: &str) -> Result<String> {
-        let output = self.output(line)?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(
-            output.status.success() && said.is_empty(),
-            "{line}: {}: {said}",
-            output.status
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = self.output("ipvsd detach");
-    }
-}
-
-/// What daemons of tests left that had no chance to take it away: their sockets have the number of the test's process.
-fn take_away_leftovers() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let Ok(ipvsd) = programs::find("ipvsd", "IPVSD") else {
-            return;
-        };
-        let listed = Command::new(&ipvsd).arg("instances").output();
-        let listed = listed.map(|o| o.stdout).unwrap_or_default();
-        for line in String::from_utf8_lossy(&listed).lines() {
-            let name = line.split(':').next().unwrap_or_default();
-            let owner = name.split(scratch::PREFIX).nth(1);
-            let owner = owner.and_then(|rest| rest.split('-').next());
-            if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-                let _ = Command::new(&ipvsd)
-                    .args(["detach", "--instance", name])
-                    .output();
-            }
-        }
-    });
-}
-
-/// What a daemon left that is no more.
-#[derive(Debug)]
-pub struct Left {
-    place: Arc<Place>,
-}
-
-impl Left {
-    /// Starts another daemon in the place of the one that is no more.
-    pub fn start(self, how: &Start) -> Result<Director> {
-        Director::start_in(self.place, how)
-    }
-
-    /// Starts another daemon, which is killed after this time, ready or not.
-    pub fn start_and_kill(&self, how: &Start, after: Duration) -> Result<()> {
-        let mut director = Director::launch(Arc::clone(&self.place), how)?;
-        thread::sleep(after);
-        director.at_work = false;
-        director.process.kill()?;
-        director.process.wait()?;
-        Ok(())
-    }
-
-    /// Has another daemon refuse to start there: what it said.
-    pub fn refusal(&self, how: &Start) -> Result<String> {
-        Director::refusal_in(Arc::clone(&self.place), how)
-    }
-
-    /// Carries out a command line as an administrator would, without a daemon.
-    pub fn run(&self, line: &str) -> Result<String> {
-        self.place.run(line)
-    }
-
-    pub fn output(&self, line: &str) -> Result<Output> {
-        self.place.output(line)
-    }
-}
-
 /// The running daemon. Dropping it before it was stopped kills it, and tells what it knew: it is the way out of a failure.
 #[derive(Debug)]
 pub struct Director {
@@ -196,7 +81,7 @@ impl Director {
         programs::find("ipvsd", "IPVSD")
     }
 
-    fn start_in(place: Arc<Place>, how: &Start) -> Result<Self> {
+    pub(super) fn start_in(place: Arc<Place>, how: &Start) -> Result<Self> {
         let mut this = Self::launch(place, how)?;
         match this.wait_until_ready() {
             Ok(ready) => {
@@ -220,7 +105,7 @@ impl Director {
         Self::refusal_in(Arc::clone(&self.place), how)
     }
 
-    fn refusal_in(place: Arc<Place>, how: &Start) -> Result<String> {
+    pub(super) fn refusal_in(place: Arc<Place>, how: &Start) -> Result<String> {
         let mut this = Self::launch(place, how)?;
         this.at_work = false;
         let status = this.wait(START)?;
@@ -228,7 +113,7 @@ impl Director {
         Ok(this.log())
     }
 
-    fn launch(place: Arc<Place>, how: &Start) -> Result<Self> {
+    pub(super) fn launch(place: Arc<Place>, how: &Start) -> Result<Self> {
         let program = match &how.program {
             Some(program) => program.clone(),
             None => programs::find("ipvsd", "IPVSD")?,

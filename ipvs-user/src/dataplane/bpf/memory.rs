@@ -176,6 +176,14 @@ impl fmt::Display for Need {
     }
 }
 
+impl Need {
+    /// New tables of these sizes must fit on this machine.
+    pub(super) fn check_here(capacities: Capacities) -> Result<(), super::LoadError> {
+        let cpus = nr_cpus().map_err(|(_, e)| super::LoadError::States(e))?;
+        Ok(Self::of(capacities, cpus).check(&Available::now())?)
+    }
+}
+
 /// The machine has not got the memory.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(

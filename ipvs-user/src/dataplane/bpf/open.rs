@@ -1,17 +1,28 @@
-//! Opens the tables among the pins of an instance: those that are there, or new ones.
+//! Makes the tables, or opens them among the pins of an instance: those that are there, or new ones.
 
 use std::{path::Path, sync::Arc};
 
-use ipvs_common::{Settings, maps::Capacities};
+use aya::{
+    maps::{IterableMap as _, RingBuf},
+    util::nr_cpus,
+};
+use ipvs_common::{
+    Iface, Settings,
+    maps::{self as names, Capacities},
+};
 
 use super::{
-    BpfDataplane, Clock, Dataplane as _, LoadError,
+    BpfDataplane, Clock, Dataplane as _, EgressTable, LoadError, Messages, Need, PuntRing,
     blob::Blob,
-    check_memory,
+    control::Control,
     layout::{LAYOUT, Layout},
     loader::{Loader, Place},
+    mapped::Mapped,
+    maps::{Maps, take},
     migrate::Migration,
+    overload::OverloadMarks,
     pins::{self, Instance, NOTES},
+    walk::Buffers,
 };
 
 /// Tables among the pins.
@@ -21,7 +32,65 @@ pub struct Opened {
     pub migration: Option<Migration>,
 }
 
+/// Ticks in a second of a clock that is set by hand.
+const MANUAL_HZ: u32 = 1000;
+
 impl BpfDataplane {
+    /// Makes the maps, empty and of these sizes, and loads the control programs. Nothing is attached yet.
+    pub fn load(object: &[u8], capacities: Capacities) -> Result<Self, LoadError> {
+        Self::load_with(object, capacities, Clock::Kernel)
+    }
+
+    /// The same over a clock of choice. In manual time a second has 1000 ticks.
+    pub fn load_with(
+        object: &[u8],
+        capacities: Capacities,
+        clock: Clock,
+    ) -> Result<Self, LoadError> {
+        Need::check_here(capacities)?;
+        let loader = Loader::new(object, capacities, clock, Place::Private)?;
+        Self::over(loader, clock)
+    }
+
+    /// Over the maps of a loader: those that are there, and new ones for the others.
+    fn over(loader: Loader, clock: Clock) -> Result<Self, LoadError> {
+        let capacities = loader.capacities();
+        let cpus = nr_cpus().map_err(|(_, e)| LoadError::States(e))?;
+        let (ebpf, _) = loader.load(Iface::default())?;
+        let mut control = Control::load(ebpf)?;
+        let messages = Messages::take(control.ebpf())?;
+        let maps = Maps::take(control.ebpf())?;
+        let states = maps.dest_states.map();
+        let overload =
+            OverloadMarks::map(states.fd(), capacities.dests).map_err(LoadError::States)?;
+        let lists = Mapped::map(maps.dest_lists.map().fd(), maps.dest_lists.len())
+            .map_err(LoadError::States)?;
+        let hash_tables = Mapped::map(maps.hash_tables.map().fd(), maps.hash_tables.len())
+            .map_err(LoadError::States)?;
+        let egress = EgressTable(take(control.ebpf(), names::EGRESS)?);
+        let punt = PuntRing(take::<RingBuf<_>>(control.ebpf(), names::PUNT)?);
+        let ledger = loader.ledger()?;
+        let hz = match clock {
+            Clock::Kernel => control.measure_hz()?,
+            Clock::Manual => MANUAL_HZ,
+        };
+        Ok(Self {
+            loader,
+            control,
+            maps,
+            overload,
+            lists,
+            hash_tables,
+            egress: Some(egress),
+            punt: Some(punt),
+            messages,
+            buffers: Buffers::default(),
+            ledger,
+            hz,
+            cpus,
+        })
+    }
+
     /// The tables of an instance: those in force, or new ones, which are not the ones to come back to before
     /// [`Instance::set_current`] says so.
     pub fn open(
@@ -35,7 +104,7 @@ impl BpfDataplane {
         let current = instance.current();
         let is_new = current.as_ref() != Some(&generation);
         if is_new {
-            check_memory(capacities)?;
+            Need::check_here(capacities)?;
         }
         let place = Place::Pinned(Arc::clone(instance), generation.clone());
         let loader = Loader::new(object, capacities, Clock::Kernel, place)?;
