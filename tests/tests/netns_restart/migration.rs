@@ -61,8 +61,13 @@ fn translated<const N: usize>(name: &str, value: &[u8], from: &Layout, to: &Layo
     out
 }
 
+fn described<'a>(layout: &'a Layout, name: &str) -> &'a Type {
+    let described = layout.type_of(name);
+    described.unwrap_or_else(|| panic!("no {name} in the layout"))
+}
+
 fn fill((from, name, value): (&Layout, &str, &[u8]), (to, out): (&Layout, &mut [u8])) {
-    let (old, new) = (from.type_of(name).unwrap(), to.type_of(name).unwrap());
+    let (old, new) = (described(from, name), described(to, name));
     for field in &new.fields {
         let Some(known) = old.fields.iter().find(|f| f.name == field.name) else {
             continue;
@@ -120,19 +125,19 @@ struct Scrambler<'a> {
 }
 
 impl Scrambler<'_> {
-    fn hash<K: aya::Pod, V: aya::Pod, const KN: usize, const VN: usize>(
+    fn hash<K, V, const KN: usize, const VN: usize>(
         &self,
         map: &str,
         key: &str,
         value: &str,
     ) -> Result<()>
     where
-        K: bytemuck::Pod,
-        V: bytemuck::Pod,
+        K: aya::Pod + bytemuck::Pod,
+        V: aya::Pod + bytemuck::Pod,
     {
         let source: HashMap<MapData, K, V> = open(self.from, map)?;
         let mut copy: HashMap<MapData, [u8; KN], [u8; VN]> = HashMap::create(1 << 16, ON_DEMAND)?;
-        for entry in source.iter() {
+        for entry in &source {
             let (k, v) = entry?;
             let k = translated(key, bytemuck::bytes_of(&k), &self.old, &self.new);
             let v = translated(value, bytemuck::bytes_of(&v), &self.old, &self.new);
@@ -171,7 +176,7 @@ impl Scrambler<'_> {
         const DEST: u32 = 4;
         let source: HashMap<MapData, Key, Value> = open(self.from, names::LEDGER)?;
         let mut copy: HashMap<MapData, Key, Value> = HashMap::create(1 << 12, ON_DEMAND)?;
-        for entry in source.iter() {
+        for entry in &source {
             let (key, mut value) = entry?;
             let kind: [u32; 2] = bytemuck::cast(key);
             let of = match kind[0] {
