@@ -21,7 +21,7 @@ pub use command::{
 };
 pub use desired::{
     Action, ApplyQuery, AttachPolicy, ByHand, Change, Config, ConfiguredDest, ConfiguredInterface,
-    ConfiguredService, Counts, Done, Moved, Plan,
+    ConfiguredService, Counts, Done, Moved, Plan, Waiting,
 };
 pub use event::{Event, EventQuery, What};
 pub use expectation::{Expectation, Protocol};
@@ -209,6 +209,8 @@ pub struct Status {
     pub timeouts: Timeouts,
     pub totals: Totals,
     pub interfaces: Vec<Interface>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
 }
 
 /// Why a request failed, for programs.
