@@ -84,8 +84,8 @@ async fn apply_at(
         plan.waiting = desk.waiting();
         return Ok(plan);
     }
-    if how.confirm.is_some() {
-        foretell(handle, desk, &job).await?;
+    if let Some(time) = how.confirm {
+        foretell(handle, desk, &job, time).await?;
     }
     let done = carry_out(handle, desk, job).await;
     if done.is_err() && how.confirm.is_some() {
@@ -105,7 +105,12 @@ async fn apply_at(
 }
 
 /// Writes down what is about to change, so that whoever starts after a crash in the middle takes it back.
-async fn foretell(handle: &Handle, desk: &Desk, job: &Job) -> Result<(), wire::Error> {
+async fn foretell(
+    handle: &Handle,
+    desk: &Desk,
+    job: &Job,
+    time: Duration,
+) -> Result<(), wire::Error> {
     let (last, new, rule) = (job.last.clone(), Arc::clone(&job.new), job.rule);
     let rest = desk.started.clone();
     let look = move |director: &mut Director| {
@@ -122,7 +127,7 @@ async fn foretell(handle: &Handle, desk: &Desk, job: &Job) -> Result<(), wire::E
     let (before, after) = handle.clone().with(look).await?;
     let waiting = Waiting {
         carried_out: false,
-        ends: clock::since_boot(),
+        ends: clock::since_boot() + time,
         before,
         after,
         wanted: Arc::clone(&job.new),

@@ -305,6 +305,23 @@ async fn change_that_was_refused_leaves_nothing_to_take_back() {
 }
 
 #[tokio::test]
+async fn change_that_an_interface_refused_leaves_nothing_to_take_back() {
+    let (sender, mut asked) = mpsc::channel::<Attach>(1);
+    let (daemon, state) = (TestDaemon::attaching(sender), State::new());
+    daemon.begin(&state, Some(FILE), false).await;
+    let written = state.record();
+    tokio::spawn(async move {
+        let attach = asked.recv().await.unwrap();
+        let _ = attach.done.send(Err("no such driver".to_owned()));
+    });
+    let file = format!("[interface.eth0]\n{}", weighing(5));
+    let refused = daemon.client.put_file(file, &within(60)).await;
+    assert_eq!(code(refused.unwrap_err()), ErrorCode::Interface);
+    assert_eq!(state.record(), written);
+    assert!(!daemon.waits().await);
+}
+
+#[tokio::test]
 async fn what_another_director_or_another_boot_left_is_not_believed() {
     let (daemon, state) = (TestDaemon::start(), State::new());
     for leftover in ["fresh", "instance", "boot"] {
@@ -313,7 +330,10 @@ async fn what_another_director_or_another_boot_left_is_not_believed() {
         daemon.dies().await;
         tokio::time::sleep(Duration::from_millis(1500)).await;
         match leftover {
-            "fresh" => daemon.begin(&state, None, false).await,
+            "fresh" => {
+                daemon.begin(&state, None, false).await;
+                daemon.begin(&state, None, true).await;
+            }
             "instance" => daemon.begin_with(state.desk_of("blue", None), true).await,
             _ => {
                 let mut record = state.record();
