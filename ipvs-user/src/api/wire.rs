@@ -114,6 +114,9 @@ pub struct Conn {
     /// Seconds to go, rounded down.
     pub expires: u64,
     pub template: bool,
+    /// Another director told of it (`SYNC` in ip_vs's list); else packets made it (`LOCAL`).
+    #[serde(default)]
+    pub told: bool,
     /// Persistence engine that made the template, and what it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineData>,
