@@ -43,7 +43,7 @@ pub use pace::{Pace, Slice};
 
 use crate::{
     api::{
-        desk::{self, Desk, Store},
+        desk::{self, Desk},
         server::{Attach, Handle},
     },
     config::Config,
@@ -154,11 +154,9 @@ impl Daemon {
             signal(SignalKind::hangup())?,
         ];
         report_need(options.config.capacities);
-        let store = Store::at(options.state.as_deref(), &options.socket, &options.instance);
-        let config = options.config;
-        let opened = block_in_place(|| {
-            restart::open(&options.instance, &options.socket, config.capacities)
-        })?;
+        let (store, capacities) = (options.store(), options.config.capacities);
+        let opened =
+            block_in_place(|| restart::open(&options.instance, &options.socket, capacities))?;
         let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
         let mut migration = opened.migration;
         report_memory(&dataplane);
@@ -180,7 +178,7 @@ impl Daemon {
         let mut desk = Desk::new(
             Config {
                 capacities,
-                ..config
+                ..options.config
             },
             options.file,
             store,

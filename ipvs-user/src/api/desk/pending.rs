@@ -73,7 +73,7 @@ impl Desk {
         let pending = self.pending.as_ref()?;
         let left = pending.waiting.ends.saturating_sub(clock::since_boot());
         Some(wire::Waiting {
-            seconds: left.as_secs_f64().ceil() as u32,
+            seconds: seconds(left),
             failed: pending.failed,
             trouble: pending.trouble.clone(),
         })
@@ -104,6 +104,11 @@ impl Pending {
         let pause = PAUSE.saturating_mul(1 << (self.failed - 1).min(16));
         self.due = self.due.max(clock::since_boot() + pause.min(LONGEST));
     }
+}
+
+/// Whole ones, until it is over.
+fn seconds(left: Duration) -> u32 {
+    u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 /// It stays. Where that cannot be written down it does not: the next daemon would take it back.
@@ -159,7 +164,7 @@ pub(super) fn watch(handle: Handle, id: u64) {
             warn!("nobody confirmed the change in time: going back");
             if let Err(e) = roll_back(&handle, &mut desk).await {
                 let next = match desk.left(id) {
-                    Some(left) => format!("trying again in {} s", left.as_secs_f64().ceil()),
+                    Some(left) => format!("trying again in {} s", seconds(left)),
                     None => "`ipvsd rollback` tries again, `ipvsd confirm` keeps it".to_owned(),
                 };
                 let message = format!("cannot go back: {}; {next}", e.message);
