@@ -43,7 +43,7 @@ pub use pace::{Pace, Slice};
 
 use crate::{
     api::{
-        desk::{Desk, Store},
+        desk::{self, Desk},
         server::{Attach, Handle},
     },
     config::Config,
@@ -99,6 +99,8 @@ async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
     let ended = daemon.work(&mut tasks).await;
     notify::stopping();
     let _ = tokio::time::timeout(FAREWELL, serving.end()).await;
+    // Changes go on without those who asked for them.
+    let _ = tokio::time::timeout(FAREWELL, daemon.handle.desk.lock()).await;
     daemon.finish().await;
     ended
 }
@@ -152,13 +154,9 @@ impl Daemon {
             signal(SignalKind::hangup())?,
         ];
         report_need(options.config.capacities);
-        let store = Store::at(options.state.as_deref(), &options.socket);
-        let Options {
-            interfaces, config, ..
-        } = options;
-        let opened = block_in_place(|| {
-            restart::open(&options.instance, &options.socket, config.capacities)
-        })?;
+        let (store, capacities) = (options.store(), options.config.capacities);
+        let opened =
+            block_in_place(|| restart::open(&options.instance, &options.socket, capacities))?;
         let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
         let mut migration = opened.migration;
         report_memory(&dataplane);
@@ -180,7 +178,7 @@ impl Daemon {
         let mut desk = Desk::new(
             Config {
                 capacities,
-                ..config
+                ..options.config
             },
             options.file,
             store,
@@ -200,6 +198,7 @@ impl Daemon {
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
+        let interfaces = options::wanted(&options.named, options.mode, desk.interfaces());
         let (attaching, switch) = Switch::new(options.named, options.mode);
         let handle = Handle {
             desk: Arc::new(tokio::sync::Mutex::new(desk)),
@@ -239,6 +238,7 @@ impl Daemon {
         daemon.neighbours.resume(held);
         daemon.hold_neighbours().await;
         daemon.resume_sync();
+        desk::go_on_waiting(&daemon.handle).await;
         Ok(daemon)
     }
 

@@ -31,7 +31,7 @@ impl Place {
     }
 
     /// A command line of the director, in its namespace.
-    fn command(&self, line: &str) -> Result<Command> {
+    pub(super) fn command(&self, line: &str) -> Result<Command> {
         let mut words = line.split_whitespace();
         let program = match words.next() {
             Some("ipvsadm") => programs::find("ipvsadm", "IPVSADM")?,
