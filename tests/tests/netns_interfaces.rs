@@ -3,6 +3,8 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpStream},
+    sync::Barrier,
+    thread,
     time::Duration,
 };
 
@@ -11,6 +13,10 @@ use ipvs_tests::{
     echo::{self, Steady},
     probe::{self, Probe},
     topology::{CLIENT, DOM0_INTERFACES, Director, FarEnd, Start, Topology, attach, vip, within},
+};
+use ipvs_user::{
+    daemon::instance_of,
+    dataplane::bpf::{Instance, NotePad},
 };
 
 /// Longer than the retransmission timer of a moment's silence.
@@ -319,6 +325,80 @@ fn start_that_another_interface_fails_leaves_modes_and_services_as_they_were() {
         let table = director.run("ipvsadm -Ln")?;
         ensure!(!table.contains("Masq    9"), "{table}");
         director.leave()?.run("ipvsd detach")?;
+        Ok(())
+    });
+}
+
+/// As if the daemon had crashed before it noted what it had attached to.
+fn forget_interfaces(instance: &str) -> Result<()> {
+    let instance = Instance::lock_existing(instance)?.context("nothing is pinned")?;
+    let mut pad = NotePad::open(&instance)?;
+    let mut notes: serde_json::Value = serde_json::from_str(&pad.read()?)?;
+    let noted = notes["interfaces"].as_object().map_or(0, |n| n.len());
+    ensure!(noted == 4, "{notes}");
+    notes["interfaces"] = serde_json::Value::Object(serde_json::Map::new());
+    Ok(pad.write(&notes.to_string())?)
+}
+
+#[test]
+fn links_that_a_crash_left_unnoted_are_taken_over_or_taken_away() {
+    within(120, || {
+        let net = network()?;
+        let director = Director::start(&net.dom0, &how(&FIRST))?;
+        let instance = instance_of(&director.socket());
+        let left = director.kill()?;
+        forget_interfaces(&instance)?;
+        let fewer = [FIRST[0], FIRST[1], FIRST[3]];
+        let director = left.start(&how(&fewer))?;
+        let log = director.log();
+        ensure!(log.contains("goes on where"), "{log}");
+        for (name, mode) in [("eth0", "native"), ("vif1", "native"), ("dull", "generic")] {
+            ensure!(
+                on(&net, name)?.starts_with(mode),
+                "{name}: {:?}",
+                attached(&net)?
+            );
+        }
+        ensure!(on(&net, "vif2")?.is_empty(), "{:?}", attached(&net)?);
+        director.leave()?.run("ipvsd detach")?;
+        Ok(())
+    });
+}
+
+#[test]
+fn of_first_starts_at_the_same_moment_one_gets_there_and_stays() {
+    const DAEMONS: usize = 3;
+    within(180, || {
+        let net = network()?;
+        // Named so that what a failure leaves is found by the next test that starts a daemon.
+        let instance = format!("race-ipvs-netns-{}-0", std::process::id());
+        let same = Start {
+            instance: Some(instance.clone()),
+            ..how(&FIRST[..1])
+        };
+        let together = Barrier::new(DAEMONS);
+        let race = || {
+            together.wait();
+            // A daemon ends with the thread that started it.
+            let director = Director::start(&net.dom0, &same)?;
+            thread::sleep(Duration::from_secs(1));
+            director.leave()
+        };
+        let ended = thread::scope(|scope| {
+            let racing: Vec<_> = (0..DAEMONS).map(|_| scope.spawn(race)).collect();
+            let ended = racing.into_iter().map(|r| r.join().expect("no panic"));
+            ended.collect::<Vec<_>>()
+        });
+        let (winners, losers): (Vec<_>, Vec<_>) = ended.into_iter().partition(Result::is_ok);
+        ensure!(winners.len() == 1, "{winners:#?} {losers:#?}");
+        for loser in losers {
+            let said = loser.err().map(|e| format!("{e:#}")).unwrap_or_default();
+            ensure!(said.contains("another ipvsd runs instance"), "{said}");
+        }
+        ensure!(on(&net, "eth0")?.starts_with("native"), "it was taken away");
+        for left in winners.into_iter().flatten() {
+            left.run(&format!("ipvsd detach --instance {instance}"))?;
+        }
         Ok(())
     });
 }
