@@ -54,8 +54,8 @@ use crate::{
     dataplane::bpf::{BpfDataplane, Instance},
     director::{Aged, Director},
     net::{
-        Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
-        available_pages, source_towards, unprivileged_port,
+        Changes, FeatureChanges, ManagedNeighbours, Netlink, Network as _, Watch, available_pages,
+        source_towards, unprivileged_port,
     },
     slowpath::{self, PacketSocket},
 };
@@ -152,10 +152,8 @@ impl Daemon {
         )
         .with_reader(options.reader);
         let network = Netlink::connect()?;
-        let (features, feature_changes) = Features::connect().await?.unzip();
-        let mut egress = EgressSync::new(egress, features);
         let links = network.links().await?;
-        egress.refresh(&links).await;
+        let (egress, feature_changes) = EgressSync::begin(egress, &links).await?;
         let mut interfaces = Interfaces::new(loader, interfaces, keeper);
         let mut beginning = block_in_place(|| interfaces.begin(links))?;
         // Of services that are at work nothing changes before the new interfaces are attached to, which may refuse.
