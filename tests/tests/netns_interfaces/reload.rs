@@ -90,7 +90,7 @@ fn changed_mark_replaces_the_program_in_place() {
         let net = network()?;
         let director = Director::start(&net.dom0, &how(&FIRST))?;
         let probe = datagrams(&net)?;
-        for round in 1..=10 {
+        for round in 1..=5 {
             let before = attached(&net)?;
             let mark = format!("mark = {round}");
             director.configure(&file(1, &DOM0_INTERFACES.map(|name| (name, mark.as_str()))))?;
@@ -103,8 +103,8 @@ fn changed_mark_replaces_the_program_in_place() {
         }
         lost_none(probe)?;
         // A service of that mark has the packets now.
-        director.run("ipvsadm -A -f 10 -s rr")?;
-        director.run("ipvsadm -a -f 10 -r 10.0.1.6 -m")?;
+        director.run("ipvsadm -A -f 5 -s rr")?;
+        director.run("ipvsadm -a -f 5 -r 10.0.1.6 -m")?;
         let stream = net.client.connect(CLIENT, vip(7))?;
         Steady::over(stream)?.finish()?;
         let table = director.run("ipvsadm -Ln --stats --exact")?;
