@@ -122,7 +122,10 @@ impl Attachment {
             },
         };
         let micros = start.elapsed().as_micros();
-        info!(interface, "was without a program for {micros} microseconds");
+        info!(
+            interface,
+            "was without a program for {micros} microseconds at most"
+        );
         turned
     }
 
