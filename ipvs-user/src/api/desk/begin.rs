@@ -26,20 +26,70 @@ enum File {
     Other,
 }
 
+/// What the daemon before left.
+#[must_use]
+pub struct Recalled {
+    /// There is something to go on from.
+    adopted: bool,
+    change: Option<Change>,
+}
+
+/// One that waits to be confirmed.
+struct Change {
+    waiting: Waiting,
+    file: File,
+    /// It is taken back, for this reason.
+    back: Option<&'static str>,
+}
+
 impl Desk {
-    /// Brings a director to the configuration that the daemon starts with. One that goes on where the daemon before ended
-    /// (`adopted`) keeps what was changed there by hand, by the rule that holds for every reading of the file; without a file
-    /// all of it stays. A change that waits to be confirmed waits on, or is taken back if its time is over.
-    pub fn begin(&mut self, director: &mut Director, adopted: bool) -> Result<(), TogetherError> {
-        if !adopted {
+    /// Reads what the daemon before left, and decides what becomes of a change that waits to be confirmed: it waits on, or is
+    /// taken back if its time is over. From now on [`Self::interfaces`] are those to begin with.
+    pub fn recall(&mut self, adopted: bool) -> Recalled {
+        let mut change = None;
+        if adopted {
+            let Remembered { applied, waiting } = self.store.load(&self.started);
+            self.last = applied;
+            if let (None, Some(last)) = (&self.file, &self.last) {
+                self.started.interfaces.clone_from(&last.config.interfaces);
+            }
+            change = waiting.map(|waiting| self.judge(waiting));
+        } else {
             self.store.discard();
-            return self.take_up_file(director, true);
         }
-        let Remembered { applied, waiting } = self.store.load(&self.started);
-        self.last = applied;
-        match waiting {
-            None => self.take_up_file(director, false),
-            Some(waiting) => self.take_up_change(director, waiting),
+        Recalled { adopted, change }
+    }
+
+    fn judge(&mut self, waiting: Waiting) -> Change {
+        let file = self.seen_from(&waiting);
+        let over = waiting.ends <= clock::since_boot();
+        let back =
+            (!waiting.carried_out || over || file == File::Other).then(|| why(&waiting, over));
+        let Waiting { before, wanted, .. } = &waiting;
+        let interfaces = &mut self.started.interfaces;
+        if back.is_none() {
+            interfaces.clone_from(&wanted.interfaces);
+        } else if self.file.is_none() || *interfaces == wanted.interfaces {
+            interfaces.clone_from(&before.interfaces);
+        }
+        Change {
+            waiting,
+            file,
+            back,
+        }
+    }
+
+    /// Brings a director to the configuration that the daemon starts with. One that goes on where the daemon before ended
+    /// keeps what was changed there by hand, by the rule that holds for every reading of the file; without a file all of it
+    /// stays.
+    pub fn begin(
+        &mut self,
+        director: &mut Director,
+        recalled: Recalled,
+    ) -> Result<(), TogetherError> {
+        match recalled.change {
+            None => self.take_up_file(director, !recalled.adopted),
+            Some(change) => self.take_up_change(director, change),
         }
     }
 
@@ -70,17 +120,20 @@ impl Desk {
     fn take_up_change(
         &mut self,
         director: &mut Director,
-        waiting: Waiting,
+        change: Change,
     ) -> Result<(), TogetherError> {
-        let file = self.seen_from(&waiting);
-        let left = waiting.ends.saturating_sub(clock::since_boot());
-        if waiting.carried_out && !left.is_zero() && file != File::Other {
-            let seconds = left.as_secs();
+        let Change {
+            waiting,
+            file,
+            back,
+        } = change;
+        let Some(why) = back else {
+            let seconds = waiting.ends.saturating_sub(clock::since_boot()).as_secs();
             warn!("a change waits to be confirmed, and goes back by itself in {seconds} seconds");
             self.wait_on(waiting);
             return Ok(());
-        }
-        warn!("{}: going back", why(&waiting, left.is_zero()));
+        };
+        warn!("{why}: going back");
         let (after, before) = (&waiting.after, &waiting.before);
         let difference = desired::compare(Some(after), director, before, Rule::Keep);
         if let Err(e) = director.carry_out(&difference.changes) {
@@ -96,9 +149,6 @@ impl Desk {
         }
         for row in &difference.rows {
             info!("taken back: {}", convert::change(row, None));
-        }
-        if self.started.interfaces == waiting.wanted.interfaces {
-            self.started.interfaces.clone_from(&before.interfaces);
         }
         match file {
             File::Other => return self.take_up_file(director, false),

@@ -83,7 +83,8 @@ impl TestDaemon {
     }
 
     async fn begin_with(&self, mut desk: Desk, adopted: bool) {
-        desk.begin(&mut self.director.lock().unwrap(), adopted)
+        let recalled = desk.recall(adopted);
+        desk.begin(&mut self.director.lock().unwrap(), recalled)
             .unwrap();
         *self.handle.desk.lock().await = desk;
     }
@@ -216,6 +217,37 @@ async fn change_that_waits_goes_on_waiting_after_a_crash_and_can_be_confirmed() 
     daemon.begin(&state, None, true).await;
     assert!(!daemon.waits().await);
     assert_eq!(daemon.put(&weighing(5)).await.kept, []);
+}
+
+#[tokio::test]
+async fn interfaces_of_a_change_are_those_of_the_next_start_until_it_is_taken_back() {
+    let (sender, mut asked) = mpsc::channel::<Attach>(1);
+    let (daemon, state) = (TestDaemon::attaching(sender), State::new());
+    tokio::spawn(async move {
+        while let Some(attach) = asked.recv().await {
+            let _ = attach.done.send(Ok(()));
+        }
+    });
+    let changed = format!("[interface.eth7]\n{}", weighing(5));
+    for file in [Some(FILE), None] {
+        let interfaces_at_start = || {
+            let mut desk = state.desk(file);
+            let _ = desk.recall(true);
+            desk.interfaces().keys().cloned().collect::<Vec<_>>()
+        };
+        daemon.begin(&state, file, false).await;
+        daemon.put_how(&changed, within(60)).await;
+        assert_eq!(interfaces_at_start(), ["eth7"]);
+        daemon.client.confirm().await.unwrap();
+        // A file is what holds; without one it is what was applied last.
+        let confirmed: &[&str] = if file.is_some() { &[] } else { &["eth7"] };
+        assert_eq!(interfaces_at_start(), confirmed);
+        daemon.put(FILE).await;
+        daemon.put_how(&changed, within(1)).await;
+        daemon.dies().await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(interfaces_at_start(), [""; 0]);
+    }
 }
 
 #[tokio::test]
