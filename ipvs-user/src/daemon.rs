@@ -47,7 +47,7 @@ use crate::{
         server::{Attach, Handle},
     },
     config::Config,
-    dataplane::bpf::{BpfDataplane, Instance},
+    dataplane::bpf::Instance,
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
@@ -59,6 +59,7 @@ use egress::EgressSync;
 use interfaces::Interfaces;
 use patience::Patience;
 use report::{report_memory, report_need};
+use restart::Around;
 use socket::Sockets;
 use switch::Switch;
 
@@ -160,7 +161,7 @@ impl Daemon {
             restart::open(&options.instance, &options.socket, config.capacities)
         })?;
         let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
-        let mut migration = opened.migration;
+        let migration = opened.migration;
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
@@ -188,7 +189,6 @@ impl Daemon {
         .with_reader(options.reader);
         desk.begin(&mut director, adopted.is_some())
             .context("cannot carry out the configuration; no interface was touched")?;
-        instance.set_current(&BpfDataplane::generation(capacities))?;
 
         let network = Netlink::connect()?;
         let (changed, changes) = mpsc::channel(1);
@@ -228,12 +228,12 @@ impl Daemon {
         };
         let links = daemon.network.links().await?;
         daemon.refresh_egress().await;
-        let around = |moment| restart::around_swap(migration.as_mut(), moment);
-        block_in_place(|| daemon.interfaces.attach_all(&links, around))?;
-        if let Some(migration) = migration {
-            let instance = Arc::clone(&daemon.instance);
-            daemon.with_director(|d| restart::end_migration(migration, d, &instance))?;
-        }
+        let mut around = Around::new(&daemon.instance, migration, &daemon.handle.director)?;
+        block_in_place(|| {
+            daemon
+                .interfaces
+                .attach_all(&links, |moment| around.at(moment))
+        })?;
         daemon.list_interfaces();
         let held = daemon.interfaces.keeper().notes().neighbours.clone();
         daemon.neighbours.resume(held);
