@@ -1,5 +1,6 @@
 //! Daemons that die, end and start again while data goes to and fro: packets flow on, and nothing is forgotten.
 
+mod cut_short;
 mod load;
 mod migration;
 mod traces;
