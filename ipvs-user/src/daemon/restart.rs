@@ -26,7 +26,7 @@ pub(super) struct Opened {
     pub(super) instance: Arc<Instance>,
     pub(super) keeper: Keeper,
     pub(super) dataplane: BpfDataplane,
-    pub(super) migration: Option<Migration>,
+    pub(super) migration: Option<Box<Migration>>,
 }
 
 /// Opens what is there, or begins.
@@ -64,14 +64,14 @@ pub(super) fn open(name: &str, socket: &Path, capacities: Capacities) -> Result<
 pub(super) struct Around {
     instance: Arc<Instance>,
     generation: String,
-    migration: Option<Migration>,
+    migration: Option<Box<Migration>>,
     director: Arc<Mutex<Director>>,
 }
 
 impl Around {
     pub(super) fn new(
         instance: &Arc<Instance>,
-        migration: Option<Migration>,
+        migration: Option<Box<Migration>>,
         director: &Arc<Mutex<Director>>,
     ) -> Result<Self> {
         let capacities = {

@@ -251,12 +251,13 @@ fn a_swap_cut_short_is_finished_by_the_same_tables_and_refused_to_others() {
         let net = Topology::new()?;
         let (pins, load, left) = begin(&net)?;
         let program = Program::on(&pins, "vif2")?;
-        pins.keep(&pins.current()?, "v0-kept")?;
+        pins.keep(&pins.current()?, "kept")?;
         let director = goes_on(left, &sized(NEW))?;
         load.goes_on()?;
         let left = director.kill()?;
         // As if it had died when the last interface was not swapped yet.
         program.put_back(&pins, "vif2")?;
+        fs::rename(pins.0.join("kept"), pins.0.join("v0-kept"))?;
         pins.point("previous", "v0-kept")?;
         load.goes_on()?;
         for wished in [OLD, THIRD] {
@@ -266,9 +267,8 @@ fn a_swap_cut_short_is_finished_by_the_same_tables_and_refused_to_others() {
             }
             ensure!(pins.generations()?.len() == 2, "{:?}", pins.generations());
         }
-        let later = Load::of(&net, 5)?;
-        later.goes_on()?;
         let director = goes_on(left, &sized(NEW))?;
+        let later = Load::of(&net, 5)?;
         ensure!(pins.generations()?.len() == 1, "{:?}", pins.generations());
         load.goes_on()?;
         later.goes_on()?;

@@ -29,7 +29,7 @@ use super::{
 pub struct Opened {
     pub dataplane: BpfDataplane,
     /// What there is to take over from tables of another layout, or of other sizes.
-    pub migration: Option<Migration>,
+    pub migration: Option<Box<Migration>>,
 }
 
 /// Ticks in a second of a clock that is set by hand.
@@ -128,7 +128,7 @@ impl BpfDataplane {
         }
         Ok(Opened {
             dataplane,
-            migration: Some(migration),
+            migration: Some(Box::new(migration)),
         })
     }
 
