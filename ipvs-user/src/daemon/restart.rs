@@ -102,7 +102,7 @@ impl Around {
             Swap::Done => {
                 if let Some(mut migration) = self.migration.take() {
                     report_migrated(migration.sync(true)?);
-                    end_migration(migration, &mut lock(&self.director), &self.instance)?;
+                    end_migration(*migration, &mut lock(&self.director), &self.instance)?;
                 }
             }
         }

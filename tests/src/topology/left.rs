@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A daemon that starts gets everywhere within this time.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What a daemon left that is no more.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod cut_short;
 mod load;
+mod lock;
 mod migration;
 mod traces;
 mod upgrade;
