@@ -165,7 +165,11 @@ fn tables_in_force_that_are_named_twice_are_no_migration() {
             "{:#?}",
             connections(&director)?
         );
-        load.finish()?;
+        let sent = load.finish()?;
+        std::thread::sleep(MOMENT);
+        // Nor were its counts taken for those of another one.
+        let counted = datagrams(&director)?;
+        ensure!(counted == (sent, sent), "{counted:?} of {sent}");
         director.leave()?.run("ipvsd detach")?;
         Ok(())
     });
