@@ -51,7 +51,7 @@ use crate::{
         server::{Attach, Handle},
     },
     config::Config,
-    dataplane::bpf::{BpfDataplane, Instance},
+    dataplane::bpf::Instance,
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, ManagedNeighbours, Netlink, Network as _, Watch, available_pages,
@@ -63,6 +63,7 @@ use egress::EgressSync;
 use interfaces::Interfaces;
 use patience::Patience;
 use report::{report_memory, report_need};
+use restart::Around;
 use switch::Switch;
 
 /// Neighbours that somebody flushed are held again after this time at the latest.
@@ -121,7 +122,7 @@ impl Daemon {
         let (store, capacities) = (options.store(), options.config.capacities);
         let opened = block_in_place(|| restart::open(&instance, &options.socket, capacities))?;
         let (keeper, mut dataplane) = (opened.keeper, opened.dataplane);
-        let mut migration = opened.migration;
+        let migration = opened.migration;
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
@@ -154,13 +155,13 @@ impl Daemon {
         let wanted = options::wanted(&options.named, options.mode, desk.interfaces());
         let mut interfaces = Interfaces::new(loader, wanted, keeper);
         let mut beginning = block_in_place(|| interfaces.begin(links))?;
-        // Of services that are at work nothing changes before the new interfaces are attached to, which may refuse.
-        if adopted.is_some() {
+        // Of services that are at work nothing changes before the new interfaces are attached to, which may refuse. (Tables that
+        // are still filled from others are nobody's work yet.)
+        if adopted.is_some() && migration.is_none() {
             block_in_place(|| interfaces.attach_new(&mut beginning))?;
         }
         desk.begin(&mut director, recalled)
             .context("cannot carry out the configuration; interfaces are as they were")?;
-        instance.set_current(&BpfDataplane::generation(capacities))?;
 
         let (changed, changes) = mpsc::channel(1);
         let mut tasks = Tasks::new();
@@ -196,15 +197,12 @@ impl Daemon {
             detach_on_exit: options.detach_on_exit,
             signals,
         };
-        let around = |moment| restart::around_swap(migration.as_mut(), moment);
+        let mut around = Around::new(&daemon.instance, migration, &daemon.handle.director)?;
         block_in_place(|| {
-            daemon.interfaces.attach_new(&mut beginning)?;
-            daemon.interfaces.take_over(beginning, around)
+            daemon
+                .interfaces
+                .take_over(beginning, |moment| around.at(moment))
         })?;
-        if let Some(migration) = migration {
-            let instance = Arc::clone(&daemon.instance);
-            daemon.with_director(|d| restart::end_migration(migration, d, &instance))?;
-        }
         daemon.list_interfaces();
         let held = daemon.interfaces.keeper().notes().neighbours.clone();
         daemon.neighbours.resume(held);

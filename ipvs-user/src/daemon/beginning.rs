@@ -16,7 +16,7 @@ use ipvs_common::AttachMode;
 /// A moment of the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Swap {
-    /// Programs are loaded and about to take the place of others.
+    /// Programs are loaded and about to be put in force.
     Next,
     /// They have.
     Done,
@@ -82,7 +82,7 @@ impl Interfaces {
         Ok(())
     }
 
-    /// The new ones come first: what refuses does so before anything that was there is touched.
+    /// Those that have no program yet come first: what refuses does so before anything that was there is touched.
     pub(super) fn attach_new(&mut self, beginning: &mut Beginning) -> Result<()> {
         let new = std::mem::take(&mut beginning.new);
         let done = self.carry_out(new).map_err(|e| anyhow!(e))?;
@@ -91,12 +91,14 @@ impl Interfaces {
     }
 
     /// Programs that another daemon left give way to ours, then modes change; those of interfaces that are no longer wanted
-    /// end. `around` is called before and after programs are swapped.
+    /// end. New ones that are not attached yet are first. `around` is called before and after programs are put in force.
     pub(super) fn take_over(
         &mut self,
-        beginning: Beginning,
+        mut beginning: Beginning,
         mut around: impl FnMut(Swap) -> Result<()>,
     ) -> Result<()> {
+        around(Swap::Next)?;
+        self.attach_new(&mut beginning)?;
         let Beginning {
             links,
             successors,
@@ -104,7 +106,6 @@ impl Interfaces {
             ..
         } = beginning;
         // Without a pause in between: a packet in and its answer may meet both sides of a swap.
-        around(Swap::Next)?;
         let mut swapped = Vec::new();
         for (wanted, link, successor) in successors {
             let attachment = successor.succeed()?;

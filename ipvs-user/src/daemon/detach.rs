@@ -109,14 +109,25 @@ fn place(name: &str) -> String {
 pub(super) async fn take_down(instance: &Instance, notes: &Notes) -> Result<()> {
     let name = instance.name().to_owned();
     let ours = notes.netns == 0 || notes.netns == netns_number();
-    instance.remove().context("taking the pins away")?;
-    if !ours {
+    instance
+        .remove_interfaces()
+        .context("taking the programs off the interfaces")?;
+    if ours {
+        restore(notes).await?;
+    } else {
         warn!(
             instance = name,
             "its network namespace is another one: settings of its interfaces stay as they are"
         );
-        return Ok(());
     }
+    // Last, because the notes are among them: whoever dies before is followed by one that does it again.
+    instance.remove().context("taking the pins away")?;
+    info!(instance = name, "everything is taken away");
+    Ok(())
+}
+
+/// Puts back what was set outside the tables.
+async fn restore(notes: &Notes) -> Result<()> {
     for interface in notes.interfaces.values() {
         for setting in interface.settings.iter().rev() {
             setting.restore();
@@ -128,6 +139,5 @@ pub(super) async fn take_down(instance: &Instance, notes: &Notes) -> Result<()> 
             warn!("{e}");
         }
     }
-    info!(instance = name, "everything is taken away");
     Ok(())
 }

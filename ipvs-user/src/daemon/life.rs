@@ -26,7 +26,7 @@ pub fn run(options: Options) -> Result<()> {
 async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
     let socket = options.socket.clone();
     let instance = block_in_place(|| restart::claim(&options.instance))?;
-    let fresh = instance.current().is_none();
+    let fresh = instance.current()?.is_none();
     let mut daemon = match Daemon::start(options, Arc::clone(&instance)).await {
         // What is not begun is undone; what was there goes on.
         Err(e) if fresh => {

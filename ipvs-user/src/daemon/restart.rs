@@ -1,6 +1,10 @@
 //! What one daemon leaves to the next: how it is found at the start, and how it is taken away.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use ipvs_common::maps::Capacities;
@@ -8,10 +12,11 @@ use tracing::{info, warn};
 
 use super::{
     beginning::Swap,
+    lock,
     notes::{Keeper, Notes},
 };
 use crate::{
-    dataplane::bpf::{BpfDataplane, Instance, Migration, OBJECT},
+    dataplane::bpf::{BpfDataplane, Instance, Migrated, Migration, OBJECT},
     director::{Adopted, Director},
     net::netns_number,
 };
@@ -20,7 +25,7 @@ use crate::{
 pub(super) struct Opened {
     pub(super) keeper: Keeper,
     pub(super) dataplane: BpfDataplane,
-    pub(super) migration: Option<Migration>,
+    pub(super) migration: Option<Box<Migration>>,
 }
 
 /// Takes the pins of an instance for this process.
@@ -59,26 +64,72 @@ pub(super) fn open(
     })
 }
 
-/// The share of a migration in the moments of a swap.
-pub(super) fn around_swap(migration: Option<&mut Migration>, moment: Swap) -> Result<()> {
-    let Some(migration) = migration else {
-        return Ok(());
-    };
-    let migrated = migration.sync(moment == Swap::Done)?;
+/// What goes with the swap of programs: the end of a migration, and that the tables are the ones to come back to.
+pub(super) struct Around {
+    instance: Arc<Instance>,
+    generation: String,
+    migration: Option<Box<Migration>>,
+    director: Arc<Mutex<Director>>,
+}
+
+impl Around {
+    pub(super) fn new(
+        instance: &Arc<Instance>,
+        migration: Option<Box<Migration>>,
+        director: &Arc<Mutex<Director>>,
+    ) -> Result<Self> {
+        let capacities = {
+            let mut director = lock(director);
+            if migration.is_none() {
+                // Of an earlier one whose end was cut short: the next one's counts are to be carried again.
+                director.carried()?;
+            }
+            director.capacities()
+        };
+        Ok(Self {
+            instance: Arc::clone(instance),
+            generation: BpfDataplane::generation(capacities),
+            migration,
+            director: Arc::clone(director),
+        })
+    }
+
+    pub(super) fn at(&mut self, moment: Swap) -> Result<()> {
+        match moment {
+            Swap::Next => {
+                if let Some(migration) = &mut self.migration {
+                    report_migrated(migration.sync(false)?);
+                }
+                // Not earlier: without it a start that ends here was none.
+                self.instance.set_current(&self.generation)?;
+            }
+            Swap::Done => {
+                if let Some(mut migration) = self.migration.take() {
+                    report_migrated(migration.sync(true)?);
+                    end_migration(*migration, &mut lock(&self.director), &self.instance)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn report_migrated(migrated: Migrated) {
     info!(
         connections = migrated.connections,
         templates = migrated.templates,
         "tables of another layout or size: entries that came over"
     );
-    Ok(())
+    if migrated.lost != 0 {
+        warn!(
+            entries = migrated.lost,
+            "the new tables are full: entries that the old programs made while they were swapped were left behind"
+        );
+    }
 }
 
 /// Packets go through the new tables alone: what the old ones counted is added, and they go.
-pub(super) fn end_migration(
-    migration: Migration,
-    director: &mut Director,
-    instance: &Instance,
-) -> Result<()> {
+fn end_migration(migration: Migration, director: &mut Director, instance: &Instance) -> Result<()> {
     /// No packet takes as long to pass a program.
     const UNDER_WAY: Duration = Duration::from_millis(50);
     std::thread::sleep(UNDER_WAY);

@@ -1,13 +1,21 @@
 //! What daemons leave, and those that start in their place.
 
-use std::{process::Output, sync::Arc, thread, time::Duration};
+use std::{
+    process::Output,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{
     director::{Director, Start},
     place::Place,
 };
+
+/// A daemon that starts gets everywhere within this time.
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// What a daemon left that is no more.
 #[derive(Debug)]
@@ -25,6 +33,21 @@ impl Left {
     pub fn start_and_kill(&self, how: &Start, after: Duration) -> Result<()> {
         let director = Director::launch(Arc::clone(&self.place), how)?;
         thread::sleep(after);
+        director.kill().map(drop)
+    }
+
+    /// Starts another daemon, which is killed as soon as it got so far.
+    pub fn start_and_kill_when(&self, how: &Start, mut so_far: impl FnMut() -> bool) -> Result<()> {
+        let director = Director::launch(Arc::clone(&self.place), how)?;
+        let start = Instant::now();
+        while !so_far() {
+            ensure!(
+                start.elapsed() < LIMIT,
+                "it did not get so far:\n{}",
+                director.log()
+            );
+            thread::yield_now();
+        }
         director.kill().map(drop)
     }
 

@@ -1,6 +1,8 @@
 //! Daemons that die, end and start again while data goes to and fro: packets flow on, and nothing is forgotten.
 
+mod cut_short;
 mod load;
+mod lock;
 mod migration;
 mod traces;
 mod upgrade;

@@ -282,7 +282,7 @@ fn connections_live_on_in_tables_of_another_layout() {
 }
 
 /// The file with tables of other sizes.
-fn sized(connections: u32) -> Start {
+pub(super) fn sized(connections: u32) -> Start {
     let sizes = format!(
         "[director]\nconnections = {connections}\nhalf_open = 4096\ntemplates = 4096\nreal_servers = 1024\n\
          services = 64\nlist_slots = 4096\ntable_slots = 8192\nlblc = 1024\nlblcr = 1024\n"

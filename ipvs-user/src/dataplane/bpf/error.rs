@@ -54,6 +54,11 @@ pub enum LoadError {
     )]
     Layout(String),
     #[error(
+        "a change to other tables was cut short while programs were being swapped, and must be finished before another one: \
+         {0}; or `ipvsd detach` removes everything, the connections too"
+    )]
+    CutShort(String),
+    #[error(
         "what is in the table {name} does not fit into one of the size that is wished: raise it in [director] (see docs/OPERATIONS.md, Tables)"
     )]
     TooSmall { name: &'static str },

@@ -70,6 +70,24 @@ impl From<Capacities> for Sizes {
     }
 }
 
+impl Sizes {
+    /// Those that are others there, as they are written in a configuration.
+    #[must_use]
+    pub fn beside(self, there: Self) -> String {
+        let fields = |sizes: Self| match serde_json::to_value(sizes) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            Ok(_) | Err(_) => serde_json::Map::new(),
+        };
+        let there = fields(there);
+        let ours = fields(self);
+        let others = ours
+            .iter()
+            .filter(|(name, size)| there.get(*name) != Some(*size));
+        let each = others.map(|(name, size)| format!("{name} = {size}"));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl Layout {
     /// That of this program, with tables of these sizes.
     #[must_use]

@@ -1,26 +1,35 @@
 //! Takes the contents of tables of another layout, or of other sizes, over into those of this program, while packets go on
 //! through the old ones: what the configuration does not make anew, entry by entry and field by field.
 //!
-//! First everything is copied; then, just before the programs are swapped, what changed since; and once more after. From then
-//! on the new program owns its entries: what it touched is left alone.
+//! First everything is copied; then, just before the programs are swapped, what changed since; and once more after. What others
+//! touched in the new tables, the director or the new program, is theirs and left alone. What a start finds that comes after a
+//! crash, and what it does, stands in `pins/standing.rs`.
 
+mod memories;
 mod old;
 mod sync;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    mem::offset_of,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use aya::maps::{Array, HashMap, MapData, MapError};
 use ipvs_common::{
-    Conn, ConnFlags, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, RingSlot, SchedState,
-    Settings, Stats, Template, TemplateKey,
+    Conn, ConnFlags, DestState, FlowKey, RingSlot, Settings, Stats, Template, TemplateKey,
     maps::{self as names, Capacities},
 };
 
 use super::{
-    LoadError, bpffs::Bpffs, layout::Layout, mapped::Mapped, maps::pinned, pins::Instance,
+    LoadError, batch, bpffs::Bpffs, layout::Layout, mapped::Mapped, maps::pinned, pins::Instance,
 };
+use memories::Memories;
 use old::Old;
-use sync::{Change, Snapshot};
+use sync::{Change, Phase, Snapshot};
 
 /// Half-open connections that the old program may begin while programs are swapped.
 const AHEAD: u32 = 4096;
@@ -29,15 +38,14 @@ const NO_DEST: u32 = u32::MAX;
 
 /// A migration under way.
 pub struct Migration {
-    /// An earlier process began it, and programs of the new layout may be in force already.
+    /// An earlier process began it, and programs of the new layout are in force already.
     resumed: bool,
     old: Old,
     new: New,
     half_open: Snapshot,
     conns: Snapshot,
     templates: Snapshot,
-    lblc: Snapshot,
-    lblcr: Snapshot,
+    memories: Memories,
 }
 
 /// What came over.
@@ -46,6 +54,8 @@ pub struct Migrated {
     /// Entries that were entered, changed or removed.
     pub connections: usize,
     pub templates: usize,
+    /// Entries that found no room when there was no way back.
+    pub lost: usize,
 }
 
 /// What the old tables counted until they were no longer used.
@@ -62,11 +72,8 @@ struct New {
     half_open: HashMap<MapData, FlowKey, Conn>,
     conns: HashMap<MapData, FlowKey, Conn>,
     templates: HashMap<MapData, TemplateKey, Template>,
-    lblc: HashMap<MapData, LblcKey, LblcEntry>,
-    lblcr: HashMap<MapData, LblcKey, LblcrEntry>,
     ring: Array<MapData, RingSlot>,
     heads: Array<MapData, u32>,
-    sched_states: Array<MapData, SchedState>,
     states: Counts,
     sizes: Capacities,
 }
@@ -78,11 +85,8 @@ impl New {
             half_open: pinned(dir, names::HALF_OPEN)?,
             conns: pinned(dir, names::CONNS)?,
             templates: pinned(dir, names::TEMPLATES)?,
-            lblc: pinned(dir, names::LBLC)?,
-            lblcr: pinned(dir, names::LBLCR)?,
             ring: pinned(dir, names::HALF_OPEN_RING)?,
             heads: pinned(dir, names::HEADS)?,
-            sched_states: pinned(dir, names::SCHED_STATES)?,
             states: Counts::map(&states, sizes.dests)?,
             sizes,
         })
@@ -108,19 +112,34 @@ impl Counts {
     }
 
     fn add(&self, dest: u32, count: Count, delta: i32) {
-        use std::{mem::offset_of, sync::atomic::AtomicU32, sync::atomic::Ordering};
-        let Some(state) = self.0.entry(dest as usize) else {
-            return;
-        };
         let offset = match count {
             Count::Active => offset_of!(DestState, active),
             Count::Inactive => offset_of!(DestState, inactive),
             Count::Persistent => offset_of!(DestState, persistent),
         };
+        if let Some(place) = self.place(dest, offset) {
+            place.fetch_add(delta.cast_unsigned(), Ordering::Relaxed);
+        }
+    }
+
+    /// The mark of a real server.
+    fn overloaded(&self, dest: u32) -> Option<u32> {
+        let place = self.place(dest, offset_of!(DestState, overloaded))?;
+        Some(place.load(Ordering::Relaxed))
+    }
+
+    fn set_overloaded(&self, dest: u32, mark: u32) {
+        if let Some(place) = self.place(dest, offset_of!(DestState, overloaded)) {
+            place.store(mark, Ordering::Relaxed);
+        }
+    }
+
+    /// A number in the state of a real server; `None`: there is no such index.
+    fn place(&self, dest: u32, offset: usize) -> Option<&AtomicU32> {
+        let state = self.0.entry(dest as usize)?;
         let place: *mut u32 = state.wrapping_byte_add(offset).cast();
-        // SAFETY: within the mapping, aligned to four, alive as long as `self`; packets add to it by atomic operations, too.
-        let place = unsafe { AtomicU32::from_ptr(place) };
-        place.fetch_add(delta.cast_unsigned(), Ordering::Relaxed);
+        // SAFETY: within the mapping, aligned to four, alive as long as `self`; packets access it by atomic operations, too.
+        Some(unsafe { AtomicU32::from_ptr(place) })
     }
 }
 
@@ -141,8 +160,7 @@ impl Migration {
             half_open: Snapshot::default(),
             conns: Snapshot::default(),
             templates: Snapshot::default(),
-            lblc: Snapshot::default(),
-            lblcr: Snapshot::default(),
+            memories: Memories::open(to)?,
         })
     }
 
@@ -154,15 +172,17 @@ impl Migration {
         Ok((self.old.ledger()?, self.old.settings(defaults)?))
     }
 
-    /// Copies what is new or changed since the last time. Before the first swap of a program everything that differs is
-    /// brought to what the old tables have; after, only what the new program did not touch.
+    /// Copies what is new or changed since the last time. `swapped`: the new program is in force.
     pub fn sync(&mut self, swapped: bool) -> Result<Migrated, LoadError> {
-        let swapped = swapped || self.resumed;
+        let phase = match (self.resumed, swapped) {
+            (true, _) => Phase::Resumed,
+            (false, true) => Phase::Swapped,
+            (false, false) => Phase::Before,
+        };
         // In this order, because that is the way an entry moves: met twice it counts once, but none is missed.
         let mut half_open = self.old.conns(names::HALF_OPEN)?;
         let conns = self.old.conns(names::CONNS)?;
-        let promoted = conns.iter().map(|(key, _)| *key);
-        let promoted: std::collections::HashSet<_> = promoted.collect();
+        let promoted: HashSet<_> = conns.iter().map(|(key, _)| *key).collect();
         half_open.retain(|(key, _)| !promoted.contains(key));
         let templates = self.old.templates()?;
 
@@ -184,33 +204,37 @@ impl Migration {
                 }
             });
         };
-        let moved = self.templates.apply(
-            (names::TEMPLATES, &mut new.templates),
-            &templates,
-            swapped,
-            persistent,
-        )?;
-        let mut connections =
-            self.conns
-                .apply((names::CONNS, &mut new.conns), &conns, swapped, counted)?;
-        connections += self.half_open.apply(
-            (names::HALF_OPEN, &mut new.half_open),
-            &half_open,
-            swapped,
-            counted,
-        )?;
-        self.ring(&half_open, swapped)?;
-        if !swapped {
-            self.memories()?;
+        let later = |template: &Template, now: &Template| template.expires > now.expires;
+        let table = (names::TEMPLATES, &mut new.templates);
+        let of_templates = self
+            .templates
+            .apply(table, &templates, phase, later, persistent)?;
+        let later = |conn: &Conn, now: &Conn| conn.expires > now.expires;
+        let table = (names::CONNS, &mut new.conns);
+        let of_conns = self.conns.apply(table, &conns, phase, later, counted)?;
+        if phase == Phase::Resumed {
+            let there = batch::entries(&new.conns).map_err(failed(names::CONNS))?;
+            let there: HashSet<_> = there.iter().map(|(key, _)| *key).collect();
+            half_open.retain(|(key, _)| !there.contains(key));
+        }
+        let table = (names::HALF_OPEN, &mut new.half_open);
+        let of_half_open = self
+            .half_open
+            .apply(table, &half_open, phase, later, counted)?;
+        self.ring(&half_open, phase)?;
+        if phase == Phase::Before {
+            self.memories.sync(&self.old, &self.new.states)?;
         }
         Ok(Migrated {
-            connections,
-            templates: moved,
+            connections: of_conns.changed + of_half_open.changed,
+            templates: of_templates.changed,
+            lost: of_templates.lost + of_conns.lost + of_half_open.lost,
         })
     }
 
     /// The ring of half-open connections, in the new one's size.
-    fn ring(&mut self, half_open: &[(FlowKey, Conn)], swapped: bool) -> Result<(), LoadError> {
+    fn ring(&mut self, half_open: &[(FlowKey, Conn)], phase: Phase) -> Result<(), LoadError> {
+        let before = phase == Phase::Before;
         let size = self.new.sizes.half_open.max(1);
         for (key, conn) in half_open {
             if conn.status.flags & ConnFlags::REPLY != 0 {
@@ -224,42 +248,18 @@ impl Migration {
             let place = conn.seq % size;
             let now = self.new.ring.get(&place, 0);
             let now = now.map_err(failed(names::HALF_OPEN_RING))?;
-            if now == slot || swapped && now.used != 0 {
+            if now == slot || !before && now.used != 0 {
                 continue;
             }
             let set = self.new.ring.set(place, slot, 0);
             set.map_err(failed(names::HALF_OPEN_RING))?;
         }
-        // Numbers that the old program gives out meanwhile must not come twice.
+        // Numbers that the old program gives out from here to the swap must not come twice.
         let next = self.old.ring_head()?.wrapping_add(AHEAD.min(size / 2));
         let now = self.new.heads.get(&0, 0).map_err(failed(names::HEADS))?;
-        if now == 0 {
+        if before || now == 0 {
             let set = self.new.heads.set(0, next, 0);
             set.map_err(failed(names::HEADS))?;
-        }
-        Ok(())
-    }
-
-    /// What schedulers remember, and who is overloaded.
-    fn memories(&mut self) -> Result<(), LoadError> {
-        for service in self.old.services()? {
-            let state = self.old.sched_state(service)?;
-            let set = self.new.sched_states.set(service, state, 0);
-            set.map_err(failed(names::SCHED_STATES))?;
-        }
-        let lblc = self.old.lblc()?;
-        let map = (names::LBLC, &mut self.new.lblc);
-        self.lblc.apply(map, &lblc, false, |_| ())?;
-        let lblcr = self.old.lblcr()?;
-        let map = (names::LBLCR, &mut self.new.lblcr);
-        self.lblcr.apply(map, &lblcr, false, |_| ())?;
-        for dest in self.old.dests()? {
-            let before = self.old.dest_state(dest)?;
-            let Some(state) = self.new.states.0.entry(dest as usize) else {
-                continue;
-            };
-            // SAFETY: within the mapping, aligned; no packet of the new program is under way yet.
-            unsafe { (&raw mut (*state).overloaded).write_volatile(before.overloaded) };
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use super::{
     maps::{Maps, take},
     migrate::Migration,
     overload::OverloadMarks,
-    pins::{self, Instance, NOTES},
+    pins::{self, Instance, NOTES, Sides, Standing},
     walk::Buffers,
 };
 
@@ -29,7 +29,7 @@ use super::{
 pub struct Opened {
     pub dataplane: BpfDataplane,
     /// What there is to take over from tables of another layout, or of other sizes.
-    pub migration: Option<Migration>,
+    pub migration: Option<Box<Migration>>,
 }
 
 /// Ticks in a second of a clock that is set by hand.
@@ -100,34 +100,62 @@ impl BpfDataplane {
     ) -> Result<Opened, LoadError> {
         let layout = Layout::here(capacities);
         let generation = layout.generation();
-        instance.sweep()?;
-        let current = instance.current();
-        let is_new = current.as_ref() != Some(&generation);
-        if is_new {
-            Need::check_here(capacities)?;
-        }
-        let place = Place::Pinned(Arc::clone(instance), generation.clone());
-        let loader = Loader::new(object, capacities, Clock::Kernel, place)?;
-        let mut dataplane = Self::over(loader, Clock::Kernel)?;
-        let dir = instance.generation(&generation)?;
-        if is_new {
-            layout.write_to(&dir.path(""))?;
-        }
-        let from = if is_new { current } else { instance.previous() };
-        let Some(from) = from else {
-            return Ok(Opened {
-                dataplane,
-                migration: None,
-            });
+        let (from, resumed) = match instance.standing()? {
+            Standing::Settled(Some(current)) if current == generation => {
+                let dataplane = Self::among(object, &generation, capacities, instance)?;
+                return Ok(Opened::without(dataplane));
+            }
+            Standing::Settled(None) => {
+                let dataplane = Self::begin(object, &layout, capacities, instance)?;
+                return Ok(Opened::without(dataplane));
+            }
+            Standing::Settled(Some(current)) => (current, false),
+            Standing::Swapping { from, to, .. } if to == generation => (from, true),
+            Standing::Swapping { to, interfaces, .. } => {
+                let theirs = Layout::read_from(&instance.generation(&to)?.path(""))?;
+                return Err(LoadError::CutShort(refused(&layout, &theirs, &interfaces)));
+            }
         };
-        let mut migration = Migration::new(instance, &from, &dir, capacities, !is_new)?;
-        if is_new {
+        let mut dataplane = if resumed {
+            Self::among(object, &generation, capacities, instance)?
+        } else {
+            Self::begin(object, &layout, capacities, instance)?
+        };
+        let dir = instance.generation(&generation)?;
+        let mut migration = Migration::new(instance, &from, &dir, capacities, resumed)?;
+        if !resumed {
             dataplane.begin_with(&mut migration)?;
         }
         Ok(Opened {
             dataplane,
-            migration: Some(migration),
+            migration: Some(Box::new(migration)),
         })
+    }
+
+    /// Over the tables of a generation: those that are there, and new ones for the others.
+    fn among(
+        object: &[u8],
+        generation: &str,
+        capacities: Capacities,
+        instance: &Arc<Instance>,
+    ) -> Result<Self, LoadError> {
+        let place = Place::Pinned(Arc::clone(instance), generation.to_owned());
+        let loader = Loader::new(object, capacities, Clock::Kernel, place)?;
+        Self::over(loader, Clock::Kernel)
+    }
+
+    /// Makes the tables of a generation that is not there.
+    fn begin(
+        object: &[u8],
+        layout: &Layout,
+        capacities: Capacities,
+        instance: &Arc<Instance>,
+    ) -> Result<Self, LoadError> {
+        Need::check_here(capacities)?;
+        let generation = layout.generation();
+        let dataplane = Self::among(object, &generation, capacities, instance)?;
+        layout.write_to(&instance.generation(&generation)?.path(""))?;
+        Ok(dataplane)
     }
 
     /// Everything as it stands in the old tables. The configuration is made anew of the ledger.
@@ -147,6 +175,37 @@ impl BpfDataplane {
     pub fn generation(capacities: Capacities) -> String {
         Layout::here(capacities).generation()
     }
+}
+
+impl Opened {
+    const fn without(dataplane: BpfDataplane) -> Self {
+        Self {
+            dataplane,
+            migration: None,
+        }
+    }
+}
+
+/// Who may finish a swap that was cut short, and that it is not us.
+fn refused(here: &Layout, theirs: &Layout, interfaces: &Sides) -> String {
+    let list = |names: &[String]| match names {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    };
+    let sizes = theirs.sizes.beside(here.sizes);
+    let sizes = if sizes.is_empty() {
+        "the same [director]".to_owned()
+    } else {
+        format!("`{sizes}` in [director]")
+    };
+    format!(
+        "interfaces over the new tables: {}, over the old ones: {}; start the ipvsd that began it once more, with {sizes} \
+         (layout {}, here {})",
+        list(&interfaces.swapped),
+        list(&interfaces.waiting),
+        theirs.abi,
+        here.abi
+    )
 }
 
 impl Layout {

@@ -11,19 +11,25 @@
 //!
 //! The file system takes no dots in names. Knows nothing of what is in a map.
 
+mod standing;
+
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{bpffs::Bpffs, sys};
+pub(super) use standing::{Sides, Standing};
 
 const TOP: &str = "ipvs";
 const LINKS: &str = "links";
 const STAGES: &str = "stages";
 const CURRENT: &str = "current";
+/// How often the place of an instance may go while it is being locked.
+const ATTEMPTS: usize = 16;
 const PREVIOUS: &str = "previous";
 pub(super) const NOTES: &str = "NOTES";
 
@@ -56,26 +62,37 @@ pub struct Instance {
 impl Instance {
     /// Makes the place if it is not there, and locks it.
     pub fn lock(name: &str) -> Result<Self, PinError> {
-        let machine = Bpffs::of_the_machine().map_err(PinError::NoFileSystem)?;
-        let top = machine.directory(TOP).map_err(failed(TOP))?;
-        let dir = top.directory(&escaped(name)).map_err(failed(name))?;
-        Self::locked(name, machine, dir)
+        // Whoever held the lock may have removed the place, or that of all instances, meanwhile.
+        for _ in 0..ATTEMPTS {
+            let machine = Bpffs::of_the_machine().map_err(PinError::NoFileSystem)?;
+            let top = machine.directory(TOP).map_err(failed(TOP))?;
+            let dir = match top.directory(&escaped(name)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                dir => dir.map_err(failed(name))?,
+            };
+            if let Some(locked) = Self::locked(name, machine, dir)? {
+                return Ok(locked);
+            }
+        }
+        Err(PinError::Running(name.to_owned()))
     }
 
     /// The same of one that is there; `None`: there is none.
     pub fn lock_existing(name: &str) -> Result<Option<Self>, PinError> {
         let machine = Bpffs::of_the_machine().map_err(PinError::NoFileSystem)?;
-        let Ok(top) = machine.existing(TOP) else {
-            return Ok(None);
+        let top = match machine.existing(TOP) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            top => top.map_err(failed(TOP))?,
         };
         match top.existing(&escaped(name)) {
-            Ok(dir) => Self::locked(name, machine, dir).map(Some),
+            Ok(dir) => Self::locked(name, machine, dir),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(failed(name)(e)),
         }
     }
 
-    fn locked(name: &str, machine: Bpffs, dir: Bpffs) -> Result<Self, PinError> {
+    /// `None`: what was locked is no longer the place of this name, because it was removed before it was locked.
+    fn locked(name: &str, machine: Bpffs, dir: Bpffs) -> Result<Option<Self>, PinError> {
         let handle = fs::File::open(dir.path("")).map_err(failed(name))?;
         let lock = Flock::lock(handle, FlockArg::LockExclusiveNonblock);
         let lock = lock.map_err(|(_, e)| {
@@ -84,12 +101,22 @@ impl Instance {
             }
             failed(name)(e.into())
         })?;
-        Ok(Self {
+        let ours = lock.metadata().map_err(failed(name))?;
+        match fs::metadata(machine.path(TOP).join(escaped(name))) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            there => {
+                let there = there.map_err(failed(name))?;
+                if (there.dev(), there.ino()) != (ours.dev(), ours.ino()) {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(Self {
             name: name.to_owned(),
             machine,
             dir,
             _lock: lock,
-        })
+        }))
     }
 
     #[must_use]
@@ -102,27 +129,41 @@ impl Instance {
     }
 
     /// The generation in force.
-    #[must_use]
-    pub fn current(&self) -> Option<String> {
+    pub fn current(&self) -> Result<Option<String>, PinError> {
         self.named(CURRENT)
     }
 
-    /// The one that a migration came from.
-    #[must_use]
-    pub fn previous(&self) -> Option<String> {
-        self.named(PREVIOUS)
+    /// The one that a migration came from. Between two renames it may be the one in force, which is none.
+    fn previous(&self) -> Result<Option<String>, PinError> {
+        let current = self.current()?;
+        Ok(self
+            .named(PREVIOUS)?
+            .filter(|p| Some(p) != current.as_ref()))
     }
 
-    fn named(&self, link: &str) -> Option<String> {
-        let name = fs::read_link(self.dir.path(link)).ok()?;
-        let name = name.to_str()?.to_owned();
-        self.dir.path(&name).is_dir().then_some(name)
+    /// A generation by a link to it. An error is not an answer: what has no name is removed.
+    fn named(&self, link: &str) -> Result<Option<String>, PinError> {
+        let failed = |e| failed(&self.name)(e);
+        let target = match fs::read_link(self.dir.path(link)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            target => target.map_err(failed)?,
+        };
+        match fs::metadata(self.dir.path(&target)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(failed(e)),
+            Ok(_) => Ok(target.to_str().map(str::to_owned)),
+        }
     }
 
-    /// From here on this generation is the one to come back to; the one before it too, until it is removed.
+    /// From here on this generation is the one to come back to; the one before it too, until it is removed. What is between
+    /// the two renames, the next start takes for nothing done.
     pub fn set_current(&self, generation: &str) -> Result<(), PinError> {
         let failed = || failed(&self.name);
-        if let Some(before) = self.current().filter(|c| c != generation) {
+        let current = self.current()?;
+        if current.as_deref() == Some(generation) {
+            return Ok(());
+        }
+        if let Some(before) = current {
             self.replace_link(PREVIOUS, &before).map_err(failed())?;
         }
         self.replace_link(CURRENT, generation).map_err(failed())
@@ -139,28 +180,6 @@ impl Instance {
         self.dir.directory(name).map_err(failed(&self.name))
     }
 
-    /// The migration is done.
-    pub fn forget_previous(&self) -> Result<(), PinError> {
-        if let Some(previous) = self.previous() {
-            remove_all(&self.dir.path(previous)).map_err(failed(&self.name))?;
-        }
-        let link = fs::remove_file(self.dir.path(PREVIOUS));
-        absent_is_fine(link).map_err(failed(&self.name))
-    }
-
-    /// Removes generations that were never finished.
-    pub fn sweep(&self) -> Result<(), PinError> {
-        let known = [self.current(), self.previous()];
-        let names = self.dir.names().map_err(failed(&self.name))?;
-        let made = names
-            .iter()
-            .filter(|n| n.starts_with('v') && n.contains('-'));
-        for name in made.filter(|n| !known.iter().flatten().any(|k| k == *n)) {
-            remove_all(&self.dir.path(name)).map_err(failed(&self.name))?;
-        }
-        Ok(())
-    }
-
     /// Interfaces that a link is pinned for.
     pub fn interfaces(&self) -> Result<Vec<String>, PinError> {
         match self.dir.existing(LINKS) {
@@ -168,7 +187,8 @@ impl Instance {
                 let names = links.names().map_err(failed(&self.name))?;
                 Ok(names.iter().map(|n| unescaped(n)).collect())
             }
-            Err(_) => Ok(Vec::new()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(e) => Err(failed(&self.name)(e)),
         }
     }
 
@@ -206,17 +226,29 @@ impl Instance {
         Ok(false)
     }
 
-    /// Takes everything away.
-    pub fn remove(&self) -> Result<(), PinError> {
+    /// Takes the programs off all interfaces; the rest is still there, the notes above all.
+    pub fn remove_interfaces(&self) -> Result<(), PinError> {
         for interface in self.interfaces()? {
             self.remove_interface(&interface)
                 .map_err(failed(&self.name))?;
         }
+        Ok(())
+    }
+
+    /// Takes everything away. First the names of the tables, so that nobody goes on with half of them.
+    pub fn remove(&self) -> Result<(), PinError> {
+        self.remove_interfaces()?;
+        self.unlink(PREVIOUS)?;
+        self.unlink(CURRENT)?;
         let top = self.machine.path(TOP);
         remove_all(&top.join(escaped(&self.name))).map_err(failed(&self.name))?;
         // The place of all instances goes with the last one.
         let _ = fs::remove_dir(top);
         Ok(())
+    }
+
+    fn unlink(&self, name: &str) -> Result<(), PinError> {
+        absent_is_fine(fs::remove_file(self.dir.path(name))).map_err(failed(&self.name))
     }
 }
 

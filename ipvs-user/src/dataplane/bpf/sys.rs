@@ -51,6 +51,12 @@ pub(super) fn link_interface(pin: &Path) -> io::Result<Option<u32>> {
     Ok((info.ifindex != 0).then_some(info.ifindex))
 }
 
+/// The kernel's number of the program that the pinned link keeps on its interface; `None`: that is gone.
+pub(super) fn link_program(pin: &Path) -> io::Result<Option<u32>> {
+    let info = link_info(pin)?;
+    Ok((info.ifindex != 0).then_some(info.prog_id))
+}
+
 /// The kernel's number of a pinned link.
 pub(super) fn link_id(pin: &Path) -> io::Result<u32> {
     Ok(link_info(pin)?.id)
@@ -76,7 +82,7 @@ fn link_info(pin: &Path) -> io::Result<LinkInfo> {
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(super) struct MapInfo {
     kind: u32,
-    id: u32,
+    pub(super) id: u32,
     pub(super) key_size: u32,
     pub(super) value_size: u32,
     pub(super) max_entries: u32,

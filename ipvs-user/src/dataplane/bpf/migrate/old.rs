@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, io};
 
 use aya::util::nr_cpus;
 use ipvs_common::{
-    Conn, ConnFlags, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, SchedState, Service,
-    Settings, Stats, Template, TemplateKey, maps as names,
+    Conn, ConnFlags, Dest, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, SchedState, Service,
+    ServiceKey, Settings, Stats, Template, TemplateKey, maps as names,
 };
 
 use crate::{
@@ -111,15 +111,12 @@ impl Old {
         Ok(self.translation(of)?.value(&value))
     }
 
-    /// Indices of the services.
-    pub(super) fn services(&self) -> Result<Vec<u32>, LoadError> {
-        let values = self.translation("Service")?;
-        let all = self.map(names::SERVICES)?.all();
-        let all = all.map_err(failed(names::SERVICES))?;
-        Ok(all
-            .iter()
-            .map(|(_, v)| values.value::<Service>(v).id)
-            .collect())
+    pub(super) fn services(&self) -> Result<Vec<(ServiceKey, Service)>, LoadError> {
+        self.pairs(names::SERVICES, "ServiceKey", "Service")
+    }
+
+    pub(super) fn dest(&self, dest: u32) -> Result<Dest, LoadError> {
+        self.of_array(names::DESTS, "Dest", dest)
     }
 
     /// Indices of the real servers.
@@ -155,11 +152,15 @@ impl Old {
         Ok(counts)
     }
 
-    /// The ledger, with its records in the layout of here.
+    /// The ledger, with its records in the layout of here, but without the word that counts were carried into it: those of
+    /// its own tables are to be carried yet.
     pub(super) fn ledger(&self) -> Result<Ledger, LoadError> {
         let all = self.map(names::LEDGER)?.all();
         let all = all.map_err(failed(names::LEDGER))?;
-        all.iter().map(|(k, v)| self.ledger_entry(k, v)).collect()
+        let entries = all.iter().map(|(k, v)| self.ledger_entry(k, v));
+        let mut entries = entries.collect::<Result<Ledger, _>>()?;
+        entries.retain(|(key, _)| *key != Key::CARRIED);
+        Ok(entries)
     }
 
     fn ledger_entry(&self, key: &[u8], value: &[u8]) -> Result<(Key, Value), LoadError> {
