@@ -1,6 +1,6 @@
 //! Where a rewritten packet goes: next hops and their cache, and the verdict that sends it.
 
-use ipvs_common::{AttachMode, Event, Hop, HopKind, Iface};
+use ipvs_common::{AttachMode, Event, Hop, HopKind, Iface, Settings};
 
 use crate::{
     conn::Hit,
@@ -12,7 +12,12 @@ use crate::{
 /// Whether a cached answer may still be used: same epoch, and not older than a second.
 #[inline(always)]
 pub fn fresh<T: Tables>(t: &T, hop: &Hop) -> bool {
-    let Some(s) = t.settings() else { return false };
+    t.settings().is_some_and(|s| fresh_by(t, s, hop))
+}
+
+/// The same for who has looked at the settings.
+#[inline(always)]
+pub fn fresh_by<T: Tables>(t: &T, s: &Settings, hop: &Hop) -> bool {
     hop.kind == HopKind::Send as u8
         && hop.epoch == s.epoch
         && (t.now() as u32).wrapping_sub(hop.learned) <= s.hz

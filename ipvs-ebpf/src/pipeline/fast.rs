@@ -1,7 +1,7 @@
 //! An established connection whose packet changes nothing but its timer, on a way that is known: one look into the
 //! connection table, no question to the kernel.
 
-use ipvs_common::{DestFlags, Hop, Iface};
+use ipvs_common::{DestFlags, Hop, Iface, Settings};
 
 use super::refuse;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     frame::Frame,
     fwd,
     parse::{self, Packet, flag},
-    service, stats,
+    stats,
     tables::Tables,
 };
 
@@ -68,7 +68,8 @@ fn request<F: Frame, T: Tables>(
     }
     let (src, dst) = (dest.tunnel_src.low4(), dest.addr.low4());
     let hop = t.dest_state(id)?.hop;
-    if !plain(t, iface, p, &hop) || service::at_work(t).is_err() {
+    let settings = t.settings()?;
+    if settings.stands_by() || !plain(t, settings, iface, p, &hop) {
         return None;
     }
     stats::inbound(t, id, p);
@@ -94,7 +95,7 @@ fn reply<F: Frame, T: Tables>(
     hit: &Hit<T::ConnRef>,
 ) -> Option<Result<Verdict, Exit>> {
     let hop = hit.conn.hop;
-    if !plain(t, iface, p, &hop) {
+    if !plain(t, t.settings()?, iface, p, &hop) {
         return None;
     }
     stats::outbound(t, hit.conn.dest, p.len);
@@ -104,8 +105,8 @@ fn reply<F: Frame, T: Tables>(
 
 /// Nothing stands in the way: a fresh hop that takes the frame, time to live, and length to spare for an outer header.
 #[inline(always)]
-fn plain<T: Tables>(t: &T, iface: &Iface, p: &Packet, hop: &Hop) -> bool {
-    egress::fresh(t, hop)
+fn plain<T: Tables>(t: &T, settings: &Settings, iface: &Iface, p: &Packet, hop: &Hop) -> bool {
+    egress::fresh_by(t, settings, hop)
         && egress::takes(iface, hop)
         && !egress::is_aggregate(iface, p)
         && p.ttl > 1
