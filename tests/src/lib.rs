@@ -4,6 +4,7 @@ pub mod backend;
 pub mod bench;
 pub mod demo;
 pub mod echo;
+pub mod oracle;
 pub mod packet;
 pub mod random;
 pub mod replay;

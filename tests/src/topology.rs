@@ -28,7 +28,7 @@ use nix::unistd::Uid;
 pub use counters::Refused;
 pub use cpu::stay_on_cpu;
 pub use director::{DOM0_INTERFACES, Director, Start};
-pub use far_end::{FarEnd, OnFarEnd};
+pub use far_end::{FarEnd, OnFarEnd, attach as attach_far_end};
 pub use limit::within;
 pub use netns::Netns;
 pub(crate) use programs::target_dir;

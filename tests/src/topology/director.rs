@@ -21,7 +21,7 @@ use super::{Netns, Scratch, programs};
 /// All that packets come in by.
 pub const DOM0_INTERFACES: [&str; 3] = ["eth0", "vif1", "vif2"];
 /// Loading and verifying the datapath for three interfaces, on a machine that has other work.
-const START: Duration = Duration::from_secs(40);
+const START: Duration = Duration::from_secs(180);
 const STOP: Duration = Duration::from_secs(10);
 
 /// How the daemon is started.
@@ -154,18 +154,23 @@ impl Director {
         lines.iter().try_for_each(|line| self.run(line).map(drop))
     }
 
-    fn output(&self, line: &str) -> Result<Output> {
+    /// The same with whatever it printed and however it ended.
+    pub fn output(&self, line: &str) -> Result<Output> {
+        let output = self.command(line)?.output();
+        output.with_context(|| format!("starting {line}"))
+    }
+
+    /// The same, not started yet.
+    pub fn command(&self, line: &str) -> Result<Command> {
         let mut words = line.split_whitespace();
         let program = match words.next() {
             Some("ipvsadm") => programs::find("ipvsadm", "IPVSADM")?,
             Some("ipvsd") => programs::find("ipvsd", "IPVSD")?,
             other => bail!("{other:?} is no program of the director"),
         };
-        Command::new(program)
-            .args(words)
-            .env("IPVSD_SOCKET", self.socket())
-            .output()
-            .with_context(|| format!("starting {line}"))
+        let mut command = Command::new(program);
+        command.args(words).env("IPVSD_SOCKET", self.socket());
+        Ok(command)
     }
 
     /// Ends the daemon in an orderly way.

@@ -36,7 +36,7 @@ pub struct OnFarEnd {
     _link: FdLink,
 }
 
-pub(super) fn attach(netns: &Netns, interface: &str, which: FarEnd) -> Result<OnFarEnd> {
+pub fn attach(netns: &Netns, interface: &str, which: FarEnd) -> Result<OnFarEnd> {
     let path = object()?;
     let bytes = fs::read(&path).with_context(|| {
         format!(

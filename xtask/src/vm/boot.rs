@@ -65,7 +65,7 @@ impl Machine<'_> {
         command.args(["-m", &self.memory.to_string()]);
         command.arg("-kernel").arg(self.kernel);
         command.arg("-initrd").arg(self.initrd);
-        command.args(["-append", "console=ttyS0 loglevel=5 panic=-1"]);
+        command.args(["-append", "console=ttyS0 loglevel=4 panic=-1"]);
         command.args(["-serial", &format!("file:{}", self.console().display())]);
         command.args(["-device", "virtio-serial-pci"]);
         command.args(["-chardev", "file,id=out,path=/dev/stdout,append=on"]);

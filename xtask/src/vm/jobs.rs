@@ -17,11 +17,12 @@ use crate::{
 
 /// Where the programs under test are in the machine; the environment names them as on the host.
 const PLACE: &str = "/opt/ipvs";
-const PRODUCTS: [(&str, &str); 5] = [
+const PRODUCTS: [(&str, &str); 6] = [
     ("IPVSD", "ipvsd"),
     ("IPVSADM", "ipvsadm"),
     ("", "ipvs-replay"),
     ("", "ipvs-bench"),
+    ("", "ipvs-oracle"),
     ("", "ipvs-demo"),
 ];
 

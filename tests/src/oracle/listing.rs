@@ -1,0 +1,110 @@
+//! When two outputs of one command say the same: word for word, but for the size of the table of connections, other runs'
+//! connections, and times to go, which two directors are not asked for at the same moment.
+
+use super::place::Place;
+
+/// Seconds that two times to go may lie apart.
+const SLACK: u32 = 2;
+
+pub(super) fn same(arguments: &str, place: Place, kernel: &str, ours: &str) -> bool {
+    if !is_connections(arguments) {
+        return without_size(kernel) == without_size(ours);
+    }
+    let (kernel, ours) = (rows(kernel, place), rows(ours, place));
+    kernel.len() == ours.len()
+        && kernel
+            .iter()
+            .zip(&ours)
+            .all(|(k, o)| k.rest == o.rest && k.left.abs_diff(o.left) <= SLACK)
+}
+
+/// For people: what this run's part of an output is.
+pub(super) fn part(arguments: &str, place: Place, text: &str) -> String {
+    let ours = |line: &&str| !is_connections(arguments) || place.concerns(line);
+    let lines: Vec<_> = text.lines().filter(ours).collect();
+    lines.join("\n")
+}
+
+fn is_connections(arguments: &str) -> bool {
+    let mut words = arguments.split(' ');
+    words.any(|w| w == "-Lnc" || w == "--connection" || w == "-c")
+}
+
+fn without_size(text: &str) -> String {
+    let lines = text.lines().map(|line| match line.split_once(" (size=") {
+        Some((before, _)) => before,
+        None => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Row {
+    rest: String,
+    left: u32,
+}
+
+/// In an order of their own: the kernel lists by hash.
+fn rows(text: &str, place: Place) -> Vec<Row> {
+    let lines = text.lines().filter(|line| place.concerns(line));
+    let mut rows: Vec<_> = lines.map(row).collect();
+    rows.sort();
+    rows
+}
+
+fn row(line: &str) -> Row {
+    let mut words: Vec<_> = line.split_whitespace().collect();
+    let left = words
+        .get(1)
+        .and_then(|time| seconds(time))
+        .unwrap_or_default();
+    if words.len() > 1 {
+        words.remove(1);
+    }
+    Row {
+        rest: words.join(" "),
+        left,
+    }
+}
+
+/// `01:02`.
+fn seconds(time: &str) -> Option<u32> {
+    let (minutes, seconds) = time.split_once(':')?;
+    Some(minutes.parse::<u32>().ok()? * 60 + seconds.parse::<u32>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "TCP 00:58  SYN_RECV    100.0.1.3:4000 203.0.1.10:80 10.0.1.10:80";
+    const B: &str = "TCP 00:57  SYN_RECV    100.0.1.2:4000 203.0.1.10:80 10.0.1.10:80";
+
+    #[test]
+    fn connections_are_compared_in_any_order_and_with_some_slack() {
+        let place = Place::new(1);
+        let (one, other) = (format!("{A}\n{B}\n"), format!("{B}\n{A}\n"));
+        assert!(same("-Lnc", place, &one, &other));
+        assert!(same("-Lnc", place, &one, &other.replace("00:57", "00:59")));
+        assert!(!same("-Lnc", place, &one, &other.replace("00:57", "00:54")));
+        assert!(!same(
+            "-Lnc",
+            place,
+            &one,
+            &other.replace("SYN_RECV", "FIN_WAIT")
+        ));
+        assert!(!same("-Lnc", place, A, &one));
+    }
+
+    #[test]
+    fn other_listings_are_compared_word_for_word() {
+        let place = Place::new(1);
+        assert!(same(
+            "-Ln",
+            place,
+            "IP (size=4096)\nx",
+            "IP (size=1048576)\nx"
+        ));
+        assert!(!same("-Ln", place, "x 1", "x 2"));
+    }
+}
