@@ -4,6 +4,7 @@
 
 mod egress;
 mod interfaces;
+mod kernel;
 mod options;
 mod pace;
 mod patience;
@@ -54,6 +55,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Runs until it is told to stop. Whatever was attached or set is undone, also on an error.
 pub async fn run(options: Options) -> Result<()> {
+    kernel::check()?;
     privileges::check()?;
     let socket = SocketFile::bind(&options.socket)?;
     let mut daemon = Daemon::start(options).await?;

@@ -53,6 +53,11 @@ fn count(dataplane: &BpfDataplane, event: Event) -> Result<u64> {
 
 #[test]
 fn the_kernel_charges_what_was_expected() {
+    // Before 6.4 a map tells its largest contents, whatever it takes.
+    let kernel = KernelVersion::current().unwrap();
+    if kernel < KernelVersion::new(6, 4, 0) {
+        return;
+    }
     for capacities in [Capacities::SMALL, Capacities::DEFAULT] {
         let dataplane = load(capacities).unwrap();
         let need = dataplane.need();

@@ -29,6 +29,8 @@ use kernel::Kernel;
 const DEFAULT_KERNEL: &str = "6.1";
 /// The number of the process follows.
 const RUN: &str = "run-";
+/// In megabytes; the director's tables take most of it.
+const DEFAULT_MEMORY: u64 = 3072;
 const DEFAULT_SECONDS: u64 = 1800;
 
 #[derive(Args, Clone, Debug)]
@@ -43,11 +45,24 @@ pub(crate) struct Vm {
     #[arg(long, default_value_t = DEFAULT_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// Memory of the machine in megabytes
-    #[arg(long, default_value_t = 3072, value_parser = clap::value_parser!(u64).range(512..))]
+    #[arg(long, default_value_t = DEFAULT_MEMORY, value_parser = clap::value_parser!(u64).range(512..))]
     memory: u64,
-    /// What to run: load, conformance, replay, netns, oracle, each with arguments of its own, or any command
+    /// What to run: load, conformance, replay, netns, oracle or short, each with arguments of its own, or any command
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
+}
+
+impl Vm {
+    /// As `cargo xtask ci` asks for it.
+    pub(crate) fn of(kernel: &str, command: &[&str], seconds: u64) -> Self {
+        Self {
+            kernel: kernel.to_owned(),
+            icount: false,
+            seconds,
+            memory: DEFAULT_MEMORY,
+            command: command.iter().map(OsString::from).collect(),
+        }
+    }
 }
 
 /// Runs the command, with its output as ours, and fails if it did.

@@ -83,10 +83,11 @@ impl Draft {
                 value,
             });
         }
+        let start = self.steps.len();
         for index in 0..self.rng.u8(1..=3) {
             self.add_service(index);
         }
-        self.restore_at_once();
+        self.restore_at_once(start);
         for _ in 0..self.rng.u8(3..=7) {
             self.packets();
             self.edit();
@@ -102,21 +103,21 @@ impl Draft {
         }
         self.ipvsadm("-Ln".to_owned());
         self.ipvsadm("-Lnc".to_owned());
-        let last = LISTINGS[self.rng.usize(2..)];
+        let last = LISTINGS[self.rng.usize(2..LISTINGS.len())];
         self.ipvsadm(last.to_owned());
     }
 
-    /// What was configured so far becomes one command.
-    fn restore_at_once(&mut self) {
-        let (mut lines, mut others) = (Vec::new(), Vec::new());
-        for step in self.steps.drain(..) {
-            match step {
-                Step::Ipvsadm(line) => lines.push(line),
-                other => others.push(other),
+    /// The commands from `start` on become one.
+    fn restore_at_once(&mut self, start: usize) {
+        let commands = self.steps.drain(start..).filter_map(|step| {
+            if let Step::Ipvsadm(line) = step {
+                Some(line)
+            } else {
+                None
             }
-        }
-        others.push(Step::Restore(lines));
-        self.steps = others;
+        });
+        let commands = commands.collect();
+        self.steps.push(Step::Restore(commands));
     }
 
     /// Connections with short timers, which end before anyone looks.
@@ -211,17 +212,9 @@ impl Draft {
     }
 
     fn add_real(&mut self, service: &Service, real: u8) {
-        let address = self.real_of(service, real);
+        let address = real_of(service, real);
         let settings = self.settings();
         self.ipvsadm(format!("-a {} -r {address} {settings}", service.name));
-    }
-
-    /// Real servers with even numbers have the service's port, the others one of their own.
-    fn real_of(&mut self, service: &Service, real: u8) -> String {
-        if service.kind == Kind::Marked || service.port == 0 || real.is_multiple_of(2) {
-            return format!("REAL{real}");
-        }
-        format!("REAL{real}:{}", service.port + 8000)
     }
 
     fn settings(&mut self) -> String {
@@ -251,7 +244,7 @@ impl Draft {
         let service = self.services[self.rng.usize(..self.services.len())].clone();
         let name = &service.name;
         let real = self.rng.u8(..REALS);
-        let address = self.real_of(&service, real);
+        let address = real_of(&service, real);
         match self.rng.u8(..100) {
             0..30 => {
                 self.about("edited real servers");
@@ -286,6 +279,14 @@ impl Draft {
             }
         }
     }
+}
+
+/// Real servers with even numbers have the service's port, the others one of their own.
+fn real_of(service: &Service, real: u8) -> String {
+    if service.kind == Kind::Marked || service.port == 0 || real.is_multiple_of(2) {
+        return format!("REAL{real}");
+    }
+    format!("REAL{real}:{}", service.port + 8000)
 }
 
 #[cfg(test)]

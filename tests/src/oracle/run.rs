@@ -18,7 +18,7 @@ use crate::packet::{contrast, describe};
 const LATE: Duration = Duration::from_millis(150);
 /// After so many runs, connections of all of them are ended.
 const RUNS_BETWEEN_FLUSHES: u16 = 50;
-const FLUSH: Duration = Duration::from_millis(1000);
+const FLUSH: Duration = Duration::from_secs(1);
 const MARKED: &str = " -f ";
 const NODEST: &str = "expire_nodest_conn";
 const DEFAULT_TIMEOUTS: &str = "--set 900 120 300";
@@ -187,8 +187,10 @@ impl Run<'_> {
     fn packet(&mut self, packet: &Packet) -> Result<()> {
         let id = self.next_id();
         let made = frames::from_client(packet, self.place, id);
-        self.kernel.world.from_client(made.clone(), packet.marked)?;
-        self.ours.world.from_client(made, packet.marked)?;
+        self.kernel
+            .world
+            .client_sends(made.clone(), packet.marked)?;
+        self.ours.world.client_sends(made, packet.marked)?;
         self.outcome.packets += 1;
         self.waiting = true;
         Ok(())
@@ -201,8 +203,10 @@ impl Run<'_> {
         };
         let id = self.next_id();
         let made = frames::from_real(packet, self.place, real, id);
-        self.kernel.world.from_real(made.clone(), real_link(real))?;
-        self.ours.world.from_real(made, real_link(real))?;
+        self.kernel
+            .world
+            .real_sends(made.clone(), real_link(real))?;
+        self.ours.world.real_sends(made, real_link(real))?;
         self.outcome.packets += 1;
         self.waiting = true;
         Ok(())

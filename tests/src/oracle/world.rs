@@ -112,13 +112,13 @@ impl World {
     }
 
     /// Injects what a client sends.
-    pub(super) fn from_client(&self, packet: crate::packet::Packet, marked: bool) -> Result<()> {
+    pub(super) fn client_sends(&self, packet: crate::packet::Packet, marked: bool) -> Result<()> {
         let link = if marked { MARKED } else { CLIENTS };
         self.send(link, &packet.between(GATEWAY_MAC, self.macs[link]).frame())
     }
 
     /// Injects what the real server that it comes from sends.
-    pub(super) fn from_real(&self, packet: crate::packet::Packet, link: u8) -> Result<()> {
+    pub(super) fn real_sends(&self, packet: crate::packet::Packet, link: u8) -> Result<()> {
         let link = REALS + usize::from(link);
         let from = real_mac(*packet.src.ip());
         self.send(link, &packet.between(from, self.macs[link]).frame())

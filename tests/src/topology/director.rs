@@ -21,7 +21,7 @@ use super::{Netns, Scratch, programs};
 /// All that packets come in by.
 pub const DOM0_INTERFACES: [&str; 3] = ["eth0", "vif1", "vif2"];
 /// Loading and verifying the datapath for three interfaces, on a machine that has other work.
-const START: Duration = Duration::from_secs(180);
+const START: Duration = Duration::from_mins(3);
 const STOP: Duration = Duration::from_secs(10);
 
 /// How the daemon is started.
