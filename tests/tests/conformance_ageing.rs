@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use aya::util::KernelVersion;
 use ipvs_common::{
     Conn, ConnFlags, Dest, DestFlags, Event, FlowKey, Settings, State,
     maps::{self, Capacities},
