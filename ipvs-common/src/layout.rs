@@ -3,7 +3,8 @@
 
 use crate::{
     Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
-    PuntHeader, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    PuntHeader, SchedState, Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template,
+    TemplateKey,
     bench::{FloorCount, FloorFlow, FloorReal, Walk},
     conn::RingSlot,
     hdr::{Eth, Icmp, Ipv4, Ports, Tcp, Udp},
@@ -18,6 +19,7 @@ sizes! {
     FlowKey = 16, Conn = 64, Hop = 28, RingSlot = 24, TemplateKey = 12, Template = 32,
     ServiceKey = 24, Service = 44, Dest = 64, DestState = 64, ListSlot = 8, SchedState = 8, LblcKey = 20, LblcEntry = 16,
     LblcrEntry = 280,
+    SyncNote = 32, Synced = 16,
     Stats = 40, Iface = 28, Egress = 4, Settings = 96, PuntHeader = 32,
     Eth = 14, Ipv4 = 20, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
     Walk = 96, FloorFlow = 8, FloorReal = 16, FloorCount = 16,

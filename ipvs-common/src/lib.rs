@@ -7,6 +7,7 @@
 pub mod bench;
 pub mod conn;
 pub mod counters;
+pub mod describe;
 pub mod forwarding;
 pub mod hash;
 pub mod hdr;
@@ -19,13 +20,14 @@ pub mod reason;
 pub mod scheduler;
 pub mod service;
 pub mod settings;
+pub mod sync;
 pub mod tcp;
 
 pub use conn::{Conn, ConnFlags, FlowKey, Hop, HopKind, RingSlot, Status, Template, TemplateKey};
 pub use counters::Stats;
 pub use forwarding::ForwardingMethod;
 pub use iface::{AttachMode, Egress, Iface};
-pub use net::{Addr, Mac, Proto};
+pub use net::{Addr, Mac, Proto, SCTP};
 pub use punt::{PuntHeader, PuntReason};
 pub use reason::{DropReason, Event, PassReason};
 pub use scheduler::Scheduler;
@@ -34,6 +36,7 @@ pub use service::{
     Service, ServiceFlags, ServiceKey,
 };
 pub use settings::{Settings, SettingsFlags};
+pub use sync::{SyncNote, Synced};
 pub use tcp::State;
 
 /// Bumped whenever the layout or the meaning of a map changes.

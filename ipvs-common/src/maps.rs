@@ -26,8 +26,16 @@ pub const PUNT: &str = "PUNT";
 pub const NEWBORN: &str = "NEWBORN";
 pub const CLOCK: &str = "CLOCK";
 pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
+/// Connections and templates that changed, for the backup director.
+pub const SYNC_NOTES: &str = "SYNC_NOTES";
 /// Programs of the later stages; the maps of one interface's programs are shared but for this one.
 pub const STAGES: &str = "STAGES";
+
+/// What the daemon notes beside the tables; no program reads it.
+pub const LEDGER: &str = "LEDGER";
+
+/// The kernel's `BPF_F_NO_PREALLOC`: a hash map takes memory for the entries that it has.
+pub const ON_DEMAND: u32 = 1;
 
 /// Places in [`STAGES`], and the programs that belong there.
 pub mod stage {
@@ -109,6 +117,8 @@ impl Capacities {
             TEMPLATES => self.templates,
             LBLC => self.lblc,
             LBLCR => self.lblcr,
+            // Once as it stands, and once as it is to be after the batch that is under way.
+            LEDGER => 2 * (self.services + self.dests) + 64,
             _ => return None,
         })
     }

@@ -35,6 +35,15 @@ impl Addr {
         [self.0[12], self.0[13], self.0[14], self.0[15]]
     }
 
+    /// Whether it is an IPv4 address.
+    #[must_use]
+    pub const fn is_v4(self) -> bool {
+        matches!(
+            self.0,
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, _, _, _, _]
+        )
+    }
+
     #[must_use]
     pub fn ip(self) -> IpAddr {
         Ipv6Addr::from(self.0).to_canonical()
@@ -55,6 +64,9 @@ impl From<Ipv4Addr> for Addr {
         Self::v4(a.octets())
     }
 }
+
+/// IP protocol number of SCTP, which services may have.
+pub const SCTP: u8 = 132;
 
 /// Transport protocols that are balanced; the values are IP's protocol numbers.
 #[repr(u8)]

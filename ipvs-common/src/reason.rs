@@ -98,6 +98,8 @@ reasons! {
     OnePacket = "one_packet", "datagram scheduled by itself (one-packet scheduling)";
     TemplateRenamed = "template_renamed", "persistence template set aside because its real server is gone or quiesced";
     DroppedEntry = "dropped_entry", "connection ended by the defence `drop_entry`";
+    SyncMissed = "sync_missed", "changed connection or template that the daemon was not told of, because it was behind: the backup hears of it with the next walk over the tables";
+    SyncEntered = "sync_entered", "connection or template entered because another director told of it";
 }
 
 /// Slots of the counter map.

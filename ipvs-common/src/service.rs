@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{conn::Hop, net::Addr};
 
-/// Key of a virtual service: either address, port and protocol, or a firewall mark and nothing else.
+/// Key of a virtual service: either address, port and protocol, or a firewall mark, whose address is the unspecified one of its
+/// family.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Pod, Zeroable)]
 pub struct ServiceKey {
@@ -34,6 +35,16 @@ impl ServiceKey {
     #[must_use]
     #[inline(always)]
     pub const fn fwmark(mark: u32) -> Self {
+        Self {
+            addr: Addr::v4([0; 4]),
+            ..Self::fwmark6(mark)
+        }
+    }
+
+    /// IPv6 packets with this mark.
+    #[must_use]
+    #[inline(always)]
+    pub const fn fwmark6(mark: u32) -> Self {
         Self {
             addr: Addr::UNSPECIFIED,
             port: [0; 2],

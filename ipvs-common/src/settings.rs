@@ -30,6 +30,8 @@ impl SettingsFlags {
     pub const CACHE_BYPASS: u32 = 512;
     /// Announced connections may be waiting for their clients.
     pub const HAS_EXPECTED: u32 = 1024;
+    /// A backup director is told of connections and templates: the daemon wants to know of those that change.
+    pub const SYNC_MASTER: u32 = 1 << 16;
 }
 
 /// The one value of the `SETTINGS` map.

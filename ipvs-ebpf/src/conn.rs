@@ -5,6 +5,7 @@ pub mod birth;
 pub mod expected;
 pub mod leave;
 pub mod promote;
+pub mod synced;
 pub mod tcp_state;
 pub mod template;
 pub mod threshold;

@@ -5,13 +5,15 @@
 //! The keys travel as a frame: a header, then the keys, in the machine's own byte order.
 
 use bytemuck::{Pod, Zeroable};
-use ipvs_common::{Conn, ConnFlags, DestFlags, Event, FlowKey, Policy, Proto, State, TemplateKey};
+use ipvs_common::{
+    Conn, ConnFlags, DestFlags, Event, FlowKey, Policy, Proto, State, Synced, TemplateKey,
+};
 
 use crate::{
     conn::{
         self, Table, belongs,
         expected::{self, Expected},
-        is_masq, opposite,
+        is_masq, opposite, synced,
     },
     exit::NO_DEST,
     frame::Frame,
@@ -48,6 +50,10 @@ impl Batch {
     pub const GONE_TEMPLATES: u32 = 7;
     /// Connections that were announced, each in two places: its key, and where it leads ([`Expected`]).
     pub const EXPECT: u32 = 8;
+    /// Connections that another director told of, each in two places: its key, and what is to be entered ([`Synced`]).
+    pub const SYNC_CONNECTIONS: u32 = 9;
+    /// Templates, in the same way.
+    pub const SYNC_TEMPLATES: u32 = 10;
     /// Keys in one frame.
     pub const MAX: usize = 200;
     /// Bytes of a key in the frame.
@@ -97,6 +103,24 @@ pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
             let expected: Expected = bytemuck::cast(expected);
             expected::announce(t, &bytemuck::cast(bytes), &expected)
         }
+        _ => false,
+    }
+}
+
+/// Enters one of what another director told; `index` counts the pairs of places.
+#[inline(always)]
+pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
+    let Ok(kind) = f.at::<Batch>(0).map(|head| u32::from_ne_bytes(head.kind)) else {
+        return false;
+    };
+    let at = size_of::<Batch>() + index * 2 * Batch::STRIDE;
+    let Ok([key, synced]) = f.at::<[[u8; Batch::STRIDE]; 2]>(at).copied() else {
+        return false;
+    };
+    let synced: Synced = bytemuck::cast(synced);
+    match kind {
+        Batch::SYNC_CONNECTIONS => synced::enter(t, &bytemuck::cast(key), &synced),
+        Batch::SYNC_TEMPLATES => synced::tie(t, &template_key(key), &synced),
         _ => false,
     }
 }

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, LblcrEntry, ListSlot, Mac,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
-    maps::Capacities, reason,
+    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote, Template,
+    TemplateKey, maps::Capacities, reason,
 };
 
 pub use self::frame::HostFrame;
@@ -54,6 +54,7 @@ pub struct HostTables {
     pub half_open: BTreeMap<FlowKey, Conn>,
     pub ring: Vec<RingSlot>,
     pub ring_next: u32,
+    pub synced_next: u32,
     /// The connection that a packet just opened.
     pub newborn: Conn,
     pub reasons: Vec<u64>,
@@ -69,6 +70,8 @@ pub struct HostTables {
     pub dice: u32,
     /// New connections until the defence drops one.
     pub until_drop: u32,
+    /// What the daemon is to look at.
+    pub notes: Vec<SyncNote>,
 }
 
 impl HostTables {
@@ -93,6 +96,7 @@ impl HostTables {
             half_open: BTreeMap::new(),
             ring: vec![RingSlot::default(); capacities.half_open as usize],
             ring_next: 0,
+            synced_next: 0,
             newborn: Conn::default(),
             reasons: vec![0; reason::SLOTS as usize],
             routes: Vec::new(),
@@ -102,6 +106,7 @@ impl HostTables {
             local_marks: BTreeSet::new(),
             dice: 1,
             until_drop: 0,
+            notes: Vec::new(),
         }
     }
 
@@ -202,6 +207,10 @@ impl Tables for HostTables {
             false,
         )
     }
+    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
+        let room = self.capacities.conns * 2;
+        insert(&mut self.conns, room, key, conn, only_new)
+    }
     fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
         insert(
             &mut self.half_open,
@@ -220,6 +229,10 @@ impl Tables for HostTables {
     fn ring_ticket(&mut self) -> u32 {
         self.ring_next = self.ring_next.wrapping_add(1);
         self.ring_next.wrapping_sub(1)
+    }
+    fn synced_ticket(&mut self) -> u32 {
+        self.synced_next = self.synced_next.wrapping_add(1);
+        self.synced_next.wrapping_sub(1)
     }
     fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot {
         let place = slot.seq as usize % self.ring.len();
@@ -341,6 +354,9 @@ impl Tables for HostTables {
         }
         self.icmp_sent.1 += 1;
         self.icmp_sent.1 <= per_second
+    }
+    fn tell(&mut self, note: &SyncNote) {
+        self.notes.push(*note);
     }
     fn note(&mut self, slot: u32) {
         self.reasons[slot as usize] += 1;

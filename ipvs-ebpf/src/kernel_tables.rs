@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status,
+    Service, ServiceKey, Settings, Stats, Status, SyncNote,
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Tables,
@@ -34,7 +34,7 @@ mod sets;
 mod templates;
 
 pub(crate) use numbers::key_of;
-use numbers::{dst, numbered, ports, src};
+use numbers::{dst, numbered, ports, src, ticket};
 
 /// The tables, with the context that the routing helper wants (null where none is asked).
 pub(crate) struct Maps(pub(crate) *mut xdp_md);
@@ -136,6 +136,11 @@ impl Tables for Maps {
         CONNS.insert(key, unsafe { entry.as_ref() }, 0).is_ok()
     }
     #[inline(always)]
+    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
+        let flags = if only_new { BPF_NOEXIST.into() } else { 0 };
+        CONNS.insert(key, conn, flags).is_ok()
+    }
+    #[inline(always)]
     fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
         HALF_OPEN
             .insert(key, conn, if only_new { BPF_NOEXIST.into() } else { 0 })
@@ -151,11 +156,11 @@ impl Tables for Maps {
     }
     #[inline(always)]
     fn ring_ticket(&mut self) -> u32 {
-        let Some(head) = HEADS.get_ptr_mut(head::RING) else {
-            return 0;
-        };
-        // SAFETY: a map value, aligned. The order is not relaxed because the result is used (see `add`).
-        unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
+        ticket(head::RING)
+    }
+    #[inline(always)]
+    fn synced_ticket(&mut self) -> u32 {
+        ticket(head::SYNCED)
     }
     #[inline(always)]
     fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot {
@@ -300,6 +305,10 @@ impl Tables for Maps {
             (*budget).sent += 1;
             (*budget).sent <= u64::from(per_second)
         }
+    }
+    #[inline(always)]
+    fn tell(&mut self, note: &SyncNote) {
+        crate::notes::tell(self, note);
     }
     #[inline(always)]
     fn note(&mut self, slot: u32) {

@@ -1,7 +1,7 @@
 //! The XDP programs: a context in, the datapath's verdict out. No decision is made here.
 //!
-//! `ipvs` hangs on interfaces and calls the programs of the later stages where they are needed. `ipvs_expire` and `ipvs_clock`
-//! are run by the daemon alone (`BPF_PROG_TEST_RUN`). On any other target than BPF this is an empty program, so that the
+//! `ipvs` hangs on interfaces and calls the programs of the later stages where they are needed. `ipvs_expire`, `ipvs_sync` and
+//! `ipvs_clock` are run by the daemon alone (`BPF_PROG_TEST_RUN`). On any other target than BPF this is an empty program, so that the
 //! workspace builds as a whole.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
 #![cfg_attr(
@@ -23,6 +23,8 @@ mod kernel_tables;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod notes;
+#[cfg(target_arch = "bpf")]
 mod walks;
 #[cfg(target_arch = "bpf")]
 mod xdp;
@@ -41,6 +43,7 @@ mod programs {
     use crate::{
         kernel_tables::Maps,
         maps::{STAGES, iface},
+        notes::enter_step,
         xdp::{XdpFrame, expire_step},
     };
 
@@ -149,6 +152,22 @@ mod programs {
             ended += expire_step(ctx.ctx, index as u32);
         }
         ended
+    }
+
+    /// Enters what another director told of; the frame is an [`expire::Batch`]. Returns how many were entered or brought up to
+    /// date.
+    #[xdp]
+    pub(crate) fn ipvs_sync(ctx: XdpContext) -> u32 {
+        let mut frame = XdpFrame(ctx.ctx);
+        let pairs = expire::count(&mut frame) / 2;
+        let mut entered = 0;
+        for index in 0..expire::Batch::MAX / 2 {
+            if index >= pairs {
+                break;
+            }
+            entered += enter_step(ctx.ctx, index as u32);
+        }
+        entered
     }
 
     /// Writes the clock, a native-endian `u64` in ticks, to the head of the frame.

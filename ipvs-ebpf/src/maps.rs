@@ -13,7 +13,7 @@ use aya_ebpf::{
 use ipvs_common::{
     Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
     RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage,
-    reason,
+    reason, sync::NOTES_BYTES,
 };
 
 /// Bytes that are summed at once: what the checksum helper takes.
@@ -63,6 +63,8 @@ pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_CHUNK + 8]> =
 #[map]
 pub(crate) static PUNT: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
+pub(crate) static SYNC_NOTES: RingBuf = RingBuf::with_byte_size(NOTES_BYTES, 0);
+#[map]
 pub(crate) static NEWBORN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
@@ -77,7 +79,9 @@ pub(crate) mod head {
     pub(crate) const RING: u32 = 0;
     /// New connections until the defence `drop_packet` drops one.
     pub(crate) const UNTIL_DROP: u32 = 1;
-    pub(crate) const COUNT: u32 = 2;
+    /// The next number of the connections that another director told of.
+    pub(crate) const SYNCED: u32 = 2;
+    pub(crate) const COUNT: u32 = 3;
 }
 
 /// ICMP errors of the running second.

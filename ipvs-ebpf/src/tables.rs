@@ -9,7 +9,7 @@
 
 use ipvs_common::{
     Conn, Dest, DestState, Event, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
+    Service, ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey,
 };
 
 use crate::{
@@ -102,6 +102,8 @@ pub trait Tables: Templates + Sets {
     fn swap_status(&mut self, conn: Self::ConnRef, seq: u32, old: Status, new: Status) -> bool;
     /// Enters a copy of a half-open entry in the table of the established, over an older one if need be. False: full.
     fn copy_to_conns(&mut self, key: &FlowKey, entry: Self::ConnRef) -> bool;
+    /// Enters a connection among the established. False if the table is full or (with `only_new`) the key is there.
+    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool;
     /// False if the table is full or (with `only_new`) the key is there.
     fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool;
     /// Tells whether the key was there; of two CPUs only one is told so.
@@ -109,6 +111,8 @@ pub trait Tables: Templates + Sets {
     fn remove_half_open(&mut self, key: &FlowKey) -> bool;
     /// The next number of the half-open ring.
     fn ring_ticket(&mut self) -> u32;
+    /// The next number of the connections that another director told of.
+    fn synced_ticket(&mut self) -> u32;
     /// Puts `slot` in the place of its number and returns what was there.
     fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot;
 
@@ -143,6 +147,8 @@ pub trait Tables: Templates + Sets {
     fn route(&mut self, query: &FibQuery) -> Hop;
     /// Whether one more ICMP error may be sent in this second.
     fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool;
+    /// Has the daemon look at what changed.
+    fn tell(&mut self, note: &SyncNote);
     /// Adds one to a slot of the counter map.
     fn note(&mut self, slot: u32);
 

@@ -4,6 +4,7 @@
 
 pub mod client;
 mod convert;
+pub mod desk;
 pub mod server;
 pub mod wire;
 
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 /// Environment variable that moves the socket, for the daemon and its clients alike.
 pub const SOCKET_VARIABLE: &str = "IPVSD_SOCKET";
 
-const DEFAULT_SOCKET: &str = "/run/ipvsd/ipvsd.sock";
+pub const DEFAULT_SOCKET: &str = "/run/ipvsd/ipvsd.sock";
 
 /// Where the daemon listens.
 #[must_use]

@@ -2,14 +2,23 @@
 //!
 //! Decides nothing about services or packets: it passes on what the parts tell each other.
 
+mod detach;
 mod egress;
 mod interfaces;
 mod kernel;
+mod network;
+mod notes;
+mod notify;
 mod options;
 mod pace;
 mod patience;
 mod privileges;
+mod reload;
+mod report;
+mod restart;
 mod socket;
+mod switch;
+mod sync;
 
 use std::{
     collections::BTreeSet,
@@ -19,56 +28,78 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use ipvs_common::maps::Capacities;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     task::{JoinSet, block_in_place},
-    time::sleep,
+    time::{Interval, sleep},
 };
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 pub use crate::dataplane::bpf::ModePolicy;
+pub use detach::{detach, instances};
 pub use interfaces::Wanted;
-pub use options::Options;
+pub use options::{Options, instance_of};
 pub use pace::{Pace, Slice};
 
 use crate::{
-    api::server::{self, Handle},
-    dataplane::bpf::{Available, BpfDataplane, Need, OBJECT},
+    api::{
+        desk::{Desk, Store},
+        server::{Attach, Handle},
+    },
+    config::Config,
+    dataplane::bpf::{BpfDataplane, Instance},
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
         available_pages, source_towards, unprivileged_port,
     },
-    slowpath,
+    slowpath::{self, PacketSocket},
 };
 use egress::EgressSync;
 use interfaces::Interfaces;
 use patience::Patience;
-use socket::SocketFile;
+use report::{report_memory, report_need};
+use socket::Sockets;
+use switch::Switch;
 
 /// Neighbours that somebody flushed are held again after this time at the latest.
 const REFRESH: Duration = Duration::from_secs(10);
 /// Open requests get this long to end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Runs until it is told to stop. Whatever was attached or set is undone, also on an error.
-pub async fn run(options: Options) -> Result<()> {
-    kernel::check()?;
+/// Runs until it is told to stop. Packets flow on, unless it was told to leave nothing behind.
+pub fn run(options: Options) -> Result<()> {
     privileges::check()?;
-    let socket = SocketFile::bind(&options.socket)?;
-    let mut daemon = Daemon::start(options).await?;
+    let sockets = Sockets::bind(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(privileges::reduce_or_warn)
+        .build()?;
+    runtime.block_on(run_with(options, sockets))
+}
+
+async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
+    let socket = options.socket.clone();
+    let name = options.instance.clone();
+    let fresh = restart::is_fresh(&name)?;
+    let mut daemon = match Daemon::start(options).await {
+        // What is not begun is undone; what was there goes on.
+        Err(e) if fresh => {
+            if let Err(undone) = detach::undo(&name).await {
+                error!("{undone:#}");
+            }
+            return Err(e);
+        }
+        started => started?,
+    };
     let mut tasks = daemon.tasks.take().unwrap_or_default();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = server::serve(socket.listener, daemon.handle.clone(), async {
-        let _ = stopped.await;
-    });
-    let server = tokio::spawn(served);
-    daemon.announce(socket.file.path());
+    privileges::reduce()?;
+    let serving = sockets.serve(&daemon.handle)?;
+    daemon.announce(&socket);
     let ended = daemon.work(&mut tasks).await;
-    let _ = stop.send(());
-    let _ = tokio::time::timeout(FAREWELL, server).await;
+    notify::stopping();
+    let _ = tokio::time::timeout(FAREWELL, serving.end()).await;
     daemon.finish().await;
     ended
 }
@@ -91,7 +122,10 @@ struct Daemon {
     /// With housekeeping, with telling of new ways, and with ageing.
     patience: [Patience; 3],
     tasks: Option<Tasks>,
-    signals: [Signal; 2],
+    switch: Switch,
+    instance: Arc<Instance>,
+    detach_on_exit: bool,
+    signals: [Signal; 3],
 }
 
 /// What there is to do.
@@ -101,7 +135,13 @@ enum Wake {
     Commands,
     Changed(Changes),
     Features,
+    /// Other interfaces are wished for.
+    Attach(Attach),
+    Reload,
+    Alive,
     Stop,
+    /// And leave nothing behind.
+    Detach,
     Broken(anyhow::Error),
 }
 
@@ -110,46 +150,69 @@ impl Daemon {
         let signals = [
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
         ];
+        report_need(options.config.capacities);
+        let store = Store::at(options.state.as_deref(), &options.socket);
         let Options {
             interfaces, config, ..
         } = options;
-        report_need(config.capacities);
-        let mut dataplane = block_in_place(|| BpfDataplane::load(OBJECT, config.capacities))?;
+        let opened = block_in_place(|| {
+            restart::open(&options.instance, &options.socket, config.capacities)
+        })?;
+        let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
+        let mut migration = opened.migration;
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
         let punt = dataplane.take_punt().ok_or_else(taken)?;
         let messages = dataplane.take_messages();
-        let mut director = Director::new(Box::new(dataplane), Box::new(source_towards))?;
+        let (mut director, adopted) =
+            Director::open(Box::new(dataplane), Box::new(source_towards))?;
         director.age_in_parts();
+        director.resume_walks()?;
         director.set_memory_source(Box::new(|| available_pages().unwrap_or(u64::MAX)));
+        restart::report(instance.name(), adopted, &director);
         director.adjust_settings(|settings| {
             let port = unprivileged_port();
             settings.unprivileged_port = port.unwrap_or(settings.unprivileged_port);
-            config.adjust(settings);
         })?;
-        let sysctls = config.sysctls.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-        director
-            .set_sysctls(sysctls)
-            .context("cannot set [sysctl] of the configuration; nothing was attached")?;
-        director
-            .execute_all(&config.commands())
-            .context("cannot carry out the configuration; nothing was attached")?;
+        let capacities = director.capacities();
+        let mut desk = Desk::new(
+            Config {
+                capacities,
+                ..config
+            },
+            options.file,
+            store,
+        )
+        .with_reader(options.reader);
+        desk.begin(&mut director, adopted.is_some())
+            .context("cannot carry out the configuration; no interface was touched")?;
+        instance.set_current(&BpfDataplane::generation(capacities))?;
 
         let network = Netlink::connect()?;
         let (changed, changes) = mpsc::channel(1);
         let mut tasks = Tasks::new();
         tasks.spawn(watch(Watch::start()?, changed));
-        let slow = slowpath::run(punt, network.clone());
+        // Opened here, with a right that the threads of tasks do not have.
+        let slow = slowpath::run(punt, PacketSocket::open()?, network.clone());
         tasks.spawn(async { slow.await.context("hand-over of frames failed") });
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });
         }
+        let (attaching, switch) = Switch::new(options.named, options.mode);
+        let handle = Handle {
+            desk: Arc::new(tokio::sync::Mutex::new(desk)),
+            attaching: Some(attaching),
+            ..Handle::new(director)
+        };
+        let sync = sync::begin(&mut tasks, &handle.director, &network);
+        let handle = Handle { sync, ..handle };
         let (features, feature_changes) = Features::connect().await?.unzip();
         let mut daemon = Self {
-            handle: Handle::new(director),
-            interfaces: Interfaces::new(loader, interfaces),
+            handle,
+            interfaces: Interfaces::new(loader, interfaces, keeper),
             egress: EgressSync::new(egress, features),
             neighbours: ManagedNeighbours::new(network.clone()),
             network,
@@ -159,13 +222,24 @@ impl Daemon {
             ways_stale: false,
             patience: <[Patience; 3]>::default(),
             tasks: Some(tasks),
+            switch,
+            instance,
+            detach_on_exit: options.detach_on_exit,
             signals,
         };
         let links = daemon.network.links().await?;
-        block_in_place(|| daemon.interfaces.attach_all(&links))?;
-        daemon.list_interfaces();
         daemon.refresh_egress().await;
+        let around = |moment| restart::around_swap(migration.as_mut(), moment);
+        block_in_place(|| daemon.interfaces.attach_all(&links, around))?;
+        if let Some(migration) = migration {
+            let instance = Arc::clone(&daemon.instance);
+            daemon.with_director(|d| restart::end_migration(migration, d, &instance))?;
+        }
+        daemon.list_interfaces();
+        let held = daemon.interfaces.keeper().notes().neighbours.clone();
+        daemon.neighbours.resume(held);
         daemon.hold_neighbours().await;
+        daemon.resume_sync();
         Ok(daemon)
     }
 
@@ -174,12 +248,14 @@ impl Daemon {
         let attached = self.interfaces.to_string();
         info!(socket = %socket.display(), interfaces = attached, "ready");
         println!("ready: {attached}; socket {}", socket.display());
+        notify::ready(&format!("balancing on {attached}"));
     }
 
     async fn work(&mut self, tasks: &mut Tasks) -> Result<()> {
         let mut pace = Pace::new(Instant::now());
+        let mut alive = notify::watchdog().map(tokio::time::interval);
         loop {
-            match self.next(pace.due(), tasks).await {
+            match self.next(pace.due(), alive.as_mut(), tasks).await {
                 Wake::Housekeeping => {
                     let start = Instant::now();
                     if pace.is_house_due(start) {
@@ -204,23 +280,44 @@ impl Daemon {
                         self.ways_changed()?;
                     }
                 }
+                Wake::Attach(asked) => self.attach(asked).await,
+                Wake::Reload => reload::reload(self.handle.clone()),
+                Wake::Alive => notify::alive(),
                 Wake::Stop => return Ok(()),
+                Wake::Detach => {
+                    self.detach_on_exit = true;
+                    return Ok(());
+                }
                 Wake::Broken(e) => return Err(e),
             }
         }
     }
 
-    async fn next(&mut self, due: Instant, tasks: &mut Tasks) -> Wake {
+    async fn next(
+        &mut self,
+        due: Instant,
+        alive: Option<&mut Interval>,
+        tasks: &mut Tasks,
+    ) -> Wake {
+        let alive = async {
+            match alive {
+                Some(interval) => interval.tick().await,
+                None => std::future::pending().await,
+            }
+        };
         let features = async {
             match &mut self.feature_changes {
                 Some(changes) => changes.changed().await,
                 None => std::future::pending().await,
             }
         };
-        let [interrupt, terminate] = &mut self.signals;
+        let [interrupt, terminate, hangup] = &mut self.signals;
         tokio::select! {
             _ = interrupt.recv() => Wake::Stop,
             _ = terminate.recv() => Wake::Stop,
+            _ = hangup.recv() => Wake::Reload,
+            _ = alive => Wake::Alive,
+            Some(asked) = self.switch.requests.recv() => Wake::Attach(asked),
             Some(ended) = tasks.join_next() => Wake::Broken(match ended {
                 Ok(Err(e)) => e,
                 Ok(Ok(())) => anyhow!("a task of the daemon ended"),
@@ -228,6 +325,7 @@ impl Daemon {
             }),
             Some(changes) = self.changes.recv() => Wake::Changed(changes),
             () = self.handle.changed.notified() => Wake::Commands,
+            () = self.handle.detach.notified() => Wake::Detach,
             () = features => Wake::Features,
             () = sleep(due.saturating_duration_since(Instant::now())) => Wake::Housekeeping,
         }
@@ -243,6 +341,7 @@ impl Daemon {
             self.hold_neighbours().await;
         }
         self.hold_new_neighbours().await;
+        self.note_sync();
         Ok(())
     }
 
@@ -259,71 +358,27 @@ impl Daemon {
         Ok(slice)
     }
 
-    async fn follow(&mut self, changes: Changes) -> Result<()> {
-        if changes.links {
-            match self.network.links().await {
-                Ok(links) => {
-                    block_in_place(|| self.interfaces.follow(&links));
-                    self.list_interfaces();
-                }
-                Err(e) => warn!("{e}"),
-            }
-            self.refresh_egress().await;
-        }
-        self.ways_changed()?;
-        self.hold_neighbours().await;
-        Ok(())
-    }
-
-    /// Every cached way is asked anew; if that fails, again at the next housekeeping.
-    fn ways_changed(&mut self) -> Result<()> {
-        let done = self.with_director(|d| d.routes_changed().context("new ways"));
-        self.ways_stale = done.is_err();
-        self.patience[1].judge(done)
-    }
-
-    async fn hold_neighbours(&mut self) {
-        let dests = self.dests();
-        self.neighbours.hold(&dests).await;
-        self.held = (dests, Instant::now());
-    }
-
-    /// Those of real servers that came since, at once: until then their first packets would have to wait.
-    async fn hold_new_neighbours(&mut self) {
-        if self.dests() != self.held.0 {
-            self.hold_neighbours().await;
-        }
-    }
-
-    async fn refresh_egress(&mut self) -> bool {
-        match self.network.links().await {
-            Ok(links) => self.egress.refresh(&links).await,
-            Err(e) => {
-                warn!("{e}");
-                false
-            }
-        }
-    }
-
-    fn dests(&self) -> BTreeSet<Ipv4Addr> {
-        self.with_director(|d| {
-            let dests = d.model().services().flat_map(|s| &s.dests);
-            dests.map(|real| *real.key.v4().ip()).collect()
-        })
-    }
-
     fn with_director<T>(&self, job: impl FnOnce(&mut Director) -> T) -> T {
         block_in_place(|| job(&mut lock(&self.handle.director)))
     }
 
     fn list_interfaces(&self) {
-        *lock(&self.handle.interfaces) = self.interfaces.listing();
+        let now = self.interfaces.listing();
+        let before = std::mem::replace(&mut *lock(&self.handle.interfaces), now.clone());
+        self.handle.events.tell_all(switch::told(&before, &now));
     }
 
     async fn finish(mut self) {
+        if !self.detach_on_exit {
+            return info!(
+                "stopping: packets flow on; the next start goes on from here, and `ipvsd detach` takes everything away"
+            );
+        }
         info!("stopping: detaching, and restoring settings");
-        self.interfaces.detach_all();
-        self.neighbours.release_all().await;
+        let notes = self.interfaces.detach_all();
+        if let Err(e) = detach::take_down(&self.instance, &notes).await {
+            error!("{e:#}");
+        }
     }
 }
 
@@ -342,29 +397,4 @@ fn lock<T>(mutex: &Arc<Mutex<T>>) -> std::sync::MutexGuard<'_, T> {
 fn taken() -> anyhow::Error {
     error!("a part of the datapath was taken twice");
     anyhow!("a part of the datapath was taken twice")
-}
-
-/// Before the tables are made, which may take seconds.
-fn report_need(capacities: Capacities) {
-    if let Ok(need) = Need::here(capacities) {
-        info!(
-            connections = capacities.conns,
-            "tables will take {need}; {}",
-            Available::now()
-        );
-    }
-}
-
-fn report_memory(dataplane: &BpfDataplane) {
-    let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    let tables = dataplane.memory();
-    let total = megabytes(tables.iter().map(|(_, bytes)| bytes).sum());
-    let each: Vec<_> = tables
-        .iter()
-        .map(|(name, bytes)| format!("{name} {} MB", megabytes(*bytes)))
-        .collect();
-    info!(
-        "tables take {total} MB of kernel memory: {}",
-        each.join(", ")
-    );
 }

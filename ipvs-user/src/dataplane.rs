@@ -6,15 +6,17 @@ pub mod bpf;
 pub mod host;
 mod walk;
 
-pub use walk::{Cache, Pick, Place, Stop, Task};
+pub use walk::{Cache, Pick, Place, See, Seen, Stop, Task};
 
 use std::collections::BTreeSet;
 
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
-    Stats, Template, TemplateKey, maps::Capacities,
+    Stats, SyncNote, Synced, Template, TemplateKey, maps::Capacities,
 };
 use ipvs_datapath::conn::expected::Expected;
+
+use crate::{carries::Carries, ledger};
 
 /// A table refused an operation.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,10 @@ pub type Result<T> = std::result::Result<T, TableError>;
 /// The tables of a running datapath.
 pub trait Dataplane: Send {
     fn capacities(&self) -> Capacities;
+    /// What its packets can be told.
+    fn carries(&self) -> Carries {
+        Carries::DATAPATH
+    }
 
     /// Ticks in a second of the clock that deadlines are in.
     fn hz(&self) -> u32;
@@ -75,11 +81,36 @@ pub trait Dataplane: Send {
     /// Enters an announced connection, whose client's port is not known: the key has 0 there. False: there is no room, or no
     /// such real server.
     fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool>;
+    /// What changed since the last call, at most so many notes, for the backup director.
+    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote>;
+    /// One direction of an established connection.
+    fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>>;
+    fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>>;
+    /// Enters connections that another director told of, or brings them up to date; returns how many.
+    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32>;
+    /// The same of templates.
+    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32>;
     /// Every connection entry, half-open ones included, both directions of a masqueraded one.
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
     fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
     /// Counter map, summed over all CPUs, by slot ([`ipvs_common::reason`]).
     fn reasons(&self) -> Result<Vec<u64>>;
+
+    /// Settings as they are in force.
+    fn settings(&self) -> Result<Settings>;
+    /// Services as packets find them.
+    fn services(&self) -> Result<Vec<(ServiceKey, Service)>>;
+    fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>>;
+    /// Slots of a hash table, from an even one on.
+    fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>>;
+    fn dest(&self, id: u32) -> Result<Dest>;
+
+    /// What was noted beside the tables ([`crate::ledger`]), in no order.
+    fn ledger(&self) -> Result<Vec<(ledger::Key, ledger::Value)>>;
+    /// Each entry is written whole or not at all; all of them, only if it succeeds.
+    fn put_ledger(&mut self, entries: &[(ledger::Key, ledger::Value)]) -> Result<()>;
+    /// Removing what is not there is no error.
+    fn remove_ledger(&mut self, keys: &[ledger::Key]) -> Result<()>;
 
     /// Goes on with a walk over the half-open, the connection and the template table, in this order: connections before
     /// templates, which live as long as their children. True: it came to its end, and `place` is at the beginning again.

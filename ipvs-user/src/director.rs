@@ -3,34 +3,46 @@
 //! Driven from outside: by commands, by `tick` about once a second, and by word that routes changed. The daemon, the tests
 //! and the replay of traces drive the same thing over different dataplanes.
 
+mod adopt;
 mod ageing;
 mod caches;
+mod carry;
 mod connections;
 mod defence;
 mod estimator;
 mod expected;
 mod knobs;
+mod records;
+mod sync;
+mod together;
 mod traffic;
 mod trash;
 mod view;
 
+pub use adopt::{AdoptError, Adopted};
 pub use ageing::Aged;
 pub use caches::CacheLimits;
 pub use connections::Connection;
 pub use estimator::Rates;
 pub use expected::{ExpectError, Expectation};
 pub use knobs::{MemorySource, SetTimeoutsError};
+pub use sync::SyncCount;
+pub use together::{Together, TogetherError};
 pub use view::{DestView, ServiceView, Usage};
+
+use std::{cell::RefCell, collections::BTreeMap};
 
 use ipvs_common::{Addr, Service, ServiceKey, Settings, SettingsFlags, maps::Capacities};
 
 use crate::{
-    dataplane::{Dataplane, TableError},
-    model::{Command, Limits, Model, ModelError},
+    carries::NotCarried,
+    dataplane::{Dataplane, Stop, TableError},
+    model::{Command, Effect, Limits, Model, ModelError},
     reconcile::{Change, ReconcileError, Tables},
 };
 use ageing::Walks;
 use caches::CacheTimers;
+use carry::PastReasons;
 use expected::Waiting;
 use knobs::Controls;
 use traffic::Traffic;
@@ -39,12 +51,21 @@ use trash::Idle;
 /// Tells the source address of a tunnel to a real server; `None` without a route.
 pub type SourceResolver = Box<dyn Fn(Addr) -> Option<Addr> + Send>;
 
+/// The same, asked once about each address: within one change all real servers of an address have the same answer.
+fn asked_once(source: &SourceResolver) -> impl Fn(Addr) -> Option<Addr> + '_ {
+    let known = RefCell::new(BTreeMap::new());
+    move |to| *known.borrow_mut().entry(to).or_insert_with(|| source(to))
+}
+
 /// Commands were not carried out; nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectorError {
     /// The command of this number, counted from 0, is against the rules.
     #[error("{error}")]
     Refused { index: usize, error: ModelError },
+    /// The datapath does not carry what the command of this number asks for.
+    #[error("{error}")]
+    NotCarried { index: usize, error: NotCarried },
     #[error(transparent)]
     Tables(#[from] ReconcileError),
 }
@@ -60,6 +81,8 @@ pub struct Director {
     caches: CacheTimers,
     controls: Controls,
     waiting: Waiting,
+    sync: sync::Sync,
+    past_reasons: PastReasons,
 }
 
 impl Director {
@@ -68,22 +91,20 @@ impl Director {
         mut dataplane: Box<dyn Dataplane>,
         source: SourceResolver,
     ) -> Result<Self, TableError> {
-        let Capacities {
-            services,
-            dests,
-            maglev,
-            ..
-        } = dataplane.capacities();
         let settings = Settings::with_hz(dataplane.hz());
         let tables = Tables::new(dataplane.as_mut(), settings)?;
-        let limits = Limits {
-            services,
-            dests,
-            dests_per_service: Service::MAX_DESTS,
-            maglev,
-        };
-        Ok(Self {
-            model: Model::new(limits),
+        let model = Model::new(limits(dataplane.capacities()));
+        Ok(Self::assembled(model, tables, dataplane, source))
+    }
+
+    fn assembled(
+        model: Model,
+        tables: Tables,
+        dataplane: Box<dyn Dataplane>,
+        source: SourceResolver,
+    ) -> Self {
+        Self {
+            model,
             tables,
             dataplane,
             source,
@@ -93,7 +114,9 @@ impl Director {
             caches: CacheTimers::default(),
             controls: Controls::default(),
             waiting: Waiting::default(),
-        })
+            sync: sync::Sync::default(),
+            past_reasons: PastReasons::default(),
+        }
     }
 
     /// Carries out one command, or changes nothing.
@@ -101,26 +124,44 @@ impl Director {
         self.execute_all(std::slice::from_ref(command))
     }
 
-    /// Carries out all of the commands in order, or none. Packets see each service change once.
-    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+    /// What would be after these commands, or why they would be refused.
+    pub fn rehearse(&self, commands: &[Command]) -> Result<Model, DirectorError> {
+        Ok(self.rehearsed(commands)?.0)
+    }
+
+    fn rehearsed(&self, commands: &[Command]) -> Result<(Model, Vec<Effect>), DirectorError> {
         let mut after = self.model.clone();
         let mut effects = Vec::new();
         for (index, command) in commands.iter().enumerate() {
             let applied = after.apply(command);
             effects.extend(applied.map_err(|error| DirectorError::Refused { index, error })?);
+            let carried = self.dataplane.carries().check(command);
+            carried.map_err(|error| DirectorError::NotCarried { index, error })?;
         }
+        Ok((after, effects))
+    }
+
+    /// Carries out all of the commands in order, or none. Packets see each service change once.
+    pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
+        let (after, effects) = self.rehearsed(commands)?;
         let counted = self.counted_before(&effects);
         let counted = counted.map_err(ReconcileError::from)?;
         let now = self.dataplane.now().map_err(ReconcileError::from)?;
+        let mut draft = self.traffic.draft();
+        draft.follow(&effects, &after, &counted);
+        let moved = draft.moved();
+        let records = self.records(&effects, &after, &moved);
         let change = Change {
             before: &self.model,
             after: &after,
             effects: &effects,
+            records: &records,
         };
         self.tables
-            .carry_out(self.dataplane.as_mut(), &change, &self.source)?;
+            .carry_out(self.dataplane.as_mut(), &change, &asked_once(&self.source))?;
         self.model = after;
-        self.traffic.follow(&effects, &self.model, &counted);
+        self.sync.model_changed();
+        self.traffic.settle(moved);
         self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
         if let Err(e) = self.after_effects(&effects) {
@@ -136,11 +177,12 @@ impl Director {
     pub fn tick(&mut self) -> Result<(), TableError> {
         self.defend()?;
         if !self.walks.in_parts() {
-            self.dataplane.expire()?;
+            self.expire_walk(Stop::Never)?;
         }
         let now = self.dataplane.now()?;
         self.tables.tick(now);
         self.end_waiting(now)?;
+        self.bind_unbound(now)?;
         self.age_caches(now)?;
         self.drop_entries(now)?;
         self.empty_trash(now)?;
@@ -150,7 +192,7 @@ impl Director {
     /// Routes, neighbours, links or addresses changed: every way is asked anew.
     pub fn routes_changed(&mut self) -> Result<(), TableError> {
         self.tables
-            .refresh_sources(self.dataplane.as_mut(), &self.source)?;
+            .refresh_sources(self.dataplane.as_mut(), &asked_once(&self.source))?;
         self.adjust_settings(|s| s.epoch = s.epoch.wrapping_add(1))
     }
 
@@ -196,7 +238,9 @@ impl Director {
 
     /// Counter map by slot ([`ipvs_common::reason`]).
     pub fn reasons(&self) -> Result<Vec<u64>, TableError> {
-        self.dataplane.reasons()
+        let mut counts = self.dataplane.reasons()?;
+        self.past_reasons.add_to(&mut counts);
+        Ok(counts)
     }
 
     /// The commands that make the configuration as it is now from an empty one.
@@ -219,6 +263,15 @@ impl Director {
             .services()
             .flat_map(|s| of_service(s.key))
             .collect()
+    }
+}
+
+const fn limits(capacities: Capacities) -> Limits {
+    Limits {
+        services: capacities.services,
+        dests: capacities.dests,
+        dests_per_service: Service::MAX_DESTS,
+        maglev: capacities.maglev,
     }
 }
 

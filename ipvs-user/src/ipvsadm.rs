@@ -9,13 +9,14 @@ mod lower;
 mod names;
 mod parse;
 mod refusal;
+mod restore;
 mod save;
 mod sort;
 
-pub use names::{Names, System};
-
-use crate::api::client::{Client, ClientError};
+pub use crate::api::client::{Client, ClientError};
 use lower::Action;
+pub use names::{Names, System, Transport};
+pub use restore::{Input, rules};
 
 /// What the command writes, and its exit status.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -53,12 +54,14 @@ impl Usage {
     /// A mistake that the tool itself finds.
     fn mistake(message: impl Into<String>) -> Self {
         Self {
-            status: 2,
+            status: MISTAKEN,
             message: message.into(),
         }
     }
 }
 
+/// Exit status of mistakes that the tool itself finds.
+const MISTAKEN: u8 = 2;
 /// Exit status when the daemon refuses: the original returns -1.
 const REFUSED: u8 = 255;
 /// Exit status when the service that was to be listed is not there.
@@ -66,16 +69,31 @@ const NOT_LISTED: u8 = 1;
 /// Exit status when there is no daemon, as the original's without its kernel module.
 const NO_DAEMON: u8 = 2;
 
-/// Runs the command. `program` is the name it was called by.
-pub async fn run(program: &str, args: &[String], client: &Client, names: &dyn Names) -> Outcome {
+/// Runs the command. `program` is the name it was called by, `input` what is to be restored.
+pub async fn run(
+    program: &str,
+    args: &[String],
+    client: &Client,
+    names: &dyn Names,
+    input: Input<'_>,
+) -> Outcome {
     let action = match parse::parse(program, args, names).and_then(|args| lower::lower(&args)) {
         Ok(action) => action,
         Err(e) => return Outcome::failed(e.status, &e.message),
     };
-    match act(&action, program, client, names).await {
-        Ok(outcome) => outcome,
-        Err(ClientError::Refused(e)) => Outcome::failed(REFUSED, refusal::text(&e)),
-        Err(e @ (ClientError::NoDaemon { .. } | ClientError::Protocol { .. })) => {
+    let done = if let Action::Restore { partial } = action {
+        restore::restore(program, client, names, input, partial).await
+    } else {
+        act(&action, program, client, names).await
+    };
+    done.unwrap_or_else(|e| failed(program, &e))
+}
+
+/// The daemon refused, or there is none.
+fn failed(program: &str, e: &ClientError) -> Outcome {
+    match e {
+        ClientError::Refused(e) => Outcome::failed(REFUSED, refusal::text(e)),
+        ClientError::NoDaemon { .. } | ClientError::Protocol { .. } => {
             Outcome::failed(NO_DAEMON, &format!("{program}: {e}"))
         }
     }
@@ -102,6 +120,20 @@ async fn act(
         Action::ListConnections(format) => {
             list::connections(&client.conns().await?, names, *format)
         }
+        Action::Restore { .. } => {
+            // A line that restores other lines has none.
+            let message = parse::try_help(program);
+            return Ok(Outcome::failed(REFUSED, &message));
+        }
+        Action::StartDaemon(daemon) => {
+            client.start_sync(daemon).await?;
+            String::new()
+        }
+        Action::StopDaemon(role) => {
+            client.stop_sync(*role).await?;
+            String::new()
+        }
+        Action::ListDaemon => list::daemons(&client.sync().await?),
         Action::ListTimeouts => list::timeouts(&client.status().await?.timeouts),
         Action::ListAll(format) => {
             let version = client.version().await?;

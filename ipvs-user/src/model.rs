@@ -4,16 +4,21 @@
 //! goes in, effects come out, and a refused command leaves no trace.
 
 mod apply;
+mod check;
 mod command;
 mod error;
 mod ids;
+mod options;
 mod policy;
+mod restore;
 mod state;
 mod wrr;
 mod zero;
 
+pub use check::is_unicast;
 pub use command::{Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec};
-pub use error::{ModelError, service_name};
+pub use error::{ModelError, protocol_name, service_name};
+pub use options::{Engine, Tunnel, TunnelChecksum, TunnelKind};
 pub use policy::OnDead;
 pub use state::{Limits, Model, RealServer, Trashed, VirtualService};
 pub use wrr::WrrRange;

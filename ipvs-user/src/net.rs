@@ -18,11 +18,11 @@ use ipvs_common::Mac;
 
 pub use features::{FeatureChanges, Features};
 pub use link::Link;
-pub use machine::{available_pages, unprivileged_port};
+pub use machine::{available_pages, netns_number, unprivileged_port};
 pub use managed::ManagedNeighbours;
 pub use netlink::Netlink;
 pub use source::source_towards;
-pub use sysctl::Sysctls;
+pub use sysctl::Setting;
 pub use watch::{Changes, Watch};
 
 /// A question to the kernel, or a request, failed.
@@ -51,7 +51,9 @@ impl NetError {
 pub type Result<T> = std::result::Result<T, NetError>;
 
 /// A neighbour's place: the interface and the address on it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
 pub struct NextHop {
     pub ifindex: u32,
     pub addr: Ipv4Addr,

@@ -8,7 +8,7 @@ pub use list_space::{Block, ListSpace};
 
 use ipvs_common::{Addr, Dest, DestFlags, ListSlot, Proto, Service, ServiceFlags, SettingsFlags};
 
-use crate::model::{Model, RealServer, VirtualService, WrrRange};
+use crate::model::{Model, RealServer, Trashed, VirtualService, WrrRange};
 
 /// Bits of [`ipvs_common::Settings::flags`] that follow from the model; the others are not the model's.
 pub const MODEL_FLAGS: u32 = SettingsFlags::HAS_FWMARK
@@ -109,6 +109,26 @@ pub const fn deleted(dest: &Dest) -> Dest {
     Dest {
         flags: dest.flags & !DestFlags::AVAILABLE,
         ..*dest
+    }
+}
+
+/// A deleted real server of which the table has nothing.
+#[must_use]
+pub fn gone(gone: &Trashed, model: &Model, source: SourceOf<'_>) -> Dest {
+    let real = &gone.dest;
+    Dest {
+        addr: real.key.addr,
+        tunnel_src: source(real.key.addr).unwrap_or(Addr::UNSPECIFIED),
+        weight: real.spec.weight,
+        upper: real.spec.upper,
+        lower: real.spec.lower,
+        service: gone.service,
+        port: real.key.port.to_be_bytes(),
+        method: real.spec.method as u8,
+        policy: model
+            .service_by_id(gone.service)
+            .map_or(0, |s| s.spec.policy),
+        ..Dest::default()
     }
 }
 

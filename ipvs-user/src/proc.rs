@@ -2,13 +2,16 @@
 //!
 //! Knows the API's client and its types, and nothing of what is behind it.
 
-use std::{fmt::Write as _, net::SocketAddrV4};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use clap::ValueEnum;
 
 use crate::api::{
     client::{Client, ClientError},
-    wire::{Conn, Dest, Method, Rates, Service, ServiceId, Stats, Totals, Version},
+    wire::{Conn, Dest, Method, Netmask, Rates, Service, ServiceId, Stats, Totals, Version},
 };
 
 /// One of the files.
@@ -51,18 +54,34 @@ fn service_line(s: &Service, hz: u32) -> String {
     let name = match s.service {
         ServiceId::Tcp(a) => format!("TCP  {}", address(a)),
         ServiceId::Udp(a) => format!("UDP  {}", address(a)),
-        ServiceId::Fwmark(mark) => format!("FWM  {mark:08X}"),
+        ServiceId::Sctp(a) => format!("SCTP  {}", address(a)),
+        ServiceId::Fwmark(mark) | ServiceId::Fwmark6(mark) => format!("FWM  {mark:08X}"),
     };
     let ops = if s.spec.one_packet { "ops " } else { "" };
-    let gap = match s.service {
-        ServiceId::Tcp(_) | ServiceId::Udp(_) => " ",
-        ServiceId::Fwmark(_) => "",
+    // Services of IPv6 addresses have no place for it.
+    let flags = match s.service {
+        ServiceId::Tcp(a) | ServiceId::Udp(a) | ServiceId::Sctp(a) if a.is_ipv6() => String::new(),
+        ServiceId::Tcp(_) | ServiceId::Udp(_) | ServiceId::Sctp(_) => format!("{ops} "),
+        ServiceId::Fwmark(_) | ServiceId::Fwmark6(_) => ops.to_owned(),
     };
     let persistent = s.spec.persistent.map_or_else(String::new, |seconds| {
         let ticks = u64::from(seconds) * u64::from(hz);
-        format!("persistent {ticks} {:08X}", s.spec.netmask.to_bits())
+        format!("persistent {ticks} {:08X}", mask(s))
     });
-    format!("{name} {} {ops}{gap}{persistent}\n", s.spec.scheduler)
+    format!("{name} {} {flags}{persistent}\n", s.spec.scheduler)
+}
+
+/// Of a prefix over IPv6 that tells every client from the others.
+const FULL_PREFIX: u32 = 128;
+
+/// A prefix length stands there with its bytes swapped, as if it were an address.
+fn mask(s: &Service) -> u32 {
+    match s.spec.netmask {
+        Some(Netmask::Mask(mask)) => mask.to_bits(),
+        Some(Netmask::Prefix(prefix)) => u32::from(prefix).swap_bytes(),
+        None if s.service.is_v6() => FULL_PREFIX.swap_bytes(),
+        None => u32::MAX,
+    }
 }
 
 fn dest_line(d: &Dest) -> String {
@@ -76,8 +95,19 @@ fn dest_line(d: &Dest) -> String {
     format!("  -> {address}      {method:<7} {weight:<6} {active:<10} {inactive:<10}\n")
 }
 
-fn address(a: SocketAddrV4) -> String {
-    format!("{:08X}:{:04X}", a.ip().to_bits(), a.port())
+fn address(a: SocketAddr) -> String {
+    match a.ip() {
+        IpAddr::V4(_) => format!("{}:{:04X}", digits(a.ip()), a.port()),
+        IpAddr::V6(_) => format!("[{}]:{:04X}", digits(a.ip()), a.port()),
+    }
+}
+
+/// Every digit of it.
+fn digits(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("{:08X}", ip.to_bits()),
+        IpAddr::V6(ip) => ip.segments().map(|s| format!("{s:04x}")).join(":"),
+    }
 }
 
 fn connections(list: &[Conn]) -> String {
@@ -85,13 +115,15 @@ fn connections(list: &[Conn]) -> String {
         "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
             .to_owned();
     for c in list {
-        let [client, virt, real] = [c.client, c.r#virtual, c.real]
-            .map(|a| format!("{:08X} {:04X}", a.ip().to_bits(), a.port()));
+        let [client, virt, real] =
+            [c.client, c.r#virtual, c.real].map(|a| format!("{} {:04X}", digits(a.ip()), a.port()));
+        let engine = c.engine.as_ref();
+        let engine = engine.map_or_else(String::new, |e| format!(" {} {}", e.name, e.data));
         let (protocol, state, expires) = (&c.protocol, &c.state, c.expires);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{protocol:<3} {client} {virt} {real} {state:<11} {expires:>7}"
+            "{protocol:<3} {client} {virt} {real} {state:<11} {expires:>7}{engine}"
         );
     }
     text

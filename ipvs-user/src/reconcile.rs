@@ -6,6 +6,7 @@
 
 mod change;
 mod journal;
+mod repair;
 
 pub use change::Change;
 
@@ -15,6 +16,7 @@ use ipvs_common::{Addr, Dest, Service, ServiceKey, Settings, maps::Capacities};
 
 use crate::{
     dataplane::{Dataplane, TableError},
+    ledger::{Changes, Key, Value, Written},
     plan::{self, Block, ListSpace, SourceOf},
 };
 use journal::Journal;
@@ -50,6 +52,7 @@ pub struct Tables {
     settings: Settings,
     space: ListSpace,
     table_space: ListSpace,
+    ledger: Written,
 }
 
 impl Tables {
@@ -63,13 +66,49 @@ impl Tables {
         // More than a second, also if the clock is just about to tick.
         let hold = u64::from(dataplane.hz()) + 1;
         dataplane.put_settings(&settings)?;
+        let begun = Value::of(&0_u64);
+        // The last thing: from here on there is something to come back to.
+        dataplane.put_ledger(&[(Key::BEGUN, begun)])?;
         Ok(Self {
             services: BTreeMap::new(),
             dests: BTreeMap::new(),
             settings,
             space: ListSpace::new(list_slots, hold),
             table_space: ListSpace::new(table_slots, hold),
+            ledger: Written::new(BTreeMap::from([(Key::BEGUN, begun)])),
         })
+    }
+
+    #[must_use]
+    pub const fn ledger(&self) -> &Written {
+        &self.ledger
+    }
+
+    pub const fn ledger_mut(&mut self) -> &mut Written {
+        &mut self.ledger
+    }
+
+    /// Notes what changes no table: all of it, or nothing.
+    pub fn note(
+        &mut self,
+        dataplane: &mut dyn Dataplane,
+        records: &Changes,
+    ) -> Result<(), TableError> {
+        let mut journal = Journal::new(self, dataplane);
+        let noted = journal
+            .announce(records)
+            .and_then(|()| journal.note(records))
+            .and_then(|()| journal.conclude());
+        match noted {
+            Ok(()) => {
+                journal.commit(0);
+                Ok(())
+            }
+            Err(e) => match journal.roll_back(e.into(), 0) {
+                ReconcileError::Table(e) | ReconcileError::HalfDone { undo: e, .. } => Err(e),
+                ReconcileError::ListSpace { .. } | ReconcileError::TableSpace { .. } => Ok(()),
+            },
+        }
     }
 
     #[must_use]

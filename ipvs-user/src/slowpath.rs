@@ -23,7 +23,8 @@ use crate::{
     net::{Network, NextHop},
 };
 use frame::address;
-use send::{PacketSocket, Sink};
+pub use send::PacketSocket;
+use send::Sink;
 use waiting::Waiting;
 
 /// How often the neighbour table is looked at while frames wait.
@@ -32,9 +33,13 @@ const LOOK: Duration = Duration::from_millis(20);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Works until the ring fails, which it never should.
-pub async fn run<N: Network>(ring: PuntRing, network: N) -> std::io::Result<()> {
+pub async fn run<N: Network>(
+    ring: PuntRing,
+    socket: PacketSocket,
+    network: N,
+) -> std::io::Result<()> {
     let mut reader = ring.reader()?;
-    let mut path = SlowPath::new(network, PacketSocket::open()?);
+    let mut path = SlowPath::new(network, socket);
     loop {
         path.turn(&mut reader).await?;
     }

@@ -6,6 +6,7 @@
 pub mod ageing;
 mod case;
 mod cases;
+pub mod config;
 mod director;
 mod harness;
 mod memory;

@@ -16,9 +16,28 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 
 /// No answer for so long is a failure, except where a test waits for one.
 const PATIENCE: Duration = Duration::from_secs(30);
-const CHUNK: usize = 4096;
 /// Steady, but little.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// How much data goes to and fro, and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Bytes in a round, a multiple of eight.
+    pub chunk: usize,
+    pub pause: Duration,
+}
+
+impl Pace {
+    pub const STEADY: Self = Self {
+        chunk: 4096,
+        pause: PAUSE,
+    };
+    /// For hundreds of connections on a small machine.
+    pub const GENTLE: Self = Self {
+        chunk: 64,
+        pause: Duration::from_millis(100),
+    };
+}
 
 /// Sends a line with its name to each client, then every byte back. Works until the process ends.
 pub fn tcp_server(listener: TcpListener, name: &str) {
@@ -79,6 +98,10 @@ pub struct Steady {
 
 impl Steady {
     pub fn over(stream: TcpStream) -> Result<Self> {
+        Self::at_pace(stream, Pace::STEADY)
+    }
+
+    pub fn at_pace(stream: TcpStream, pace: Pace) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -88,7 +111,7 @@ impl Steady {
         let rounds = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let (counted, stopped) = (Arc::clone(&rounds), Arc::clone(&stop));
-        let thread = thread::spawn(move || talk(input, &stream, &counted, &stopped));
+        let thread = thread::spawn(move || talk(input, &stream, pace, &counted, &stopped));
         Ok(Self {
             server: server.trim_end().to_owned(),
             rounds,
@@ -110,7 +133,11 @@ impl Steady {
 
     /// Waits until data has gone to and fro some more times.
     pub fn goes_on(&self, limit: Duration) -> Result<()> {
-        let (start, target) = (Instant::now(), self.rounds() + 10);
+        self.goes_on_for(10, limit)
+    }
+
+    pub fn goes_on_for(&self, rounds: u64, limit: Duration) -> Result<()> {
+        let (start, target) = (Instant::now(), self.rounds() + rounds);
         while self.rounds() < target {
             ensure!(
                 start.elapsed() < limit,
@@ -148,25 +175,26 @@ impl Steady {
 fn talk(
     mut input: BufReader<TcpStream>,
     mut output: &TcpStream,
+    pace: Pace,
     rounds: &AtomicU64,
     stop: &AtomicBool,
 ) -> Result<()> {
-    let mut back = vec![0; CHUNK];
+    let mut back = vec![0; pace.chunk];
     while !stop.load(Ordering::SeqCst) {
         let round = rounds.load(Ordering::SeqCst);
-        let chunk = chunk(round);
+        let chunk = chunk(round, pace.chunk);
         output.write_all(&chunk)?;
         input.read_exact(&mut back)?;
         ensure!(back == chunk, "round {round} came back different");
         rounds.store(round + 1, Ordering::SeqCst);
-        thread::sleep(PAUSE);
+        thread::sleep(pace.pause);
     }
     Ok(())
 }
 
 /// No two are alike, so that nothing can take another's place.
-fn chunk(round: u64) -> Vec<u8> {
-    let bytes = (0..CHUNK as u64 / 8).flat_map(|at| (round << 16 | at).to_be_bytes());
+fn chunk(round: u64, length: usize) -> Vec<u8> {
+    let bytes = (0..length as u64 / 8).flat_map(|at| (round << 16 | at).to_be_bytes());
     bytes.collect()
 }
 

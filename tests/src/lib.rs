@@ -6,6 +6,7 @@ pub mod demo;
 pub mod echo;
 pub mod oracle;
 pub mod packet;
+pub mod probe;
 pub mod random;
 pub mod replay;
 pub mod scene;

@@ -14,8 +14,11 @@ mod counters;
 mod cpu;
 mod director;
 mod far_end;
+mod left;
 mod limit;
 mod netns;
+mod pair;
+mod place;
 mod programs;
 mod scratch;
 mod sockets;
@@ -28,9 +31,12 @@ use nix::unistd::Uid;
 pub use counters::Refused;
 pub use cpu::stay_on_cpu;
 pub use director::{DOM0_INTERFACES, Director, Start};
-pub use far_end::{FarEnd, OnFarEnd, attach as attach_far_end};
+pub use far_end::{FarEnd, OnFarEnd, attach};
+pub use left::Left;
 pub use limit::within;
 pub use netns::Netns;
+pub use pair::{PAIR_VIP, Pair, REALS};
+pub use programs::find as program;
 pub(crate) use programs::target_dir;
 pub use scratch::{Scratch, clean_up_on_interrupt};
 
@@ -107,15 +113,15 @@ impl Topology {
     pub fn guests_unpack(&self) -> Result<[OnFarEnd; 2]> {
         let [guest1, guest2] = &self.guests;
         Ok([
-            far_end::attach(guest1, "eth0", FarEnd::Decap)?,
-            far_end::attach(guest2, "eth0", FarEnd::Decap)?,
+            attach(guest1, "eth0", FarEnd::Decap)?,
+            attach(guest2, "eth0", FarEnd::Decap)?,
         ])
     }
 
     /// A program that only passes on every far end: the other way to ready them.
     pub fn far_ends_pass(&self) -> Result<Vec<OnFarEnd>> {
         let ends = self.far_ends().into_iter();
-        ends.map(|(netns, interface)| far_end::attach(netns, interface, FarEnd::Pass))
+        ends.map(|(netns, interface)| attach(netns, interface, FarEnd::Pass))
             .collect()
     }
 

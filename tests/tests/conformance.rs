@@ -29,7 +29,7 @@ const CAPACITIES: Capacities = Capacities {
 };
 
 /// What these packets cannot bring about.
-const NEVER: [&str; 9] = [
+const NEVER: [&str; 11] = [
     // No routing rule makes the marked packets' addresses the director's own.
     "bypassed",
     "conn_table_full",
@@ -39,6 +39,9 @@ const NEVER: [&str; 9] = [
     "internal",
     "no_headroom",
     "no_route",
+    // No other director, and nobody who listens to one.
+    "sync_entered",
+    "sync_missed",
     "template_table_full",
     "truncated",
 ];

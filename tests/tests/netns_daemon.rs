@@ -85,19 +85,6 @@ fn configured_services_serve_without_a_command() {
 }
 
 #[test]
-fn killed_daemon_leaves_nothing_attached_and_another_can_start() {
-    within(60, || {
-        let net = Topology::new()?;
-        Director::start(&net.dom0, &Start::default())?.kill()?;
-        // The kernel lets go of a dead process's links in its own time.
-        let gone = eventually(|| programs(&net.dom0).is_ok_and(|n| n == 0));
-        ensure!(gone, "{} programs are left", programs(&net.dom0)?);
-        Director::start(&net.dom0, &Start::default())?.stop()?;
-        Ok(())
-    });
-}
-
-#[test]
 fn interface_that_is_taken_is_named_and_its_program_stays() {
     within(60, || {
         let net = Topology::new()?;

@@ -8,6 +8,7 @@ mod bpf_toolchain;
 mod build;
 mod ci;
 mod ebpf;
+mod fuzz;
 mod packages;
 mod products;
 mod readme;
@@ -57,6 +58,12 @@ enum Xtask {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Feed a fuzz target (command, config, api) with what it has not seen, for a time
+    Fuzz {
+        target: String,
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Replay recorded traces (files or folders; without any, those of this workspace) and compare
     Replay {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -86,6 +93,7 @@ fn run_as_told(xtask: Xtask) -> Result<()> {
         Xtask::Run { args } => run::run(&args),
         Xtask::Test { host_only, args } => test::test(host_only, &args),
         Xtask::Bench { args } => bench::bench(&args),
+        Xtask::Fuzz { target, seconds } => fuzz::fuzz(&target, seconds),
         Xtask::Replay { args } => replay::replay(&args),
         Xtask::Vm(vm) => vm::vm(&vm),
         Xtask::Tidy => tidy::tidy(),

@@ -39,7 +39,7 @@ pub(crate) const C_TOOLCHAIN: [Package; 2] = [
 ];
 
 /// What the tests and the demo run.
-pub(crate) const TESTS: [Package; 2] = [
+pub(crate) const TESTS: [Package; 3] = [
     Package {
         name: "iproute2",
         program: "ip",
@@ -47,6 +47,11 @@ pub(crate) const TESTS: [Package; 2] = [
     Package {
         name: "ethtool",
         program: "ethtool",
+    },
+    // Written for the original ipvsadm, which comes with it.
+    Package {
+        name: "ldirectord",
+        program: "ldirectord",
     },
 ];
 

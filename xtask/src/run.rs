@@ -27,12 +27,16 @@ fn demo() -> Result<()> {
 }
 
 fn daemon(args: &[OsString]) -> Result<()> {
+    /// Whoever tries it out wants to be rid of it afterwards.
+    const DETACH: &str = "--detach-on-exit";
     Profile::Release.build(&["ipvs-user"])?;
     needs_root("ipvsd run")?;
+    let said = args.iter().any(|arg| arg == DETACH);
     exec(
         Command::new(Profile::Release.program("ipvsd"))
             .arg("run")
-            .args(args),
+            .args(args)
+            .args((!said).then_some(DETACH)),
     )
 }
 

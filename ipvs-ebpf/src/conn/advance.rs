@@ -6,7 +6,8 @@
 use ipvs_common::{Conn, ConnFlags, FlowKey, SettingsFlags, State, Status};
 
 use super::{
-    Hit, Table, belongs, find_in, is_masq, opposite, tcp_state, tcp_state::Direction, template,
+    Hit, Table, belongs, find_in, is_masq, opposite, synced, tcp_state, tcp_state::Direction,
+    template,
 };
 use crate::{
     exit::NO_DEST,
@@ -160,7 +161,7 @@ fn publish<T: Tables>(t: &mut T, key: &FlowKey, truth: T::ConnRef, copy: T::Conn
 
 /// The reply entry's copy of a status: its own direction flag stays.
 #[inline(always)]
-const fn copy_of(truth: Status, copy: Status) -> Status {
+pub(super) const fn copy_of(truth: Status, copy: Status) -> Status {
     Status {
         state: truth.state,
         flags: (truth.flags & !ConnFlags::REPLY) | (copy.flags & ConnFlags::REPLY),
@@ -186,6 +187,7 @@ fn swap<T: Tables>(
         let new = moved(old, state_after(t, p, direction, old.state));
         if t.swap_status(truth, conn.seq, old, new) {
             recount(t, conn.dest, old, new);
+            synced::changed(t, key);
             if new.state == State::Established as u8 && old.flags & ConnFlags::CHILD != 0 {
                 template::assure(t, key, &conn);
             }
@@ -212,7 +214,7 @@ pub const fn moved(old: Status, state: u8) -> Status {
 }
 
 #[inline(always)]
-fn recount<T: Tables>(t: &mut T, dest: u32, old: Status, new: Status) {
+pub(super) fn recount<T: Tables>(t: &mut T, dest: u32, old: Status, new: Status) {
     let active = |s: Status| i32::from(s.flags & ConnFlags::ACTIVE != 0);
     let delta = active(new) - active(old);
     if delta != 0 && dest != NO_DEST {

@@ -2,7 +2,7 @@
 
 use ipvs_common::{Conn, ConnFlags, Event, FlowKey, Status};
 
-use super::{Hit, Table, belongs, is_masq, leave, opposite};
+use super::{Hit, Table, belongs, is_masq, leave, opposite, synced};
 use crate::{
     parse::{Packet, flag},
     tables::Tables,
@@ -48,6 +48,7 @@ pub fn promote<T: Tables>(t: &mut T, key: &FlowKey) -> bool {
         return false;
     }
     t.remove_half_open(key);
+    synced::changed(t, key);
     t.event(Event::Promoted);
     true
 }

@@ -5,6 +5,7 @@ use ipvs_common::{
     Template, TemplateKey,
 };
 
+use super::synced;
 use crate::{
     exit::NO_DEST,
     sched,
@@ -231,8 +232,8 @@ fn tie<T: Tables>(
         renamed: 0,
     };
     let key = key_of(flow, *parent);
-    if t.insert_template(&key, &template) || move_in(t, &key, &template) {
-        t.add(dest, DestCounter::Persistent, 1);
+    if put(t, &key, &template) {
+        synced::tied(t, &key);
         return dest;
     }
     let joined = t.join(service, flow);
@@ -241,6 +242,16 @@ fn tie<T: Tables>(
         t.event(Event::TemplateTableFull);
     }
     joined.dest()
+}
+
+/// Enters a template in a place that is free. Only one CPU does.
+#[inline(always)]
+pub(super) fn put<T: Tables>(t: &mut T, key: &TemplateKey, template: &Template) -> bool {
+    let put = t.insert_template(key, template) || move_in(t, key, template);
+    if put {
+        t.add(template.dest, DestCounter::Persistent, 1);
+    }
+    put
 }
 
 /// Takes the place of a template that ended. Only one CPU does.
@@ -254,6 +265,9 @@ fn move_in<T: Tables>(t: &mut T, key: &TemplateKey, template: &Template) -> bool
     }
     t.set_template_timer(entry, template.timeout, template.expires);
     t.restart_template(entry);
+    if template.children == 0 {
+        t.add_template_children(entry, -1);
+    }
     true
 }
 
@@ -292,6 +306,12 @@ const fn of(conn: &Conn) -> Parent {
         mark: conn.mark,
         generation: conn.generation,
     }
+}
+
+/// Key of the template of a connection whose client's entry has this key.
+#[must_use]
+pub const fn over(key: &FlowKey, conn: &Conn) -> TemplateKey {
+    key_of(key, of(conn))
 }
 
 /// A child was pushed out by force: a template that nobody else holds and that never proved itself goes with it.

@@ -1,6 +1,11 @@
-//! Keys and statuses as plain numbers: what a function of its own may take, and what the CPU can swap.
+//! Keys and statuses as plain numbers: what a function of its own may take, and what the CPU can swap; and numbers that tell
+//! connections apart.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use ipvs_common::{FlowKey, Status};
+
+use crate::maps::HEADS;
 
 /// A status and its connection's number as they stand in memory.
 #[inline(always)]
@@ -36,4 +41,14 @@ pub(crate) fn key_of(src: u32, dst: u32, ports: u32, proto: u32) -> FlowKey {
         dst.to_ne_bytes(),
         dport,
     )
+}
+
+/// The next number of a row that all CPUs draw from.
+#[inline(always)]
+pub(super) fn ticket(row: u32) -> u32 {
+    let Some(head) = HEADS.get_ptr_mut(row) else {
+        return 0;
+    };
+    // SAFETY: a map value, aligned. The order is not relaxed because the result is used (see `add`).
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
 }

@@ -1,5 +1,7 @@
 //! Everybody else's side: one request, one answer.
 
+mod stream;
+
 use std::{
     fmt::Display,
     io,
@@ -12,6 +14,8 @@ use hyper::{Method, Request, Response, body::Incoming, client::conn::http1, head
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
+
+pub use stream::EventStream;
 
 use super::{
     SOCKET_VARIABLE,
@@ -30,6 +34,9 @@ pub enum ClientError {
     #[error("{}: the daemon does not speak the language of this program: {what}", socket.display())]
     Protocol { socket: PathBuf, what: String },
 }
+
+const JSON: &str = "application/json";
+const TOML: &str = "application/toml";
 
 type Result<T> = std::result::Result<T, ClientError>;
 
@@ -108,6 +115,87 @@ impl Client {
         Ok(())
     }
 
+    /// What is running, as a configuration.
+    pub async fn config(&self) -> Result<wire::Config> {
+        self.get("config").await
+    }
+
+    /// Makes this configuration the running one, or tells what that would do.
+    pub async fn put_config(
+        &self,
+        config: &wire::Config,
+        how: &wire::ApplyQuery,
+    ) -> Result<wire::Plan> {
+        let body = serde_json::to_vec(config).map_err(|e| self.protocol(&e))?;
+        let resource = format!("config?{}", parameters(how));
+        let answer = self.request(Method::PUT, &resource, body).await?;
+        self.read(&answer)
+    }
+
+    /// The same from the text of a file.
+    pub async fn put_file(&self, text: String, how: &wire::ApplyQuery) -> Result<wire::Plan> {
+        let resource = format!("config?{}", parameters(how));
+        let response = self.send(Method::PUT, &resource, TOML, text.into_bytes());
+        let answer = self.body_of(response.await?).await?;
+        self.read(&answer)
+    }
+
+    /// Has the daemon read its file again.
+    pub async fn reload(&self, how: &wire::ApplyQuery) -> Result<wire::Plan> {
+        let resource = format!("config/reload?{}", parameters(how));
+        let answer = self.request(Method::POST, &resource, Vec::new()).await?;
+        self.read(&answer)
+    }
+
+    /// Keeps the change that waits for this.
+    pub async fn confirm(&self) -> Result<()> {
+        self.request(Method::POST, "config/confirm", Vec::new())
+            .await?;
+        Ok(())
+    }
+
+    /// Takes it back now.
+    pub async fn roll_back(&self) -> Result<wire::Plan> {
+        let answer = self.request(Method::POST, "config/rollback", Vec::new());
+        self.read(&answer.await?)
+    }
+
+    /// Follows what happens.
+    pub async fn events(&self, since: Option<u64>) -> Result<EventStream> {
+        let query = since.map_or_else(String::new, |since| format!("?since={since}"));
+        let response = self
+            .send(Method::GET, &format!("events{query}"), JSON, Vec::new())
+            .await?;
+        if !response.status().is_success() {
+            self.body_of(response).await?;
+            return Err(self.protocol(&"no stream of events"));
+        }
+        Ok(EventStream::new(response.into_body()))
+    }
+
+    /// The sync daemons that run.
+    pub async fn sync(&self) -> Result<Vec<wire::SyncDaemon>> {
+        self.get("sync").await
+    }
+
+    pub async fn start_sync(&self, daemon: &wire::SyncDaemon) -> Result<()> {
+        let body = serde_json::to_vec(daemon).map_err(|e| self.protocol(&e))?;
+        self.request(Method::POST, "sync", body).await?;
+        Ok(())
+    }
+
+    pub async fn stop_sync(&self, role: wire::SyncRole) -> Result<()> {
+        let resource = format!("sync?role={}", role.name());
+        self.request(Method::DELETE, &resource, Vec::new()).await?;
+        Ok(())
+    }
+
+    /// Has the daemon take everything away, and end.
+    pub async fn detach(&self) -> Result<()> {
+        self.request(Method::POST, "detach", Vec::new()).await?;
+        Ok(())
+    }
+
     async fn patch(&self, resource: &str, changes: &impl Serialize) -> Result<()> {
         let body = serde_json::to_vec(changes).map_err(|e| self.protocol(&e))?;
         self.request(Method::PATCH, resource, body).await?;
@@ -116,11 +204,19 @@ impl Client {
 
     async fn get<T: DeserializeOwned>(&self, resource: &str) -> Result<T> {
         let body = self.request(Method::GET, resource, Vec::new()).await?;
-        serde_json::from_slice(&body).map_err(|e| self.protocol(&e))
+        self.read(&body)
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &Bytes) -> Result<T> {
+        serde_json::from_slice(body).map_err(|e| self.protocol(&e))
     }
 
     async fn request(&self, method: Method, resource: &str, body: Vec<u8>) -> Result<Bytes> {
-        let response = self.send(method, resource, body).await?;
+        let response = self.send(method, resource, JSON, body).await?;
+        self.body_of(response).await
+    }
+
+    async fn body_of(&self, response: Response<Incoming>) -> Result<Bytes> {
         let status = response.status();
         let body = response.into_body().collect().await;
         let body = body.map_err(|e| self.protocol(&e))?.to_bytes();
@@ -137,6 +233,7 @@ impl Client {
         &self,
         method: Method,
         resource: &str,
+        kind: &'static str,
         body: Vec<u8>,
     ) -> Result<Response<Incoming>> {
         let stream = UnixStream::connect(&self.socket).await;
@@ -152,7 +249,7 @@ impl Client {
             .method(method)
             .uri(format!("{PREFIX}/{resource}"))
             .header(header::HOST, "ipvsd")
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, kind)
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| self.protocol(&e))?;
         sender
@@ -169,11 +266,39 @@ impl Client {
     }
 }
 
-/// Parameters of a query ([`wire::ServiceQuery`]). Addresses and numbers need no escapes.
+/// Parameters of a query ([`wire::ServiceQuery`]). Addresses and numbers need no escapes, and brackets are let pass.
 fn query(id: ServiceId) -> String {
     match id {
         ServiceId::Tcp(address) => format!("tcp={address}"),
         ServiceId::Udp(address) => format!("udp={address}"),
+        ServiceId::Sctp(address) => format!("sctp={address}"),
         ServiceId::Fwmark(mark) => format!("fwmark={mark}"),
+        ServiceId::Fwmark6(mark) => format!("fwmark6={mark}"),
     }
+}
+
+/// Those of a configuration. The name is the only one that may need escapes, and it does without what would.
+fn parameters(how: &wire::ApplyQuery) -> String {
+    let mut given = vec![format!("dry_run={}", how.dry_run)];
+    given.extend(how.by_hand.map(|by_hand| {
+        let word = match by_hand {
+            wire::ByHand::Keep => "keep",
+            wire::ByHand::Overwrite => "overwrite",
+        };
+        format!("by_hand={word}")
+    }));
+    given.extend(how.confirm.map(|seconds| format!("confirm={seconds}")));
+    given.extend(
+        how.name
+            .as_ref()
+            .map(|name| format!("name={}", plain(name))),
+    );
+    given.join("&")
+}
+
+fn plain(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    name.chars()
+        .map(|c| if fits(c) { c } else { '_' })
+        .collect()
 }

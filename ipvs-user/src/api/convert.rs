@@ -1,11 +1,14 @@
 //! Between the wire and the model. The only place that knows both.
 
+mod commands;
+mod desired;
 mod knobs;
 mod spec;
+mod sync;
 
-use std::{net::SocketAddrV4, num::NonZeroU32};
+use std::{net::SocketAddr, num::NonZeroU32};
 
-use ipvs_common::{ForwardingMethod, Proto, ServiceKey, Stats};
+use ipvs_common::{Proto, SCTP, ServiceKey, Stats};
 
 use super::wire::{self, ErrorCode};
 use crate::{
@@ -13,40 +16,78 @@ use crate::{
     director::{
         Connection, DestView, Director, DirectorError, ExpectError, Expectation, Rates, ServiceView,
     },
-    model::{Command, DestSpec, ModelError},
+    model::{Command, DestKey, ModelError},
     reconcile::ReconcileError,
 };
-pub(super) use knobs::{
-    sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
+pub(super) use commands::{command, shown_command};
+pub(super) use desired::{
+    change, config, interface_rows, moved, restart_rows, shown_config, together_error,
 };
-use spec::service_spec;
+pub(super) use knobs::{
+    shown_timeouts, sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
+};
+pub(super) use sync::{sync_config, sync_daemon, sync_error, sync_role};
 
 pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> wire::Error {
     wire::Error {
         code,
         message: message.into(),
+        command: None,
     }
 }
 
-pub(super) fn service_key(id: wire::ServiceId) -> ServiceKey {
-    let v4 = |proto: Proto, a: SocketAddrV4| {
-        ServiceKey::v4(proto as u8, a.ip().octets(), a.port().to_be_bytes())
+pub(super) fn service_key(id: wire::ServiceId) -> Result<ServiceKey, wire::Error> {
+    let of = |proto: u8, a: SocketAddr| {
+        plain(a)?;
+        Ok(ServiceKey {
+            addr: a.ip().into(),
+            port: a.port().to_be_bytes(),
+            proto,
+            ..ServiceKey::default()
+        })
     };
     match id {
-        wire::ServiceId::Tcp(a) => v4(Proto::Tcp, a),
-        wire::ServiceId::Udp(a) => v4(Proto::Udp, a),
-        wire::ServiceId::Fwmark(mark) => ServiceKey::fwmark(mark.get()),
+        wire::ServiceId::Tcp(a) => of(Proto::Tcp as u8, a),
+        wire::ServiceId::Udp(a) => of(Proto::Udp as u8, a),
+        wire::ServiceId::Sctp(a) => of(SCTP, a),
+        wire::ServiceId::Fwmark(mark) => Ok(ServiceKey::fwmark(mark.get())),
+        wire::ServiceId::Fwmark6(mark) => Ok(ServiceKey::fwmark6(mark.get())),
     }
+}
+
+/// Refuses IPv6 addresses that say more than an address, or that are an IPv4 address in disguise.
+fn plain(a: SocketAddr) -> Result<(), wire::Error> {
+    let SocketAddr::V6(v6) = a else {
+        return Ok(());
+    };
+    let wrong = if v6.scope_id() != 0 {
+        "an address with a zone"
+    } else if v6.ip().to_ipv4_mapped().is_some() {
+        "an IPv4 address: write it as one"
+    } else {
+        return Ok(());
+    };
+    Err(error(ErrorCode::Invalid, format!("{a} is {wrong}")))
+}
+
+fn dest_key(a: SocketAddr) -> Result<DestKey, wire::Error> {
+    plain(a)?;
+    Ok(a.into())
 }
 
 pub(super) fn service_id(key: &ServiceKey) -> wire::ServiceId {
     if let Some(mark) = NonZeroU32::new(key.mark) {
-        return wire::ServiceId::Fwmark(mark);
+        return if key.addr.is_v4() {
+            wire::ServiceId::Fwmark(mark)
+        } else {
+            wire::ServiceId::Fwmark6(mark)
+        };
     }
-    let address = SocketAddrV4::new(key.addr.low4().into(), u16::from_be_bytes(key.port));
+    let address = SocketAddr::new(key.addr.ip(), u16::from_be_bytes(key.port));
     match Proto::from_number(key.proto) {
         Some(Proto::Udp) => wire::ServiceId::Udp(address),
-        // The model takes keys from `service_key` and the configuration only: there is no third protocol.
+        None if key.proto == SCTP => wire::ServiceId::Sctp(address),
+        // The model takes keys from `service_key` and the configuration only: there is no fourth protocol.
         Some(Proto::Tcp) | None => wire::ServiceId::Tcp(address),
     }
 }
@@ -56,78 +97,25 @@ pub(super) fn queried(q: &wire::ServiceQuery) -> Result<Option<ServiceKey>, wire
     let ids = [
         q.tcp.map(wire::ServiceId::Tcp),
         q.udp.map(wire::ServiceId::Udp),
+        q.sctp.map(wire::ServiceId::Sctp),
         q.fwmark.map(wire::ServiceId::Fwmark),
+        q.fwmark6.map(wire::ServiceId::Fwmark6),
     ];
     let mut ids = ids.into_iter().flatten();
     match (ids.next(), ids.next()) {
         (_, Some(_)) => Err(error(
             ErrorCode::BadRequest,
-            "only one of tcp, udp and fwmark can be asked for",
+            "only one of tcp, udp, sctp, fwmark and fwmark6 can be asked for",
         )),
-        (id, None) => Ok(id.map(service_key)),
-    }
-}
-
-pub(super) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
-    Ok(match c {
-        wire::Command::AddService { service, spec } => Command::AddService {
-            service: service_key(*service),
-            spec: service_spec(spec)?,
-        },
-        wire::Command::EditService { service, spec } => Command::EditService {
-            service: service_key(*service),
-            spec: service_spec(spec)?,
-            keep: spec::unsaid_policies(spec),
-        },
-        wire::Command::DeleteService { service } => Command::DeleteService {
-            service: service_key(*service),
-        },
-        wire::Command::Flush => Command::Flush,
-        wire::Command::AddDest {
-            service,
-            dest,
-            spec,
-        } => Command::AddDest {
-            service: service_key(*service),
-            dest: (*dest).into(),
-            spec: dest_spec(spec),
-        },
-        wire::Command::EditDest {
-            service,
-            dest,
-            spec,
-        } => Command::EditDest {
-            service: service_key(*service),
-            dest: (*dest).into(),
-            spec: dest_spec(spec),
-        },
-        wire::Command::DeleteDest { service, dest } => Command::DeleteDest {
-            service: service_key(*service),
-            dest: (*dest).into(),
-        },
-        wire::Command::Zero { service } => Command::Zero {
-            service: service.map(service_key),
-        },
-    })
-}
-
-const fn dest_spec(s: &wire::DestSpec) -> DestSpec {
-    DestSpec {
-        method: match s.method {
-            wire::Method::Masq => ForwardingMethod::Masq,
-            wire::Method::Tunnel => ForwardingMethod::Tunnel,
-            wire::Method::Droute => ForwardingMethod::Droute,
-        },
-        weight: s.weight,
-        upper: s.upper_threshold,
-        lower: s.lower_threshold,
+        (id, None) => id.map(service_key).transpose(),
     }
 }
 
 pub(super) fn service(v: &ServiceView) -> wire::Service {
+    let id = service_id(&v.key);
     wire::Service {
-        service: service_id(&v.key),
-        spec: spec::shown(&v.spec),
+        service: id,
+        spec: spec::shown(id, &v.spec),
         stats: stats(&v.stats),
         rates: rates(&v.rates),
         dests: v.dests.iter().map(dest).collect(),
@@ -136,17 +124,8 @@ pub(super) fn service(v: &ServiceView) -> wire::Service {
 
 fn dest(v: &DestView) -> wire::Dest {
     wire::Dest {
-        address: v.key.v4(),
-        spec: wire::DestSpec {
-            method: match v.spec.method {
-                ForwardingMethod::Masq => wire::Method::Masq,
-                ForwardingMethod::Tunnel => wire::Method::Tunnel,
-                ForwardingMethod::Droute => wire::Method::Droute,
-            },
-            weight: v.spec.weight,
-            upper_threshold: v.spec.upper,
-            lower_threshold: v.spec.lower,
-        },
+        address: v.key.socket(),
+        spec: spec::dest_shown(&v.spec),
         active: v.active,
         inactive: v.inactive,
         persistent: v.persistent,
@@ -188,27 +167,28 @@ pub(super) fn conn(c: &Connection) -> wire::Conn {
         protocol: Proto::from_number(c.proto)
             .map_or("IP", Proto::name)
             .to_owned(),
-        client: c.client,
-        r#virtual: c.virt,
-        real: c.real,
+        client: c.client.into(),
+        r#virtual: c.virt.into(),
+        real: c.real.into(),
         state: c.state.to_owned(),
         expires: c.remaining,
         template: c.template,
+        engine: None,
     }
 }
 
-pub(super) fn expectation(e: &wire::Expectation) -> Expectation {
-    Expectation {
+pub(super) fn expectation(e: &wire::Expectation) -> Result<Expectation, wire::Error> {
+    Ok(Expectation {
         protocol: match e.protocol {
             wire::Protocol::Tcp => Proto::Tcp,
             wire::Protocol::Udp => Proto::Udp,
         },
         client: e.client,
         virt: e.r#virtual,
-        service: service_key(e.service),
+        service: service_key(e.service)?,
         real: e.real.into(),
         timeout: e.timeout,
-    }
+    })
 }
 
 pub(super) fn expect_error(e: &ExpectError) -> wire::Error {
@@ -219,24 +199,52 @@ pub(super) fn expect_error(e: &ExpectError) -> wire::Error {
     error(code, e.to_string())
 }
 
-/// `count` is how many commands there were: the number of the refused one is told if it is not the only one.
+/// All of a list.
+pub(super) fn commands(list: &[wire::Command]) -> Result<Vec<Command>, wire::Error> {
+    let numbered = list.iter().enumerate();
+    let commands = numbered.map(|(i, c)| command(c).map_err(|e| of_list(e, i, list.len())));
+    commands.collect()
+}
+
+/// Of how many commands it is about which, counted from 0: that is told if it is not the only one.
+fn of_list(e: wire::Error, index: usize, count: usize) -> wire::Error {
+    let number = index + 1;
+    let message = match count {
+        1 => e.message,
+        _ => format!(
+            "command {number} of {count}: {}; none was carried out",
+            e.message
+        ),
+    };
+    wire::Error {
+        message,
+        command: Some(number),
+        ..e
+    }
+}
+
+/// `count` is how many commands there were.
 pub(super) fn director_error(e: &DirectorError, count: usize) -> wire::Error {
     match e {
         DirectorError::Refused { index, error: e } => {
-            let message = match count {
-                1 => e.to_string(),
-                _ => format!(
-                    "command {} of {count}: {e}; none was carried out",
-                    index + 1
-                ),
-            };
-            error(model_code(e), message)
+            of_list(error(model_code(e), e.to_string()), *index, count)
+        }
+        DirectorError::NotCarried { index, error: e } => {
+            of_list(error(ErrorCode::NotCarried, e.to_string()), *index, count)
         }
         DirectorError::Tables(
             e @ (ReconcileError::ListSpace { .. } | ReconcileError::TableSpace { .. }),
         ) => error(ErrorCode::Full, e.to_string()),
         DirectorError::Tables(e) => error(ErrorCode::Tables, e.to_string()),
     }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the form that `map_err` takes"
+)]
+pub(super) fn table_error(e: TableError) -> wire::Error {
+    error(ErrorCode::Tables, e.to_string())
 }
 
 const fn model_code(e: &ModelError) -> ErrorCode {

@@ -1,119 +1,86 @@
 //! The daemon's side: routes, and the socket they are served on. What they do is the director's.
 
+mod config;
+mod events;
+mod handle;
 mod knobs;
+mod listen;
+pub mod openapi;
+mod routes;
+mod sync;
 
 use std::{
-    fs, io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    io,
+    sync::{Arc, PoisonError},
 };
 
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Query, State, rejection::QueryRejection},
-    http::StatusCode,
+    extract::{DefaultBodyLimit, Query, Request, State, rejection::QueryRejection},
+    http::{Method, StatusCode},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
 use ipvs_common::{ABI_VERSION, DropReason, Event, PassReason};
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::UnixListener, sync::Notify};
+use tokio::net::UnixListener;
 
 use super::{
     convert,
     wire::{self, ErrorCode},
 };
-use crate::{dataplane::TableError, director::Director, model::service_name};
+use crate::{
+    director::{Director, SyncCount},
+    model::service_name,
+};
 
-/// What the routes work on.
-#[derive(Clone)]
-pub struct Handle {
-    pub director: Arc<Mutex<Director>>,
-    /// Where the datapath is attached, kept up to date by the daemon.
-    pub interfaces: Arc<Mutex<Vec<wire::Interface>>>,
-    /// Told when commands were carried out.
-    pub changed: Arc<Notify>,
-}
+pub use handle::{Attach, Handle};
+pub use listen::{Listen, bind};
 
-impl Handle {
-    #[must_use]
-    pub fn new(director: Director) -> Self {
-        Self {
-            director: Arc::new(Mutex::new(director)),
-            interfaces: Arc::default(),
-            changed: Arc::default(),
-        }
-    }
-
-    /// Reading and writing maps blocks, so it happens on a thread for that.
-    async fn with<T: Send + 'static>(
-        self,
-        job: impl FnOnce(&mut Director) -> Result<T, wire::Error> + Send + 'static,
-    ) -> Result<T, wire::Error> {
-        let work = move || {
-            // The director changes its state as the last step of a command: one that panicked changed nothing.
-            let mut director = self.director.lock().unwrap_or_else(PoisonError::into_inner);
-            job(&mut director)
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .unwrap_or_else(|e| Err(convert::error(ErrorCode::Tables, e.to_string())))
-    }
-}
+/// A configuration of 100,000 real servers as JSON has about 20 MB.
+const LARGEST_BODY: usize = 256 << 20;
 
 /// All resources of version 1.
 pub fn router(handle: Handle) -> Router {
-    let v1 = Router::new()
-        .route("/version", get(version))
-        .route("/status", get(status))
-        .route("/services", get(services))
-        .route("/dests", get(dests))
-        .route("/conns", get(conns))
-        .route("/stats", get(stats))
-        .route("/reasons", get(reasons))
-        .route("/sysctl", get(knobs::sysctls).patch(knobs::set_sysctls))
-        .route("/timeouts", get(knobs::timeouts).patch(knobs::set_timeouts))
-        .route("/commands", post(commands))
-        .route("/expectations", post(expectations));
+    let v1 = routes::all().into_iter().fold(Router::new(), |v1, route| {
+        v1.route(route.path, (route.handler)())
+    });
     Router::new()
         .nest(wire::PREFIX, v1)
         .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .with_state(handle)
+}
+
+/// The same for those who may look and not touch.
+pub fn read_only(handle: Handle) -> Router {
+    router(handle).layer(middleware::from_fn(only_questions))
+}
+
+async fn only_questions(request: Request, next: Next) -> Response {
+    if [Method::GET, Method::HEAD].contains(request.method()) {
+        return next.run(request).await;
+    }
+    let message = format!(
+        "{} {} changes something, and this socket only answers questions (GET); use the other one",
+        request.method(),
+        request.uri().path()
+    );
+    convert::error(ErrorCode::ReadOnly, message).into_response()
 }
 
 /// Serves until `stop` is done.
 pub async fn serve(
     listener: UnixListener,
-    handle: Handle,
+    router: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router(handle))
+    axum::serve(listener, router)
         .with_graceful_shutdown(stop)
         .await
-}
-
-/// Listens at `path` for this user only. A socket that a dead daemon left is replaced, one that is served is an error.
-pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    if let Some(dir) = path.parent()
-        && !dir.exists()
-    {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(dir)?;
-    }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        let message = format!("another ipvsd serves {}", path.display());
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
-    }
-    // Nobody may connect before the permissions are right, so the socket gets its name last.
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
-    let listener = UnixListener::bind(&temporary)?;
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))?;
-    fs::rename(&temporary, path)?;
-    Ok(listener)
 }
 
 type Answer<T> = Result<Json<T>, wire::Error>;
@@ -126,15 +93,25 @@ impl IntoResponse for wire::Error {
 
 const fn http_status(code: ErrorCode) -> StatusCode {
     match code {
-        ErrorCode::ServiceExists | ErrorCode::DestExists => StatusCode::CONFLICT,
+        ErrorCode::ServiceExists
+        | ErrorCode::DestExists
+        | ErrorCode::Pending
+        | ErrorCode::SyncRuns => StatusCode::CONFLICT,
         ErrorCode::NoService
         | ErrorCode::ServiceUndefined
         | ErrorCode::NoDest
+        | ErrorCode::NoSync
+        | ErrorCode::NoDevice
         | ErrorCode::UnknownSysctl => StatusCode::NOT_FOUND,
+        ErrorCode::ReadOnly => StatusCode::FORBIDDEN,
         ErrorCode::UnknownScheduler
+        | ErrorCode::Config
+        | ErrorCode::Interface
+        | ErrorCode::UnknownEngine
         | ErrorCode::DoesNotApply
         | ErrorCode::Range
         | ErrorCode::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::NotCarried => StatusCode::NOT_IMPLEMENTED,
         ErrorCode::Full => StatusCode::INSUFFICIENT_STORAGE,
         ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
         ErrorCode::Tables | ErrorCode::Other => StatusCode::INTERNAL_SERVER_ERROR,
@@ -144,14 +121,6 @@ const fn http_status(code: ErrorCode) -> StatusCode {
 fn from_json<T: DeserializeOwned>(body: &Bytes, what: &str) -> Result<T, wire::Error> {
     serde_json::from_slice(body)
         .map_err(|e| convert::error(ErrorCode::BadRequest, format!("not {what}: {e}")))
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the form that `map_err` takes"
-)]
-fn table_error(e: TableError) -> wire::Error {
-    convert::error(ErrorCode::Tables, e.to_string())
 }
 
 async fn version(State(handle): State<Handle>) -> Answer<wire::Version> {
@@ -188,7 +157,7 @@ async fn status(State(handle): State<Handle>) -> Answer<wire::Status> {
                 caps.list_slots,
             ),
             timeouts: convert::timeouts(d.settings()),
-            totals: convert::totals(d).map_err(table_error)?,
+            totals: convert::totals(d).map_err(convert::table_error)?,
             interfaces,
         }))
     };
@@ -204,9 +173,9 @@ async fn queried_services(
     let wanted = convert::queried(&query)?;
     let job = move |d: &mut Director| {
         let views = match wanted {
-            None => d.services().map_err(table_error)?,
+            None => d.services().map_err(convert::table_error)?,
             Some(key) => {
-                let view = d.service(&key).map_err(table_error)?;
+                let view = d.service(&key).map_err(convert::table_error)?;
                 let missing = || format!("no virtual service {}", service_name(&key));
                 vec![view.ok_or_else(|| convert::error(ErrorCode::NoService, missing()))?]
             }
@@ -239,19 +208,23 @@ async fn dests(
 
 async fn conns(State(handle): State<Handle>) -> Answer<Vec<wire::Conn>> {
     let job = |d: &mut Director| {
-        let conns = d.connections().map_err(table_error)?;
+        let conns = d.connections().map_err(convert::table_error)?;
         Ok(Json(conns.iter().map(convert::conn).collect()))
     };
     handle.with(job).await
 }
 
 async fn stats(State(handle): State<Handle>) -> Answer<wire::Totals> {
-    let job = |d: &mut Director| Ok(Json(convert::totals(d).map_err(table_error)?));
+    let job = |d: &mut Director| Ok(Json(convert::totals(d).map_err(convert::table_error)?));
     handle.with(job).await
 }
 
 async fn reasons(State(handle): State<Handle>) -> Answer<Vec<wire::Reason>> {
-    let counts = handle.with(|d| d.reasons().map_err(table_error)).await?;
+    let job = |d: &mut Director| {
+        let synced: Vec<_> = d.sync_counts().collect();
+        Ok((d.reasons().map_err(convert::table_error)?, synced))
+    };
+    let (counts, synced) = handle.with(job).await?;
     let line = |kind: &str, name: &str, help: &str, slot: u32| wire::Reason {
         kind: kind.to_owned(),
         name: name.to_owned(),
@@ -267,24 +240,29 @@ async fn reasons(State(handle): State<Handle>) -> Answer<Vec<wire::Reason>> {
     let event = Event::ALL
         .iter()
         .map(|r| line(Event::KIND, r.name(), r.help(), r.slot()));
-    Ok(Json(pass.chain(drop).chain(event).collect()))
+    let synced = synced.into_iter().map(|(c, count)| wire::Reason {
+        kind: SyncCount::KIND.to_owned(),
+        name: c.name().to_owned(),
+        help: c.help().to_owned(),
+        count,
+    });
+    Ok(Json(pass.chain(drop).chain(event).chain(synced).collect()))
 }
 
 /// What a list of commands did.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Applied {
     applied: usize,
 }
 
 async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {
     let list: Vec<wire::Command> = from_json(&body, "a list of commands")?;
+    let events = handle.events.clone();
     let job = move |d: &mut Director| {
-        let commands: Vec<_> = list
-            .iter()
-            .map(convert::command)
-            .collect::<Result<_, _>>()?;
+        let commands = convert::commands(&list)?;
         d.execute_all(&commands)
             .map_err(|e| convert::director_error(&e, commands.len()))?;
+        events.tell_all(list.into_iter().map(wire::What::Command));
         Ok(Json(Applied {
             applied: commands.len(),
         }))
@@ -297,12 +275,29 @@ async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> 
 
 async fn expectations(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {
     let announced: wire::Expectation = from_json(&body, "an announced connection")?;
+    let events = handle.events.clone();
     let job = move |d: &mut Director| {
-        d.expect(&convert::expectation(&announced))
+        d.expect(&convert::expectation(&announced)?)
             .map_err(|e| convert::expect_error(&e))?;
+        events.tell(wire::What::Expected {
+            client: announced.client.to_string(),
+            r#virtual: announced.r#virtual.into(),
+        });
         Ok(Json(Applied { applied: 1 }))
     };
     handle.with(job).await
+}
+
+async fn wrong_method(method: Method, uri: axum::http::Uri) -> Response {
+    let message = format!("{method} is not for {}", uri.path());
+    let error = convert::error(ErrorCode::BadRequest, message);
+    (StatusCode::METHOD_NOT_ALLOWED, Json(error)).into_response()
+}
+
+/// Answers before it happens: afterwards nobody is there to.
+async fn detach(State(handle): State<Handle>) -> Answer<Applied> {
+    handle.detach.notify_one();
+    Ok(Json(Applied { applied: 1 }))
 }
 
 async fn unknown(uri: axum::http::Uri) -> wire::Error {

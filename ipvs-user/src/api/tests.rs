@@ -21,10 +21,18 @@ use super::{
     server::{self, Handle},
     wire::{Command, DestSpec, ErrorCode, Method, OnDead, ServiceId, ServiceSpec},
 };
-use crate::{dataplane::host::HostDataplane, director::Director};
+use crate::{
+    carries::Carries, config::Access, dataplane::host::HostDataplane, director::Director,
+    sync::Daemons,
+};
 
+mod access;
+mod desk;
 mod expected;
 mod knobs;
+mod openapi;
+pub(crate) mod random;
+mod sync;
 
 /// A daemon without a datapath, on a socket of its own.
 pub(crate) struct TestDaemon {
@@ -32,6 +40,8 @@ pub(crate) struct TestDaemon {
     pub(crate) director: Arc<Mutex<Director>>,
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
+    handle: Handle,
+    sync: Arc<Mutex<Box<dyn Daemons>>>,
     changed: Arc<Notify>,
     server: JoinHandle<()>,
 }
@@ -39,21 +49,30 @@ pub(crate) struct TestDaemon {
 impl TestDaemon {
     /// Its connection table has the size of the kernel's.
     pub(crate) fn start() -> Self {
+        Self::carrying(Carries::DATAPATH)
+    }
+
+    pub(crate) fn carrying(carries: Carries) -> Self {
         let capacities = Capacities {
             conns: 4096,
             ..Capacities::SMALL
         };
         let tables = Arc::new(Mutex::new(HostTables::new(capacities, 250)));
-        let dataplane = HostDataplane::new(Arc::clone(&tables));
+        let dataplane = HostDataplane::new(Arc::clone(&tables)).carrying(carries);
         let source = Box::new(|_| Some(Addr::v4([192, 0, 2, 1])));
         let director = Director::new(Box::new(dataplane), source).unwrap();
         let socket = fresh_socket();
-        let listener = server::bind(&socket).unwrap();
+        let listener = server::bind(&socket, &Access::default())
+            .unwrap()
+            .start()
+            .unwrap();
         let handle = Handle::new(director);
         let changed = Arc::clone(&handle.changed);
+        let sync = Arc::clone(&handle.sync);
         let director = Arc::clone(&handle.director);
+        let served = handle.clone();
         let server = tokio::spawn(async move {
-            server::serve(listener, handle, std::future::pending())
+            server::serve(listener, server::router(served), std::future::pending())
                 .await
                 .unwrap();
         });
@@ -62,6 +81,8 @@ impl TestDaemon {
             director,
             client: Client::new(&socket),
             socket,
+            handle,
+            sync,
             changed,
             server,
         }
@@ -115,6 +136,7 @@ fn add(dest: &str) -> Command {
             weight: 1,
             upper_threshold: 0,
             lower_threshold: 0,
+            tunnel: None,
         },
     }
 }
@@ -190,7 +212,7 @@ async fn refusals_keep_their_code() {
         ErrorCode::UnknownScheduler
     );
     let spec = ServiceSpec {
-        netmask: "255.0.255.0".parse().unwrap(),
+        netmask: Some(super::wire::Netmask::Mask("255.0.255.0".parse().unwrap())),
         ..rr()
     };
     assert_eq!(
@@ -291,12 +313,12 @@ async fn a_client_without_a_daemon_tells_what_to_do() {
 #[tokio::test]
 async fn a_served_socket_is_not_taken_over_and_a_dead_one_is() {
     let daemon = TestDaemon::start();
-    let taken = server::bind(&daemon.socket).unwrap_err();
+    let taken = server::bind(&daemon.socket, &Access::default()).unwrap_err();
     assert!(taken.to_string().contains("another ipvsd"), "{taken}");
 
     let dead = fresh_socket();
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
-    let listener = server::bind(&dead);
+    let listener = server::bind(&dead, &Access::default());
     std::fs::remove_file(&dead).unwrap();
     listener.unwrap();
 }

@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     let program = args.next().unwrap_or_else(|| "ipvsadm".to_owned());
     let args: Vec<_> = args.collect();
     let client = Client::new(&socket_path());
-    let outcome = ipvsadm::run(&program, &args, &client, &System).await;
+    let outcome = ipvsadm::run(&program, &args, &client, &System, &mut io::stdin()).await;
     // Nowhere is left to say that even this failed.
     let _ = io::stderr().write_all(outcome.stderr.as_bytes());
     match io::stdout().write_all(outcome.stdout.as_bytes()) {

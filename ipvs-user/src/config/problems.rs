@@ -1,12 +1,14 @@
 //! Collects mistakes, and finds the place of each in the text.
 
-use std::ops::Range;
+use std::{cell::OnceCell, ops::Range};
 
 use super::diagnostic::{Diagnostic, Position};
 
 pub(super) struct Problems<'a> {
     file: &'a str,
     text: &'a str,
+    /// Where the lines end, once somebody asks.
+    lines: OnceCell<Vec<usize>>,
     /// With the offset in the text.
     found: Vec<(usize, Diagnostic)>,
 }
@@ -16,6 +18,7 @@ impl<'a> Problems<'a> {
         Self {
             file,
             text,
+            lines: OnceCell::new(),
             found: Vec::new(),
         }
     }
@@ -51,8 +54,13 @@ impl<'a> Problems<'a> {
 
     /// Line of an offset, counted from 1.
     pub(super) fn line_of(&self, at: usize) -> usize {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        before.matches('\n').count() + 1
+        let ends = self.lines.get_or_init(|| {
+            let ends = self.text.bytes().enumerate();
+            ends.filter(|(_, byte)| *byte == b'\n')
+                .map(|(at, _)| at)
+                .collect()
+        });
+        ends.partition_point(|end| *end < at) + 1
     }
 
     fn position(&self, span: &Range<usize>) -> Position {

@@ -27,9 +27,9 @@ impl EgressSync {
             );
         }
         Self {
+            known: table.entries(),
             table,
             features,
-            known: BTreeMap::new(),
         }
     }
 

@@ -6,47 +6,61 @@
 mod attach;
 mod available;
 mod batch;
+mod blob;
 mod bpffs;
 mod clock;
 mod control;
 mod error;
 mod handover;
 mod inspect;
+mod layout;
 mod loader;
 mod mapped;
 mod maps;
 mod memory;
+mod migrate;
 mod object;
+mod open;
 mod overload;
 mod per_cpu;
+mod pins;
+mod raw;
+mod read;
+mod refusal;
+mod sync;
+mod sys;
+mod translate;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap as Map};
 
-use aya::{
-    maps::{HashMap, IterableMap as _, MapData, MapError, PerCpuValues, RingBuf},
-    util::nr_cpus,
-};
+use aya::maps::{HashMap, MapData, PerCpuValues};
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
+    Stats, SyncNote, Synced, Template, TemplateKey,
     maps::{self as names, Capacities},
 };
 use ipvs_datapath::{conn::expected::Expected, expire::Batch};
 
-pub use attach::{Attachment, IfaceProgram, ModePolicy};
+pub use attach::{Attachment, IfaceProgram, ModePolicy, Successor};
 pub use available::Available;
 pub use error::{AttachError, LoadError};
 pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
+pub use layout::{Field, Layout, Sizes, Type};
 pub use loader::{Clock, Loader};
 pub use memory::{Need, Shortage};
+pub use migrate::{Counted, Migrated, Migration};
 pub use object::OBJECT;
+pub use open::{NotePad, Opened};
+pub use pins::{Instance, PinError, instances};
 
-use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
+use super::{Cache, Dataplane, Place, Result, Seen, Stop, Task};
+use crate::ledger::{Key, Value};
 use control::Control;
 use mapped::Mapped;
-use maps::{Maps, take};
+use maps::Maps;
 use overload::OverloadMarks;
+use refusal::{absent_is_fine, failed, remove_all, remove_where, service_text};
 use walk::Buffers;
 
 /// The tables in the kernel, and the programs that end what is in them.
@@ -61,58 +75,12 @@ pub struct BpfDataplane {
     punt: Option<PuntRing>,
     messages: Option<Messages>,
     buffers: Buffers,
+    ledger: HashMap<MapData, Key, Value>,
     hz: u32,
     cpus: usize,
 }
 
 impl BpfDataplane {
-    /// Makes the maps, empty and of these sizes, and loads the control programs. Nothing is attached yet.
-    pub fn load(object: &[u8], capacities: Capacities) -> std::result::Result<Self, LoadError> {
-        Self::load_with(object, capacities, Clock::Kernel)
-    }
-
-    /// The same over a clock of choice. In manual time a second has 1000 ticks.
-    pub fn load_with(
-        object: &[u8],
-        capacities: Capacities,
-        clock: Clock,
-    ) -> std::result::Result<Self, LoadError> {
-        let cpus = nr_cpus().map_err(|(_, e)| LoadError::States(e))?;
-        Need::of(capacities, cpus).check(&Available::now())?;
-        let loader = Loader::new(object, capacities, clock)?;
-        let (ebpf, _) = loader.load(Iface::default())?;
-        let mut control = Control::load(ebpf)?;
-        let messages = Messages::take(control.ebpf())?;
-        let maps = Maps::take(control.ebpf())?;
-        let states = maps.dest_states.map();
-        let overload =
-            OverloadMarks::map(states.fd(), capacities.dests).map_err(LoadError::States)?;
-        let lists = Mapped::map(maps.dest_lists.map().fd(), maps.dest_lists.len())
-            .map_err(LoadError::States)?;
-        let hash_tables = Mapped::map(maps.hash_tables.map().fd(), maps.hash_tables.len())
-            .map_err(LoadError::States)?;
-        let egress = EgressTable(take(control.ebpf(), names::EGRESS)?);
-        let punt = PuntRing(take::<RingBuf<_>>(control.ebpf(), names::PUNT)?);
-        let hz = match clock {
-            Clock::Kernel => control.measure_hz()?,
-            Clock::Manual => MANUAL_HZ,
-        };
-        Ok(Self {
-            loader,
-            control,
-            maps,
-            overload,
-            lists,
-            hash_tables,
-            egress: Some(egress),
-            punt: Some(punt),
-            messages,
-            buffers: Buffers::default(),
-            hz,
-            cpus,
-        })
-    }
-
     /// Makes the programs of interfaces over these tables.
     #[must_use]
     pub fn loader(&self) -> Loader {
@@ -151,18 +119,7 @@ impl BpfDataplane {
         let set = self.maps.clock.set(0, ticks, 0);
         set.map_err(failed(names::CLOCK, "update", 0))
     }
-
-    fn remove_lblc(&mut self, stale: impl Fn(&LblcKey, &LblcEntry) -> bool) -> Result<()> {
-        remove_where(names::LBLC, &mut self.maps.lblc, stale)
-    }
-
-    fn remove_lblcr(&mut self, stale: impl Fn(&LblcKey, &LblcrEntry) -> bool) -> Result<()> {
-        remove_where(names::LBLCR, &mut self.maps.lblcr, stale)
-    }
 }
-
-/// Ticks in a second of a clock that is set by hand.
-const MANUAL_HZ: u32 = 1000;
 
 impl Dataplane for BpfDataplane {
     fn capacities(&self) -> Capacities {
@@ -254,13 +211,21 @@ impl Dataplane for BpfDataplane {
     }
 
     fn clear_caches(&mut self, service: u32) -> Result<()> {
-        self.remove_lblc(|key, _| key.service == service)?;
-        self.remove_lblcr(|key, _| key.service == service)
+        remove_where(names::LBLC, &mut self.maps.lblc, |key, _| {
+            key.service == service
+        })?;
+        remove_where(names::LBLCR, &mut self.maps.lblcr, |key, _| {
+            key.service == service
+        })
     }
 
     fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()> {
-        self.remove_lblc(|_, entry| dests.contains(&entry.dest))?;
-        self.remove_lblcr(|_, entry| entry.members().iter().any(|m| dests.contains(m)))
+        remove_where(names::LBLC, &mut self.maps.lblc, |_, entry| {
+            dests.contains(&entry.dest)
+        })?;
+        remove_where(names::LBLCR, &mut self.maps.lblcr, |_, entry| {
+            entry.members().iter().any(|m| dests.contains(m))
+        })
     }
 
     fn clear_overload(&mut self, id: u32) -> Result<()> {
@@ -273,6 +238,26 @@ impl Dataplane for BpfDataplane {
         let entered = self.control.expire(Batch::EXPECT, &both);
         let entered = entered.map_err(failed(names::HALF_OPEN, "announce", "one"))?;
         Ok(entered == 1)
+    }
+
+    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
+        self.notes(most)
+    }
+
+    fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>> {
+        self.one_conn(key)
+    }
+
+    fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>> {
+        self.one_template(key)
+    }
+
+    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
+        self.enter_conns(told)
+    }
+
+    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
+        self.enter_templates(told)
     }
 
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {
@@ -324,67 +309,43 @@ impl Dataplane for BpfDataplane {
         }
     }
 
+    fn settings(&self) -> Result<Settings> {
+        let settings = self.maps.settings.get(&0, 0);
+        settings.map_err(failed(names::SETTINGS, "lookup", 0))
+    }
+
+    fn services(&self) -> Result<Vec<(ServiceKey, Service)>> {
+        let services = batch::entries(&self.maps.services);
+        services.map_err(failed(names::SERVICES, "read", "all"))
+    }
+
+    fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>> {
+        self.list(base, len)
+    }
+
+    fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>> {
+        self.table(base, len)
+    }
+
+    fn dest(&self, id: u32) -> Result<Dest> {
+        let dest = self.maps.dests.get(&id, 0);
+        dest.map_err(failed(names::DESTS, "lookup", id))
+    }
+
+    fn ledger(&self) -> Result<Vec<(Key, Value)>> {
+        let entries = batch::entries(&self.ledger);
+        entries.map_err(failed(names::LEDGER, "read", "all"))
+    }
+
+    fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()> {
+        self.note(entries)
+    }
+
+    fn remove_ledger(&mut self, keys: &[Key]) -> Result<()> {
+        self.forget(keys)
+    }
+
     fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool> {
         self.walk_tables(task, place, stop)
-    }
-}
-
-/// Says which table refused what.
-fn failed<E>(
-    map: &'static str,
-    operation: &'static str,
-    key: impl ToString,
-) -> impl FnOnce(E) -> TableError
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    move |source| TableError {
-        map,
-        operation,
-        key: key.to_string(),
-        source: source.into(),
-    }
-}
-
-/// Removes entries of a scheduler's cache.
-fn remove_where<V: bytemuck::Pod + aya::Pod>(
-    name: &'static str,
-    map: &mut HashMap<MapData, LblcKey, V>,
-    stale: impl Fn(&LblcKey, &V) -> bool,
-) -> Result<()> {
-    let entries = batch::entries(map).map_err(failed(name, "read", "all"))?;
-    let stale = entries.iter().filter(|(k, e)| stale(k, e));
-    let stale: Vec<_> = stale.map(|(key, _)| *key).collect();
-    remove_all(name, map, &stale)
-}
-
-fn remove_all<V: bytemuck::Pod + aya::Pod>(
-    name: &'static str,
-    map: &mut HashMap<MapData, LblcKey, V>,
-    keys: &[LblcKey],
-) -> Result<()> {
-    for key in keys {
-        absent_is_fine(map.remove(key)).map_err(failed(name, "delete", key.addr.ip()))?;
-    }
-    Ok(())
-}
-
-fn absent_is_fine(removed: std::result::Result<(), MapError>) -> std::result::Result<(), MapError> {
-    match removed {
-        Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        Err(MapError::KeyNotFound) => Ok(()),
-        other => other,
-    }
-}
-
-fn service_text(key: &ServiceKey) -> String {
-    match key.mark {
-        0 => format!(
-            "{} port {} protocol {}",
-            key.addr.ip(),
-            u16::from_be_bytes(key.port),
-            key.proto
-        ),
-        mark => format!("firewall mark {mark}"),
     }
 }

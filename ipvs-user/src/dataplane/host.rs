@@ -2,39 +2,62 @@
 //! The clock stands until someone moves it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ipvs_common::{
     Conn, ConnFlags, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey,
-    Settings, Stats, Template, TemplateKey,
+    Settings, Stats, SyncNote, Synced, Template, TemplateKey,
     maps::{self, Capacities},
 };
 use ipvs_datapath::{
     conn::{
         Table,
         expected::{self, Expected},
+        synced,
     },
     expire,
     host::HostTables,
 };
 
-use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
+use super::{Cache, Dataplane, Place, Result, Seen, Stop, TableError, Task};
+use crate::{
+    carries::Carries,
+    ledger::{Key, Value},
+};
 
 /// The tables of [`ipvs_datapath::host`] behind a lock.
 #[derive(Clone, Debug)]
-pub struct HostDataplane(Arc<Mutex<HostTables>>);
+pub struct HostDataplane {
+    tables: Arc<Mutex<HostTables>>,
+    carries: Carries,
+    ledger: Arc<Mutex<BTreeMap<Key, Value>>>,
+}
 
 impl HostDataplane {
     #[must_use]
-    pub const fn new(tables: Arc<Mutex<HostTables>>) -> Self {
-        Self(tables)
+    pub fn new(tables: Arc<Mutex<HostTables>>) -> Self {
+        Self {
+            tables,
+            carries: Carries::DATAPATH,
+            ledger: Arc::default(),
+        }
+    }
+
+    /// Takes what it is told whether or not its packets are handled so: for tests of what stands before the tables.
+    #[must_use]
+    pub fn carrying(self, carries: Carries) -> Self {
+        Self { carries, ..self }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, BTreeMap<Key, Value>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A test that failed with the lock held leaves nothing half done that matters here.
     fn tables(&self) -> MutexGuard<'_, HostTables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,6 +74,10 @@ fn slot<T>(found: Option<T>, map: &'static str, operation: &'static str, key: u3
 impl Dataplane for HostDataplane {
     fn capacities(&self) -> Capacities {
         self.tables().capacities
+    }
+
+    fn carries(&self) -> Carries {
+        self.carries
     }
 
     fn hz(&self) -> u32 {
@@ -172,6 +199,32 @@ impl Dataplane for HostDataplane {
         Ok(expected::announce(&mut *self.tables(), key, expected))
     }
 
+    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
+        let notes = &mut self.tables().notes;
+        let most = most.min(notes.len());
+        notes.drain(..most).collect()
+    }
+
+    fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>> {
+        Ok(self.tables().conns.get(key).copied())
+    }
+
+    fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>> {
+        Ok(self.tables().templates.get(key).copied())
+    }
+
+    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
+        let mut t = self.tables();
+        let entered = told.iter().map(|(key, s)| synced::enter(&mut *t, key, s));
+        Ok(entered.map(u32::from).sum())
+    }
+
+    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
+        let mut t = self.tables();
+        let entered = told.iter().map(|(key, s)| synced::tie(&mut *t, key, s));
+        Ok(entered.map(u32::from).sum())
+    }
+
     fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {
         let t = self.tables();
         let both = t.conns.iter().chain(&t.half_open);
@@ -210,13 +263,57 @@ impl Dataplane for HostDataplane {
         Ok(())
     }
 
+    fn settings(&self) -> Result<Settings> {
+        Ok(self.tables().settings)
+    }
+
+    fn services(&self) -> Result<Vec<(ServiceKey, Service)>> {
+        Ok(self
+            .tables()
+            .services
+            .iter()
+            .map(|(k, s)| (*k, *s))
+            .collect())
+    }
+
+    fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>> {
+        let t = self.tables();
+        let list = t.lists.get(base as usize..(base + len) as usize);
+        slot(list.map(Vec::from), maps::DEST_LISTS, "lookup", base)
+    }
+
+    fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>> {
+        let t = self.tables();
+        let table = t.hash_tables.get(base as usize..(base + len) as usize);
+        slot(table.map(Vec::from), maps::HASH_TABLES, "lookup", base)
+    }
+
+    fn dest(&self, id: u32) -> Result<Dest> {
+        let dest = self.tables().dests.get(id as usize).copied();
+        slot(dest, maps::DESTS, "lookup", id)
+    }
+
+    fn ledger(&self) -> Result<Vec<(Key, Value)>> {
+        Ok(self.noted().iter().map(|(k, v)| (*k, *v)).collect())
+    }
+
+    fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()> {
+        self.noted().extend(entries.iter().copied());
+        Ok(())
+    }
+
+    fn remove_ledger(&mut self, keys: &[Key]) -> Result<()> {
+        self.noted().retain(|key, _| !keys.contains(key));
+        Ok(())
+    }
+
     /// Whole at any time, but for parts.
     fn walk(&mut self, mut task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool> {
         let mut t = self.tables();
         for table in [Table::HalfOpen, Table::Established] {
             walk_connections(&mut t, table, &mut task, place.at, stop);
         }
-        walk_templates(&mut t, &task);
+        walk_templates(&mut t, &mut task);
         place.at += 1;
         let parts = match stop {
             Stop::Part(parts) => parts,
@@ -242,6 +339,13 @@ fn walk_connections(t: &mut HostTables, table: Table, task: &mut Task<'_>, at: u
     };
     let mut found = |key: &FlowKey, conn: &Conn| match task {
         Task::Expire => conn.expires <= now,
+        Task::ExpireAndShow(see) => {
+            let shown = table == Table::Established && conn.status.flags & ConnFlags::REPLY == 0;
+            if shown && conn.expires > now {
+                see(Seen::Connection(key, conn));
+            }
+            conn.expires <= now
+        }
         Task::EndOf(dests) => dests.contains(&conn.dest),
         Task::Drop(pick) => conn.status.flags & ConnFlags::REPLY == 0 && pick(key, conn),
     };
@@ -250,24 +354,28 @@ fn walk_connections(t: &mut HostTables, table: Table, task: &mut Task<'_>, at: u
     let found: Vec<_> = found.map(|(key, _)| *key).collect();
     for key in &found {
         match task {
-            Task::Expire => expire::connection(t, table, key),
+            Task::Expire | Task::ExpireAndShow(_) => expire::connection(t, table, key),
             Task::EndOf(_) => expire::gone(t, table, key),
             Task::Drop(_) => expire::dropped(t, table, key),
         };
     }
 }
 
-fn walk_templates(t: &mut HostTables, task: &Task<'_>) {
+fn walk_templates(t: &mut HostTables, task: &mut Task<'_>) {
     let now = t.clock;
-    let found = t.templates.iter().filter(|(_, template)| match task {
+    let found = t.templates.iter().filter(|(key, template)| match task {
         Task::Expire => template.expires <= now,
+        Task::ExpireAndShow(see) => {
+            see(Seen::Template(key, template));
+            template.expires <= now
+        }
         Task::EndOf(dests) => dests.contains(&template.dest),
         Task::Drop(_) => false,
     });
     let found: Vec<_> = found.map(|(key, _)| *key).collect();
     for key in &found {
         match task {
-            Task::Expire => expire::template(t, key),
+            Task::Expire | Task::ExpireAndShow(_) => expire::template(t, key),
             Task::EndOf(_) => expire::template_of_gone(t, key),
             Task::Drop(_) => false,
         };

@@ -2,17 +2,30 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-use ipvs_common::{Conn, FlowKey};
+use ipvs_common::{Conn, FlowKey, Template, TemplateKey};
 
 /// What ends. Whatever a walk finds is looked at again where it ends, for packets come meanwhile.
 pub enum Task<'a> {
     /// What is past its deadline.
     Expire,
+    /// The same, and whatever else is met among the established connections and the templates is shown.
+    ExpireAndShow(&'a mut See<'a>),
     /// What leads to one of these real servers, if that is deleted; templates once they have no children.
     EndOf(&'a BTreeSet<u32>),
     /// Connections that this picks; it is asked about clients' entries. Templates are left alone.
     Drop(&'a mut Pick<'a>),
 }
+
+/// What a walk meets that is not due.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// The client's entry of an established connection.
+    Connection(&'a FlowKey, &'a Conn),
+    Template(&'a TemplateKey, &'a Template),
+}
+
+/// Looks at what a walk meets.
+pub type See<'a> = dyn FnMut(Seen<'_>) + 'a;
 
 /// Tells whether a connection is to make room.
 pub type Pick<'a> = dyn FnMut(&FlowKey, &Conn) -> bool + 'a;
@@ -21,6 +34,7 @@ impl fmt::Debug for Task<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Expire => "Expire",
+            Self::ExpireAndShow(_) => "ExpireAndShow",
             Self::EndOf(_) => "EndOf",
             Self::Drop(_) => "Drop",
         })
@@ -52,6 +66,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// Nothing of this round was walked yet.
+    #[must_use]
+    pub const fn is_beginning(&self) -> bool {
+        self.table == 0 && self.at == 0
+    }
+
     /// The beginning of the next walk.
     pub(super) const fn next_round(self) -> Self {
         Self {

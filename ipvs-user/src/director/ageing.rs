@@ -8,7 +8,7 @@ use ipvs_common::SettingsFlags;
 
 use super::{Director, defence::DropEntry};
 use crate::{
-    dataplane::{Place, Stop, TableError, Task},
+    dataplane::{Place, Seen, Stop, TableError, Task},
     model::Effect,
 };
 
@@ -73,12 +73,28 @@ impl Director {
             self.end_of_gone(stop)?;
             return Ok(Aged::Urgent);
         }
-        let task = Task::Expire;
-        let ended = self.dataplane.walk(task, &mut self.walks.expiry, stop)?;
+        let ended = self.expire_walk(stop)?;
         if turn.is_some() {
             return Ok(Aged::Urgent);
         }
         Ok(if ended { Aged::Round } else { Aged::More })
+    }
+
+    /// Goes on with the walk that ends what is due, and notes what a backup is to be told again.
+    pub(super) fn expire_walk(&mut self, stop: Stop) -> Result<bool, TableError> {
+        let place = &mut self.walks.expiry;
+        if !self.sync.is_master() {
+            return self.dataplane.walk(Task::Expire, place, stop);
+        }
+        let (hz, timeouts) = (self.dataplane.hz(), self.tables.settings().timeouts);
+        if place.is_beginning() {
+            let second = self.dataplane.now()? / u64::from(hz).max(1);
+            self.sync.begin_round(second);
+        }
+        let sync = &mut self.sync;
+        let mut see = |seen: Seen<'_>| sync.see(seen, &timeouts, hz);
+        let task = Task::ExpireAndShow(&mut see);
+        self.dataplane.walk(task, place, stop)
     }
 
     /// Whether [`Self::age`] has something to do at once.

@@ -51,6 +51,15 @@ impl Apart {
         })
     }
 
+    /// No time at all: rates stay as they are.
+    pub(super) const fn nothing() -> Self {
+        Self {
+            ticks: 1,
+            hz: 0,
+            slots: 0,
+        }
+    }
+
     const fn slot(hz: u64) -> Self {
         Self {
             ticks: SLOT * hz,

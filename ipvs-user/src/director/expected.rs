@@ -39,7 +39,7 @@ pub enum ExpectError {
 
 /// When the last one ends, in ticks.
 #[derive(Default)]
-pub(super) struct Waiting(Option<u64>);
+pub(super) struct Waiting(pub(super) Option<u64>);
 
 impl Director {
     /// From here on the first packet from any port of the client opens this connection. Announced once more it starts over.

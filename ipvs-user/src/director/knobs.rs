@@ -1,5 +1,7 @@
 //! Knobs and timeouts: turning them, and the defences that some of them set up.
 
+use ipvs_common::State;
+
 use super::{CacheLimits, Director};
 use crate::{
     dataplane::TableError,
@@ -26,6 +28,15 @@ impl Default for Controls {
             memory: Box::new(|| u64::MAX),
         }
     }
+}
+
+/// What knobs and timeouts were at.
+#[derive(PartialEq, Eq)]
+pub(super) struct Before {
+    knobs: Knobs,
+    defence: Defence,
+    timeouts: [u32; State::SLOTS],
+    icmp_rate: u32,
 }
 
 /// Timeouts were not set.
@@ -90,8 +101,44 @@ impl Director {
         self.turn(knobs, defence)
     }
 
+    /// Takes up knobs as they were; names that this version does not know are left out.
+    pub(super) fn resume_knobs(&mut self, restored: &[(String, u32)]) -> Result<(), TableError> {
+        let mut knobs = self.controls.knobs;
+        for (name, value) in restored {
+            if let Err(e) = knobs.set(name, &value.to_string()) {
+                tracing::warn!("a knob of the running datapath: {e}");
+            }
+        }
+        let mut defence = self.controls.defence;
+        defence.settle(&knobs);
+        self.turn(knobs, defence)
+    }
+
+    /// To go back to.
+    pub(super) fn controls_now(&self) -> Before {
+        Before {
+            knobs: self.controls.knobs,
+            defence: self.controls.defence,
+            timeouts: self.settings().timeouts,
+            icmp_rate: self.settings().icmp_rate,
+        }
+    }
+
+    pub(super) fn put_controls_back(&mut self, before: &Before) -> Result<(), TableError> {
+        if *before == self.controls_now() {
+            return Ok(());
+        }
+        self.adjust_settings(|settings| {
+            settings.timeouts = before.timeouts;
+            settings.icmp_rate = before.icmp_rate;
+        })?;
+        self.turn(before.knobs, before.defence)
+    }
+
     fn turn(&mut self, knobs: Knobs, defence: Defence) -> Result<(), TableError> {
         self.adjust_settings(|settings| knobs.write(&defence, settings))?;
+        let records = self.knob_records(&knobs);
+        self.tables.note(self.dataplane.as_mut(), &records)?;
         self.controls.knobs = knobs;
         self.controls.defence = defence;
         self.set_drop_entry(defence.drop_entry());

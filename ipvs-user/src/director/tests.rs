@@ -19,6 +19,8 @@ mod ageing;
 mod expected;
 mod knobs;
 mod sources;
+mod sync;
+mod telling;
 mod traffic;
 
 const HZ: u32 = 100;

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     dataplane::TableError,
+    ledger::Restored,
     model::{Effect, Model, Origin, Trashed},
 };
 
@@ -39,6 +40,10 @@ impl Account {
 
     pub(super) const fn rates(&self) -> Rates {
         self.estimator.rates()
+    }
+
+    pub(super) const fn offset(&self) -> Stats {
+        self.offset
     }
 
     const fn carry(&mut self, counted: Stats) {
@@ -90,63 +95,48 @@ impl Traffic {
         self.total
     }
 
-    /// Keeps the traffic of an index that goes to another real server.
-    pub(super) fn fold(&mut self, gone: &Trashed, counted: Stats) {
-        self.total.carry(counted);
-        if !gone.orphan {
-            self.services.at(gone.service).carry(counted);
+    /// Accounts as they are to be.
+    pub(super) fn settle(&mut self, moved: Moved) {
+        for (dest, account) in moved.dests {
+            *self.dests.at(dest) = account;
         }
-        *self.dests.at(gone.dest.id) = Account::default();
+        for (service, account) in moved.services {
+            *self.services.at(service) = account;
+        }
+        self.total = moved.total.unwrap_or(self.total);
     }
 
-    /// Follows a change. What an orphan brings along from the time of the former service stays its own, and does not become
-    /// the new one's.
-    pub(super) fn follow(&mut self, effects: &[Effect], model: &Model, counted: &Counted) {
-        for effect in effects {
-            match effect {
-                Effect::ServiceAdded { service } | Effect::ServiceRemoved { service, .. } => {
-                    *self.services.at(*service) = Account::default();
-                }
-                Effect::DestAdded {
-                    dest,
-                    origin: Origin::Fresh,
-                    ..
-                } => *self.dests.at(*dest) = Account::default(),
-                Effect::DestAdded {
-                    service,
-                    dest,
-                    origin: Origin::Trash { orphan: true },
-                } => {
-                    let before = negative(counted.of(*dest));
-                    self.services.at(*service).carry(before);
-                }
-                Effect::Zeroed {
-                    service,
-                    dests,
-                    gone,
-                } => {
-                    for dest in dests {
-                        *self.dests.at(*dest) = Account::zeroed_at(counted.of(*dest));
-                    }
-                    let all = counted.sum(dests.iter().chain(gone).copied());
-                    *self.services.at(*service) = Account::zeroed_at(all);
-                }
-                Effect::TotalZeroed => {
-                    let all = counted.sum(model.all_dests().map(|d| d.id));
-                    self.total = Account::zeroed_at(all);
-                }
-                Effect::ServiceEdited { .. }
-                | Effect::DestAdded { .. }
-                | Effect::DestEdited { .. }
-                | Effect::DestRemoved { .. }
-                | Effect::WrrChanged { .. }
-                | Effect::OverloadLifted { .. } => {}
-            }
+    /// Takes up where another process left off: offsets by index, and what is counted now, which makes no rate.
+    pub(super) fn resume(restored: &Restored, model: &Model, counted: &[Stats], now: u64) -> Self {
+        let mut this = Self {
+            sampled: Some(now),
+            ..Self::default()
+        };
+        for (dest, offset) in &restored.dest_offsets {
+            this.dests.at(*dest).offset = *offset;
         }
+        for (service, offset) in &restored.service_offsets {
+            this.services.at(*service).offset = *offset;
+        }
+        this.total.offset = restored.total;
+        // Estimators that never sampled take the first one for traffic of the last two seconds; a slot of no length is none.
+        this.sample(model, counted, Apart::nothing());
+        this
     }
 
+    /// Looks ahead: what accounts come to with changes, before those are made.
+    pub(super) const fn draft(&self) -> Draft<'_> {
+        Draft {
+            traffic: self,
+            moved: Moved {
+                dests: BTreeMap::new(),
+                services: BTreeMap::new(),
+                total: None,
+            },
+        }
+    }
     /// Samples everything there is but deleted real servers, whose rates stand still.
-    fn sample(&mut self, model: &Model, counted: &[Stats], apart: Apart) {
+    pub(super) fn sample(&mut self, model: &Model, counted: &[Stats], apart: Apart) {
         let counted = |dest: u32| counted.get(dest as usize).copied().unwrap_or_default();
         let mut total = Stats::default();
         let mut of_gone: BTreeMap<u32, Stats> = BTreeMap::new();
@@ -171,6 +161,104 @@ impl Traffic {
             account.sample(live.plus(gone), apart);
         }
         self.total.sample(total, apart);
+    }
+}
+
+/// Accounts that change, by index.
+#[derive(Debug)]
+pub(super) struct Moved {
+    pub(super) dests: BTreeMap<u32, Account>,
+    pub(super) services: BTreeMap<u32, Account>,
+    pub(super) total: Option<Account>,
+}
+
+/// Changes of accounts that are not made yet.
+pub(super) struct Draft<'a> {
+    traffic: &'a Traffic,
+    moved: Moved,
+}
+
+impl Draft<'_> {
+    pub(super) fn moved(self) -> Moved {
+        self.moved
+    }
+
+    fn dest(&mut self, dest: u32) -> &mut Account {
+        let before = self.traffic.of_dest(dest);
+        self.moved.dests.entry(dest).or_insert(before)
+    }
+
+    fn service(&mut self, service: u32) -> &mut Account {
+        let before = self.traffic.of_service(service);
+        self.moved.services.entry(service).or_insert(before)
+    }
+
+    fn total(&mut self) -> &mut Account {
+        self.moved.total.get_or_insert(self.traffic.total)
+    }
+
+    /// Adds what was counted of a real server elsewhere, and of its service, if that is there.
+    pub(super) fn carry(&mut self, dest: u32, service: Option<u32>, counted: Stats) {
+        self.dest(dest).carry(counted);
+        if let Some(service) = service {
+            self.service(service).carry(counted);
+        }
+        self.total().carry(counted);
+    }
+
+    /// Keeps the traffic of an index that goes to another real server.
+    pub(super) fn fold(&mut self, gone: &Trashed, counted: Stats) {
+        self.total().carry(counted);
+        if !gone.orphan {
+            self.service(gone.service).carry(counted);
+        }
+        *self.dest(gone.dest.id) = Account::default();
+    }
+
+    /// Follows a change. What an orphan brings along from the time of the former service stays its own, and does not become
+    /// the new one's.
+    pub(super) fn follow(&mut self, effects: &[Effect], model: &Model, counted: &Counted) {
+        for effect in effects {
+            match effect {
+                Effect::ServiceAdded { service } | Effect::ServiceRemoved { service, .. } => {
+                    *self.service(*service) = Account::default();
+                }
+                Effect::DestAdded {
+                    dest,
+                    origin: Origin::Fresh,
+                    ..
+                } => *self.dest(*dest) = Account::default(),
+                Effect::DestAdded {
+                    service,
+                    dest,
+                    origin: Origin::Trash { orphan: true },
+                } => {
+                    let before = negative(counted.of(*dest));
+                    self.service(*service).carry(before);
+                }
+                Effect::Zeroed {
+                    service,
+                    dests,
+                    gone,
+                } => {
+                    for dest in dests {
+                        *self.dest(*dest) = Account::zeroed_at(counted.of(*dest));
+                    }
+                    let all = counted.sum(dests.iter().chain(gone).copied());
+                    *self.service(*service) = Account::zeroed_at(all);
+                }
+                Effect::TotalZeroed => {
+                    let all = counted.sum(model.all_dests().map(|d| d.id));
+                    *self.total() = Account::zeroed_at(all);
+                }
+                Effect::ServiceEdited { .. }
+                | Effect::DestAdded { .. }
+                | Effect::DestEdited { .. }
+                | Effect::DestRemoved { .. }
+                | Effect::WrrChanged { .. }
+                | Effect::OverloadLifted { .. } => {}
+            }
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipvs_common::{ServiceKey, Stats};
+use ipvs_common::ServiceKey;
 
 use super::Director;
 use crate::{
     dataplane::TableError,
-    model::{DestKey, Effect, Trashed},
+    model::{DestKey, Effect},
 };
 
 /// Seconds without connections after which a deleted real server is forgotten. ip_vs keeps one for as long, so that the
@@ -59,16 +59,20 @@ impl Director {
         self.dataplane.clear_caches_of(&ids)?;
         let counted = freed.iter().map(|t| self.dataplane.dest_stats(t.dest.id));
         let counted: Vec<_> = counted.collect::<Result<_, _>>()?;
-        self.model = after;
+        let mut draft = self.traffic.draft();
         for (gone, counted) in freed.iter().zip(counted) {
-            self.fold(gone, counted);
+            draft.fold(gone, counted);
+        }
+        let moved = draft.moved();
+        let indices: Vec<_> = freed.iter().map(|t| (t.dest.id, t.service)).collect();
+        let records = self.records_without(&indices, &after, &moved);
+        self.tables.note(self.dataplane.as_mut(), &records)?;
+        self.model = after;
+        self.traffic.settle(moved);
+        for (dest, _) in indices {
+            self.idle.0.remove(&dest);
+            self.tables.forget_dest(dest);
         }
         Ok(())
-    }
-
-    fn fold(&mut self, gone: &Trashed, counted: Stats) {
-        self.traffic.fold(gone, counted);
-        self.idle.0.remove(&gone.dest.id);
-        self.tables.forget_dest(gone.dest.id);
     }
 }

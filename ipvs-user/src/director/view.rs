@@ -1,6 +1,6 @@
 //! What a listing shows: the configuration with the counts and the traffic of the moment.
 
-use ipvs_common::{ServiceKey, Stats};
+use ipvs_common::{DestState, ServiceKey, Stats};
 
 use super::{Director, Rates};
 use crate::{
@@ -69,6 +69,11 @@ impl Director {
     #[must_use]
     pub const fn total_rates(&self) -> Rates {
         self.traffic.total().rates()
+    }
+
+    /// What the datapath counts of a real server now.
+    pub fn dest_counts(&self, dest: u32) -> Result<DestState, TableError> {
+        self.dataplane.dest_state(dest)
     }
 
     #[must_use]

@@ -1,5 +1,11 @@
 //! Commands, options, and which go together. Tables only.
 
+mod spellings;
+
+pub(super) use spellings::{SPELLINGS, Spelling, Value, Word};
+
+use crate::api::wire::TunnelKind;
+
 /// What is to be done.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Command {
@@ -12,14 +18,18 @@ pub(super) enum Command {
     DeleteServer,
     List,
     Save,
+    Restore,
     Zero,
     /// Set timeouts.
     Set,
+    StartDaemon,
+    StopDaemon,
     Help,
     Version,
 }
 
-/// What qualifies a command. `-t`, `-u` and `-f` are one option, as are `-g`, `-i` and `-m`: each may be given once.
+/// What qualifies a command. `-t`, `-u`, `--sctp-service` and `-f` are one option, as are `-g`, `-i` and `-m`: each may be
+/// given once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Opt {
     Numeric,
@@ -33,20 +43,35 @@ pub(super) enum Opt {
     Weight,
     UThreshold,
     LThreshold,
+    McastInterface,
     Timeout,
+    Daemon,
     Stats,
     Rate,
     Thresholds,
     PersistentConn,
     NoSort,
+    SyncId,
     Exact,
-    TunType,
     OnePacket,
+    Engine,
     SchedFlags,
+    McastGroup,
+    McastPort,
+    McastTtl,
+    SyncMaxlen,
+    TunInfo,
+    TunType,
+    TunPort,
+    TunNocsum,
+    TunCsum,
+    TunRemcsum,
+    /// Beyond the original.
+    Partial,
 }
 
 impl Opt {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 35] = [
         Self::Numeric,
         Self::Connection,
         Self::Service,
@@ -58,16 +83,39 @@ impl Opt {
         Self::Weight,
         Self::UThreshold,
         Self::LThreshold,
+        Self::McastInterface,
         Self::Timeout,
+        Self::Daemon,
         Self::Stats,
         Self::Rate,
         Self::Thresholds,
         Self::PersistentConn,
         Self::NoSort,
+        Self::SyncId,
         Self::Exact,
-        Self::TunType,
         Self::OnePacket,
+        Self::Engine,
         Self::SchedFlags,
+        Self::McastGroup,
+        Self::McastPort,
+        Self::McastTtl,
+        Self::SyncMaxlen,
+        Self::TunInfo,
+        Self::TunType,
+        Self::TunPort,
+        Self::TunNocsum,
+        Self::TunCsum,
+        Self::TunRemcsum,
+        Self::Partial,
+    ];
+
+    /// Those of tunnels.
+    pub(super) const TUNNEL: [Self; 5] = [
+        Self::TunType,
+        Self::TunPort,
+        Self::TunNocsum,
+        Self::TunCsum,
+        Self::TunRemcsum,
     ];
 
     /// Name in messages.
@@ -84,16 +132,30 @@ impl Opt {
             Self::Weight => "weight",
             Self::UThreshold => "u-threshold",
             Self::LThreshold => "l-threshold",
+            Self::McastInterface => "mcast-interface",
             Self::Timeout => "timeout",
+            Self::Daemon => "daemon",
             Self::Stats => "stats",
             Self::Rate => "rate",
             Self::Thresholds => "thresholds",
             Self::PersistentConn => "persistent-conn",
             Self::NoSort => "nosort",
+            Self::SyncId => "syncid",
             Self::Exact => "exact",
-            Self::TunType => "tun-type",
             Self::OnePacket => "ops",
+            Self::Engine => "pe",
             Self::SchedFlags => "sched-flags",
+            Self::McastGroup => "mcast-group",
+            Self::McastPort => "mcast-port",
+            Self::McastTtl => "mcast-ttl",
+            Self::SyncMaxlen => "sync-maxlen",
+            Self::TunInfo => "tun-info",
+            Self::TunType => "tun-type",
+            Self::TunPort => "tun-port",
+            Self::TunNocsum => "tun-nocsum",
+            Self::TunCsum => "tun-csum",
+            Self::TunRemcsum => "tun-remcsum",
+            Self::Partial => "partial",
         }
     }
 }
@@ -122,8 +184,11 @@ impl Command {
             Self::DeleteServer => "delete-server",
             Self::List => "list",
             Self::Save => "save",
+            Self::Restore => "restore",
             Self::Zero => "zero",
             Self::Set => "set",
+            Self::StartDaemon => "start-daemon",
+            Self::StopDaemon => "stop-daemon",
             Self::Help => "help",
             Self::Version => "version",
         }
@@ -139,6 +204,7 @@ impl Command {
                     Opt::Persistent,
                     Opt::Netmask,
                     Opt::OnePacket,
+                    Opt::Engine,
                     Opt::SchedFlags,
                 ],
             ),
@@ -152,12 +218,16 @@ impl Command {
                     Opt::UThreshold,
                     Opt::LThreshold,
                     Opt::TunType,
+                    Opt::TunPort,
+                    Opt::TunNocsum,
+                    Opt::TunCsum,
+                    Opt::TunRemcsum,
                 ],
             ),
             Self::DeleteServer => (&[Opt::Service, Opt::Server], &[], &[]),
             Self::List => (
                 &[],
-                &[Opt::Connection, Opt::Service, Opt::Timeout],
+                &[Opt::Connection, Opt::Service, Opt::Timeout, Opt::Daemon],
                 &[
                     Opt::Numeric,
                     Opt::Stats,
@@ -165,158 +235,54 @@ impl Command {
                     Opt::Thresholds,
                     Opt::PersistentConn,
                     Opt::NoSort,
+                    Opt::SyncId,
                     Opt::Exact,
+                    Opt::TunInfo,
                 ],
             ),
             Self::Save => (&[], &[], &[Opt::Numeric]),
+            Self::Restore => (&[], &[], &[Opt::Partial]),
             Self::Zero => (&[], &[], &[Opt::Service]),
+            Self::StartDaemon => (
+                &[],
+                &[],
+                &[
+                    Opt::McastInterface,
+                    Opt::SyncId,
+                    Opt::McastGroup,
+                    Opt::McastPort,
+                    Opt::McastTtl,
+                    Opt::SyncMaxlen,
+                ],
+            ),
+            Self::StopDaemon => (&[], &[], &[Opt::SyncId]),
             Self::Flush | Self::Set | Self::Help | Self::Version => (&[], &[], &[]),
         };
-        if must.contains(&opt) {
-            Rule::Must
-        } else if one_of.contains(&opt) {
-            Rule::OneOf
-        } else if may.contains(&opt) {
-            Rule::May
-        } else {
-            Rule::MustNot
-        }
+        rule(must, one_of, may, opt)
     }
 }
 
-/// Whether a word of the command line brings a value.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Value {
-    No,
-    Needed,
-    /// Taken if the next word does not look like an option.
-    Possible,
+/// Whether a kind of tunnel takes an option.
+pub(super) fn tunnel_rule(kind: TunnelKind, opt: Opt) -> Rule {
+    let (must, one_of): (&[Opt], &[Opt]) = match kind {
+        TunnelKind::Ipip => (&[], &[]),
+        TunnelKind::Gue => (
+            &[Opt::TunPort],
+            &[Opt::TunNocsum, Opt::TunCsum, Opt::TunRemcsum],
+        ),
+        TunnelKind::Gre => (&[], &[Opt::TunNocsum, Opt::TunCsum]),
+    };
+    rule(must, one_of, &[Opt::TunType], opt)
 }
 
-/// What a word of the command line stands for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Word {
-    Command(Command),
-    Tcp,
-    Udp,
-    Fwmark,
-    Gatewaying,
-    Ipip,
-    Masquerading,
-    /// Any other option.
-    Plain(Opt),
-    /// Does nothing, for old scripts.
-    Sort,
-}
-
-pub(super) struct Spelling {
-    pub(super) short: Option<char>,
-    pub(super) long: &'static str,
-    pub(super) value: Value,
-    pub(super) word: Word,
-}
-
-const fn spelling(short: char, long: &'static str, value: Value, word: Word) -> Spelling {
-    Spelling {
-        short: Some(short),
-        long,
-        value,
-        word,
+fn rule(must: &[Opt], one_of: &[Opt], may: &[Opt], opt: Opt) -> Rule {
+    if must.contains(&opt) {
+        Rule::Must
+    } else if one_of.contains(&opt) {
+        Rule::OneOf
+    } else if may.contains(&opt) {
+        Rule::May
+    } else {
+        Rule::MustNot
     }
 }
-
-const fn long_only(long: &'static str, value: Value, word: Word) -> Spelling {
-    Spelling {
-        short: None,
-        long,
-        value,
-        word,
-    }
-}
-
-pub(super) const SPELLINGS: &[Spelling] = &[
-    spelling('A', "add-service", Value::No, Word::Command(Command::Add)),
-    spelling('E', "edit-service", Value::No, Word::Command(Command::Edit)),
-    spelling(
-        'D',
-        "delete-service",
-        Value::No,
-        Word::Command(Command::Delete),
-    ),
-    spelling('C', "clear", Value::No, Word::Command(Command::Flush)),
-    spelling(
-        'a',
-        "add-server",
-        Value::No,
-        Word::Command(Command::AddServer),
-    ),
-    spelling(
-        'e',
-        "edit-server",
-        Value::No,
-        Word::Command(Command::EditServer),
-    ),
-    spelling(
-        'd',
-        "delete-server",
-        Value::No,
-        Word::Command(Command::DeleteServer),
-    ),
-    spelling('L', "list", Value::No, Word::Command(Command::List)),
-    spelling('l', "list", Value::No, Word::Command(Command::List)),
-    spelling('S', "save", Value::No, Word::Command(Command::Save)),
-    spelling('Z', "zero", Value::No, Word::Command(Command::Zero)),
-    long_only("set", Value::No, Word::Command(Command::Set)),
-    spelling('h', "help", Value::No, Word::Command(Command::Help)),
-    spelling('v', "version", Value::No, Word::Command(Command::Version)),
-    spelling('t', "tcp-service", Value::Needed, Word::Tcp),
-    spelling('u', "udp-service", Value::Needed, Word::Udp),
-    spelling('f', "fwmark-service", Value::Needed, Word::Fwmark),
-    spelling('s', "scheduler", Value::Needed, Word::Plain(Opt::Scheduler)),
-    spelling(
-        'p',
-        "persistent",
-        Value::Possible,
-        Word::Plain(Opt::Persistent),
-    ),
-    spelling('M', "netmask", Value::Needed, Word::Plain(Opt::Netmask)),
-    spelling('o', "ops", Value::No, Word::Plain(Opt::OnePacket)),
-    spelling(
-        'b',
-        "sched-flags",
-        Value::Needed,
-        Word::Plain(Opt::SchedFlags),
-    ),
-    spelling('r', "real-server", Value::Needed, Word::Plain(Opt::Server)),
-    spelling('g', "gatewaying", Value::No, Word::Gatewaying),
-    spelling('i', "ipip", Value::No, Word::Ipip),
-    spelling('m', "masquerading", Value::No, Word::Masquerading),
-    spelling('w', "weight", Value::Needed, Word::Plain(Opt::Weight)),
-    spelling(
-        'x',
-        "u-threshold",
-        Value::Needed,
-        Word::Plain(Opt::UThreshold),
-    ),
-    spelling(
-        'y',
-        "l-threshold",
-        Value::Needed,
-        Word::Plain(Opt::LThreshold),
-    ),
-    spelling('n', "numeric", Value::No, Word::Plain(Opt::Numeric)),
-    spelling('c', "connection", Value::No, Word::Plain(Opt::Connection)),
-    long_only("tun-type", Value::Needed, Word::Plain(Opt::TunType)),
-    long_only("timeout", Value::No, Word::Plain(Opt::Timeout)),
-    long_only("stats", Value::No, Word::Plain(Opt::Stats)),
-    long_only("rate", Value::No, Word::Plain(Opt::Rate)),
-    long_only("thresholds", Value::No, Word::Plain(Opt::Thresholds)),
-    long_only(
-        "persistent-conn",
-        Value::No,
-        Word::Plain(Opt::PersistentConn),
-    ),
-    long_only("nosort", Value::No, Word::Plain(Opt::NoSort)),
-    long_only("sort", Value::No, Word::Sort),
-    long_only("exact", Value::No, Word::Plain(Opt::Exact)),
-];

@@ -1,6 +1,8 @@
 //! The listings, to the column.
 
-use std::fmt::Write as _;
+mod others;
+
+use std::{fmt::Write as _, net::SocketAddr};
 
 use super::{
     lower::{Columns, Format},
@@ -9,8 +11,9 @@ use super::{
     sort,
 };
 use crate::api::wire::{
-    Conn, Dest, Method, Rates, Service, ServiceId, Stats, Timeouts, full_netmask,
+    Dest, Method, Netmask, Rates, Service, ServiceId, Stats, Tunnel, TunnelChecksum, TunnelKind,
 };
+pub(super) use others::{connections, daemons, timeouts};
 
 /// Version of the kernel's interface that the original reports.
 const IPVS_VERSION: &str = "1.2.1";
@@ -21,13 +24,6 @@ const DEST_WIDTH: usize = 28;
 
 pub(super) fn version_line(table_size: u32) -> String {
     format!("IP Virtual Server version {IPVS_VERSION} (size={table_size})\n")
-}
-
-pub(super) fn timeouts(t: &Timeouts) -> String {
-    format!(
-        "Timeout (tcp tcpfin udp): {} {} {}\n",
-        t.tcp, t.tcp_fin, t.udp
-    )
 }
 
 /// Title and all of the services.
@@ -68,6 +64,9 @@ fn title(columns: Columns) -> String {
             "{first:<33} {:<10} {:<10} {:<10} {:<10}\n{second}\n",
             "Uthreshold", "Lthreshold", "ActiveConn", "InActConn"
         ),
+        Columns::TunInfo => format!(
+            "{first} Scheduler Flags\n{second}           Forward TunnelInfo    Weight ActiveConn InActConn\n"
+        ),
         Columns::PersistentConn => format!(
             "{first:<33} {:<9} {:<11} {:<10} {:<10}\n{second}\n",
             "Weight", "PersistConn", "ActiveConn", "InActConn"
@@ -76,21 +75,17 @@ fn title(columns: Columns) -> String {
 }
 
 fn service_line(s: &Service, names: &dyn Names, format: Format) -> String {
-    let address = |a: &std::net::SocketAddrV4| {
-        address_port(
-            names,
-            format.numeric,
-            *a.ip(),
-            a.port(),
-            transport(s.service),
-        )
+    let name = |proto: &str, a: SocketAddr| {
+        let name = address_port(names, format.numeric, a, transport(s.service));
+        cut(format!("{proto:<4} {name}"), SERVICE_WIDTH, a)
     };
-    let name = match &s.service {
-        ServiceId::Tcp(a) => format!("TCP  {}", address(a)),
-        ServiceId::Udp(a) => format!("UDP  {}", address(a)),
+    let name = match s.service {
+        ServiceId::Tcp(a) => name("TCP", a),
+        ServiceId::Udp(a) => name("UDP", a),
+        ServiceId::Sctp(a) => name("SCTP", a),
         ServiceId::Fwmark(mark) => format!("FWM  {mark}"),
+        ServiceId::Fwmark6(mark) => format!("FWM  {mark} IPv6"),
     };
-    let name = cut(&name, SERVICE_WIDTH);
     match format.columns {
         Columns::Stats => {
             let numbers = large_numbers(stats(&s.stats), format.exact);
@@ -100,7 +95,7 @@ fn service_line(s: &Service, names: &dyn Names, format: Format) -> String {
             let numbers = large_numbers(rates(&s.rates), format.exact);
             return format!("{name:<SERVICE_WIDTH$}{numbers}\n");
         }
-        Columns::Plain | Columns::Thresholds | Columns::PersistentConn => {}
+        Columns::Plain | Columns::Thresholds | Columns::PersistentConn | Columns::TunInfo => {}
     }
     let mut line = format!("{name} {}", s.spec.scheduler);
     if !s.spec.sched_flags.is_empty() {
@@ -109,9 +104,12 @@ fn service_line(s: &Service, names: &dyn Names, format: Format) -> String {
     }
     if let Some(seconds) = s.spec.persistent {
         let _ = write!(line, " persistent {seconds}");
-        if s.spec.netmask != full_netmask() {
-            let _ = write!(line, " mask {}", s.spec.netmask);
+        if let Some(mask) = partial_mask(s) {
+            let _ = write!(line, " mask {mask}");
         }
+    }
+    if let Some(engine) = &s.spec.engine {
+        let _ = write!(line, " pe {engine}");
     }
     if s.spec.one_packet {
         line += " ops";
@@ -120,24 +118,17 @@ fn service_line(s: &Service, names: &dyn Names, format: Format) -> String {
 }
 
 fn dest_line(d: &Dest, transport: Option<Transport>, names: &dyn Names, format: Format) -> String {
-    let name = address_port(
-        names,
-        format.numeric,
-        *d.address.ip(),
-        d.address.port(),
-        transport,
-    );
-    let name = format!("  -> {:<DEST_WIDTH$}", cut(&name, DEST_WIDTH));
+    let name = address_port(names, format.numeric, d.address, transport);
+    let name = format!("  -> {:<DEST_WIDTH$}", cut(name, DEST_WIDTH, d.address));
     let (active, inactive) = (d.active, d.inactive);
     match format.columns {
         Columns::Plain => {
-            let method = match d.spec.method {
-                Method::Masq => "Masq",
-                Method::Tunnel => "Tunnel",
-                Method::Droute => "Route",
-            };
-            let weight = d.spec.weight;
+            let (method, weight) = (method(d), d.spec.weight);
             format!("{name} {method:<7} {weight:<6} {active:<10} {inactive:<10}\n")
+        }
+        Columns::TunInfo => {
+            let (method, weight, tunnel) = (method(d), d.spec.weight, tunnel_info(d));
+            format!("{name} {method:<7} {tunnel:<13} {weight:<6} {active:<10} {inactive:<10}\n")
         }
         Columns::Stats => {
             let numbers = large_numbers(stats(&d.stats), format.exact);
@@ -156,6 +147,39 @@ fn dest_line(d: &Dest, transport: Option<Transport>, names: &dyn Names, format: 
             let (weight, persistent) = (d.spec.weight, d.persistent);
             format!("{name} {weight:<9} {persistent:<11} {active:<10} {inactive:<10}\n")
         }
+    }
+}
+
+/// The netmask, if it keeps clients together.
+pub(super) fn partial_mask(s: &Service) -> Option<String> {
+    match s.spec.netmask.filter(|m| !m.is_full())? {
+        Netmask::Mask(mask) => Some(mask.to_string()),
+        Netmask::Prefix(prefix) => Some(prefix.to_string()),
+    }
+}
+
+const fn method(d: &Dest) -> &'static str {
+    match d.spec.method {
+        Method::Masq => "Masq",
+        Method::Tunnel => "Tunnel",
+        Method::Droute => "Route",
+    }
+}
+
+fn tunnel_info(d: &Dest) -> String {
+    let checksum = |t: Tunnel| match t.checksum {
+        TunnelChecksum::None => "-c",
+        TunnelChecksum::Full => "+c",
+        TunnelChecksum::Remote => "+r",
+    };
+    match (d.spec.method, d.spec.tunnel) {
+        (Method::Masq | Method::Droute, _) => "n/a".to_owned(),
+        (Method::Tunnel, None) => "ipip".to_owned(),
+        (Method::Tunnel, Some(t)) => match t.kind {
+            TunnelKind::Ipip => "ipip".to_owned(),
+            TunnelKind::Gue => format!("gue:{}:{}", t.port, checksum(t)),
+            TunnelKind::Gre => format!("gre:{}", checksum(t)),
+        },
     }
 }
 
@@ -197,35 +221,12 @@ fn large_number(n: u64, exact: bool) -> String {
     }
 }
 
-fn cut(name: &str, width: usize) -> &str {
-    name.char_indices()
-        .nth(width)
-        .map_or(name, |(end, _)| &name[..end])
-}
-
-/// Every connection, under a title.
-pub(super) fn connections(list: &[Conn], names: &dyn Names, format: Format) -> String {
-    let mut text = "IPVS connection entries\n".to_owned();
-    text += "pro expire state       source             virtual            destination";
-    if format.columns == Columns::PersistentConn {
-        text += "        pe name          pe_data";
+/// Names of IPv4 addresses do not leave their column.
+fn cut(mut name: String, width: usize, address: SocketAddr) -> String {
+    if address.is_ipv4()
+        && let Some((end, _)) = name.char_indices().nth(width)
+    {
+        name.truncate(end);
     }
-    text += "\n";
-    for c in list {
-        text += &connection_line(c, names, format.numeric);
-    }
-    text
-}
-
-fn connection_line(c: &Conn, names: &dyn Names, numeric: bool) -> String {
-    let transport = match c.protocol.as_str() {
-        "TCP" => Some(Transport::Tcp),
-        "UDP" => Some(Transport::Udp),
-        _ => None,
-    };
-    let [client, virt, real] = [c.client, c.r#virtual, c.real]
-        .map(|a| address_port(names, numeric, *a.ip(), a.port(), transport));
-    let expire = format!("{:02}:{:02}", c.expires / 60, c.expires % 60);
-    let (protocol, state) = (&c.protocol, &c.state);
-    format!("{protocol:<3} {expire:<6} {state:<11} {client:<18} {virt:<18} {real}\n")
+    name
 }

@@ -1,19 +1,16 @@
 //! From arguments to what is asked of the daemon: the defaults and the checks between options.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::{
     Usage,
-    grammar::{Command, Opt},
-    parse::Args,
+    grammar::{Command, Opt, tunnel_rule},
+    parse::{self, Args},
 };
-use crate::{
-    api::wire::{self, DestSpec, Method, ServiceId, ServiceSpec},
-    sched_flags::{self, SchedFlagError},
+use crate::api::wire::{
+    self, DestSpec, Method, ServiceId, ServiceSpec, SyncDaemon, SyncRole, Tunnel, TunnelChecksum,
+    TunnelKind,
 };
-
-/// What `-A` and `-E` use without `-s`.
-const DEFAULT_SCHEDULER: &str = "wlc";
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Action {
@@ -21,11 +18,20 @@ pub(super) enum Action {
     Version,
     Change(wire::Command),
     SetTimeouts(wire::TimeoutChanges),
-    Save { numeric: bool },
+    Save {
+        numeric: bool,
+    },
+    /// Commands come from the standard input: as one change, or one by one.
+    Restore {
+        partial: bool,
+    },
+    StartDaemon(SyncDaemon),
+    StopDaemon(SyncRole),
     ListAll(Format),
     ListOne(ServiceId, Format),
     ListConnections(Format),
     ListTimeouts,
+    ListDaemon,
 }
 
 /// What a listing shows of each line.
@@ -36,6 +42,7 @@ pub(super) enum Columns {
     Rates,
     Thresholds,
     PersistentConn,
+    TunInfo,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +66,12 @@ pub(super) fn lower(args: &Args) -> Result<Action, Usage> {
             let numeric = args.has(Opt::Numeric);
             return Ok(Action::Save { numeric });
         }
+        Command::Restore => {
+            let partial = args.has(Opt::Partial);
+            return Ok(Action::Restore { partial });
+        }
+        Command::StartDaemon => return Ok(Action::StartDaemon(args.daemon.clone())),
+        Command::StopDaemon => return Ok(Action::StopDaemon(args.daemon.role)),
         Command::Set => return Ok(Action::SetTimeouts(timeout_changes(args.timeouts))),
         Command::Add => wire::Command::AddService {
             service: service()?,
@@ -78,12 +91,12 @@ pub(super) fn lower(args: &Args) -> Result<Action, Usage> {
         Command::AddServer => wire::Command::AddDest {
             service: service()?,
             dest: server(args)?,
-            spec: dest_spec(args),
+            spec: dest_spec(args)?,
         },
         Command::EditServer => wire::Command::EditDest {
             service: service()?,
             dest: server(args)?,
-            spec: dest_spec(args),
+            spec: dest_spec(args)?,
         },
         Command::DeleteServer => wire::Command::DeleteDest {
             service: service()?,
@@ -100,32 +113,19 @@ fn service_spec(args: &Args) -> Result<ServiceSpec, Usage> {
         ));
     }
     let one_packet = args.has(Opt::OnePacket);
-    if one_packet && matches!(args.service, Some(ServiceId::Tcp(_))) {
+    if one_packet && matches!(args.service, Some(ServiceId::Tcp(_) | ServiceId::Sctp(_))) {
         return Err(Usage::mistake(
             "One-Packet Scheduling is only for UDP virtual services",
         ));
     }
-    let scheduler = args.scheduler.as_deref().filter(|s| !s.is_empty());
-    let scheduler = scheduler.unwrap_or(DEFAULT_SCHEDULER);
     Ok(ServiceSpec {
         persistent: args.persistent,
         netmask: args.netmask,
+        engine: args.engine.clone(),
         one_packet,
-        sched_flags: sched_flags(&args.sched_flags, scheduler)?,
-        ..ServiceSpec::new(scheduler)
+        sched_flags: args.sched_flags.clone(),
+        ..ServiceSpec::new(args.scheduler())
     })
-}
-
-fn sched_flags(list: &str, scheduler: &str) -> Result<Vec<String>, Usage> {
-    let flags = list.split(',').filter(|flag| !flag.is_empty());
-    let checked = flags.map(|flag| match sched_flags::bit(flag, scheduler) {
-        Ok(_) => Ok(flag.to_owned()),
-        Err(SchedFlagError::Unknown { .. }) => Err(format!("invalid scheduler flag `{flag}'")),
-        Err(SchedFlagError::Incompatible { .. }) => {
-            Err(format!("incompatible scheduler flag `{flag}'"))
-        }
-    });
-    checked.collect::<Result<_, _>>().map_err(Usage::mistake)
 }
 
 fn timeout_changes(seconds: [u32; 3]) -> wire::TimeoutChanges {
@@ -136,13 +136,13 @@ fn timeout_changes(seconds: [u32; 3]) -> wire::TimeoutChanges {
 /// Port of the service; a firewall mark has none.
 fn port_of(args: &Args) -> Option<u16> {
     match args.service? {
-        ServiceId::Tcp(a) | ServiceId::Udp(a) => Some(a.port()),
-        ServiceId::Fwmark(_) => None,
+        ServiceId::Tcp(a) | ServiceId::Udp(a) | ServiceId::Sctp(a) => Some(a.port()),
+        ServiceId::Fwmark(_) | ServiceId::Fwmark6(_) => None,
     }
 }
 
 /// The real server's port is the service's unless one is given; when it is not translated, it is the service's anyway.
-fn server(args: &Args) -> Result<SocketAddrV4, Usage> {
+fn server(args: &Args) -> Result<SocketAddr, Usage> {
     let missing = || Usage::mistake("You need to supply the 'real-server' option");
     let (address, given) = args.server.ok_or_else(missing)?;
     let of_service = port_of(args);
@@ -152,23 +152,64 @@ fn server(args: &Args) -> Result<SocketAddrV4, Usage> {
         (_, Some(port)) => port,
         (of_service, None) => of_service.unwrap_or(0),
     };
-    Ok(SocketAddrV4::new(address, port))
+    Ok(SocketAddr::new(address, port))
 }
 
-const fn dest_spec(args: &Args) -> DestSpec {
-    DestSpec {
+fn dest_spec(args: &Args) -> Result<DestSpec, Usage> {
+    let v6 = args.server.is_some_and(|(address, _)| address.is_ipv6());
+    if args.method != Method::Tunnel {
+        if args.service.map(ServiceId::is_v6) != Some(v6) {
+            let only = "Different address family is allowed only for tunneling servers";
+            return Err(Usage::mistake(only));
+        }
+        if Opt::TUNNEL.iter().any(|opt| args.has(*opt)) {
+            return Err(Usage::mistake(
+                "Tunnel options conflict with forward method",
+            ));
+        }
+    }
+    Ok(DestSpec {
         method: args.method,
         weight: args.weight,
         upper_threshold: args.upper,
         lower_threshold: args.lower,
+        tunnel: tunnel(args)?,
+    })
+}
+
+/// `None`: IP in IP, or none at all.
+fn tunnel(args: &Args) -> Result<Option<Tunnel>, Usage> {
+    if args.method != Method::Tunnel {
+        return Ok(None);
     }
+    let kind = args.tunnel;
+    let name = match kind {
+        TunnelKind::Ipip => "ipip",
+        TunnelKind::Gue => "gue",
+        TunnelKind::Gre => "gre",
+    };
+    let of = format!("'{name}' tunnel type");
+    parse::check(&of, |opt| tunnel_rule(kind, opt), &Opt::TUNNEL, args)?;
+    let tunnel = Tunnel {
+        kind,
+        port: args.tunnel_port,
+        checksum: if args.has(Opt::TunCsum) {
+            TunnelChecksum::Full
+        } else if args.has(Opt::TunRemcsum) {
+            TunnelChecksum::Remote
+        } else {
+            TunnelChecksum::None
+        },
+    };
+    Ok(Some(tunnel).filter(|t| t.kind != TunnelKind::Ipip))
 }
 
 fn list(args: &Args) -> Result<Action, Usage> {
     let counts = [Opt::Stats, Opt::Rate, Opt::Thresholds];
     let counts = counts.iter().any(|opt| args.has(*opt));
-    let other = args.has(Opt::Connection) || args.has(Opt::Timeout);
-    if other && counts || args.has(Opt::Timeout) && args.has(Opt::PersistentConn) {
+    let numbers = args.has(Opt::Timeout) || args.has(Opt::Daemon);
+    let other = args.has(Opt::Connection) || numbers;
+    if other && counts || numbers && args.has(Opt::PersistentConn) {
         return Err(Usage::mistake("options conflicts in the list command"));
     }
     let columns = if args.has(Opt::Stats) {
@@ -179,6 +220,8 @@ fn list(args: &Args) -> Result<Action, Usage> {
         Columns::Thresholds
     } else if args.has(Opt::PersistentConn) {
         Columns::PersistentConn
+    } else if args.has(Opt::TunInfo) {
+        Columns::TunInfo
     } else {
         Columns::Plain
     };
@@ -192,6 +235,8 @@ fn list(args: &Args) -> Result<Action, Usage> {
         Action::ListConnections(format)
     } else if args.has(Opt::Timeout) {
         Action::ListTimeouts
+    } else if args.has(Opt::Daemon) {
+        Action::ListDaemon
     } else if let Some(service) = args.service {
         Action::ListOne(service, format)
     } else {

@@ -1,21 +1,24 @@
-//! From words to arguments that are each valid by themselves. Reads like popt, which the original uses: short options may be
-//! bundled, a value may follow directly or as the next word, other words are left over.
+//! From words to arguments that are each valid by themselves, and go together with their command.
 
+mod address;
+mod daemon;
+mod flags;
 mod numbers;
+mod take;
+mod words;
 
-use std::{
-    collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddrV4},
-    num::NonZeroU32,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
     Usage,
-    grammar::{Command, Opt, Rule, SPELLINGS, Spelling, Value, Word},
-    names::{Names, Transport},
+    grammar::{Command, Opt, Rule, Word},
+    names::Names,
 };
-use crate::api::wire::{Method, ServiceId, full_netmask};
-use numbers::{number, persistence, timeouts};
+use crate::api::wire::{Method, Netmask, ServiceId, SyncDaemon, SyncRole, TunnelKind};
+pub(super) use address::transport;
+use words::{Token, Words};
+
+const DEFAULT_SCHEDULER: &str = "wlc";
 
 /// What was typed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,40 +28,58 @@ pub(super) struct Args {
     pub(super) service: Option<ServiceId>,
     pub(super) scheduler: Option<String>,
     pub(super) persistent: Option<u32>,
-    pub(super) netmask: Ipv4Addr,
-    pub(super) sched_flags: String,
+    pub(super) netmask: Option<Netmask>,
+    pub(super) engine: Option<String>,
+    pub(super) sched_flags: Vec<String>,
     /// Real server; its port if one was given.
-    pub(super) server: Option<(Ipv4Addr, Option<u16>)>,
+    pub(super) server: Option<(IpAddr, Option<u16>)>,
     pub(super) method: Method,
     pub(super) weight: u32,
     pub(super) upper: u32,
     pub(super) lower: u32,
+    pub(super) tunnel: TunnelKind,
+    pub(super) tunnel_port: u16,
     /// Of TCP, of closing TCP and of UDP; 0: as it is.
     pub(super) timeouts: [u32; 3],
+    pub(super) daemon: SyncDaemon,
 }
 
 impl Args {
-    const fn new(command: Command) -> Self {
+    fn new(command: Command) -> Self {
         Self {
             command,
             options: BTreeSet::new(),
             service: None,
             scheduler: None,
             persistent: None,
-            netmask: full_netmask(),
-            sched_flags: String::new(),
+            netmask: None,
+            engine: None,
+            sched_flags: Vec::new(),
             server: None,
             method: Method::Droute,
             weight: 1,
             upper: 0,
             lower: 0,
+            tunnel: TunnelKind::Ipip,
+            tunnel_port: 0,
             timeouts: [0; 3],
+            daemon: SyncDaemon::new(SyncRole::Master),
         }
+    }
+
+    /// What was named, or what `-A` and `-E` use without.
+    pub(super) fn scheduler(&self) -> &str {
+        let named = self.scheduler.as_deref().filter(|s| !s.is_empty());
+        named.unwrap_or(DEFAULT_SCHEDULER)
     }
 
     pub(super) fn has(&self, opt: Opt) -> bool {
         self.options.contains(&opt)
     }
+}
+
+pub(super) fn try_help(program: &str) -> String {
+    format!("Try `{program} -h' or '{program} --help' for more information.")
 }
 
 pub(super) fn parse(program: &str, args: &[String], names: &dyn Names) -> Result<Args, Usage> {
@@ -68,301 +89,62 @@ pub(super) fn parse(program: &str, args: &[String], names: &dyn Names) -> Result
     let mut words = Words::new(args);
     let Some(Ok(Token {
         word: Word::Command(command),
+        value,
         ..
     })) = words.next()
     else {
         return Err(Usage {
             status: super::REFUSED,
-            message: format!("Try `{program} -h' or '{program} --help' for more information."),
+            message: try_help(program),
         });
     };
     let mut parsed = Args::new(command);
     if matches!(command, Command::Help | Command::Version) {
         return Ok(parsed);
     }
+    daemon::role(&mut parsed, value)?;
+    let mut mask = None;
     for token in &mut words {
-        take(&mut parsed, &token?, names)?;
+        take::take(&mut parsed, &mut mask, &token?, names)?;
+    }
+    if let Some(mask) = mask
+        && parsed.service.is_some_and(ServiceId::is_v6)
+    {
+        parsed.netmask = Some(address::netmask(parsed.service, &mask, names)?);
     }
     let mut left_over = words.left_over.into_iter();
     if command == Command::Set {
-        parsed.timeouts = timeouts(&mut left_over)?;
+        parsed.timeouts = numbers::timeouts(&mut left_over)?;
     }
     if let Some(word) = left_over.next() {
         return Err(Usage::mistake(format!("unexpected argument {word}")));
     }
-    check(&parsed)?;
+    flags::check(&parsed)?;
+    let of = format!("'{}' command", command.name());
+    check(&of, |opt| command.rule(opt), &Opt::ALL, &parsed)?;
     Ok(parsed)
 }
 
-/// An option of the command line with its value.
-struct Token<'a> {
-    /// The word it came in.
-    raw: &'a str,
-    word: Word,
-    value: Option<&'a str>,
-}
-
-/// Splits words into options as popt does.
-struct Words<'a> {
-    rest: std::slice::Iter<'a, String>,
-    /// The word whose short options are being read, and those not read yet.
-    bundle: Option<(&'a str, &'a str)>,
-    left_over: Vec<&'a str>,
-}
-
-impl<'a> Words<'a> {
-    fn new(args: &'a [String]) -> Self {
-        Self {
-            rest: args.iter(),
-            bundle: None,
-            left_over: Vec::new(),
-        }
-    }
-
-    fn short(&mut self, raw: &'a str, rest: &'a str) -> Result<Token<'a>, Usage> {
-        let mut chars = rest.chars();
-        let letter = chars.next();
-        let found = SPELLINGS
-            .iter()
-            .find(|s| s.short.is_some() && s.short == letter);
-        let found = found.ok_or_else(|| bad(raw, "unknown option"))?;
-        let rest = chars.as_str();
-        let direct = (found.value != Value::No && !rest.is_empty())
-            .then(|| rest.strip_prefix('=').unwrap_or(rest));
-        if direct.is_none() && !rest.is_empty() {
-            self.bundle = Some((raw, rest));
-        }
-        self.with_value(raw, found, direct)
-    }
-
-    fn long(&mut self, raw: &'a str, text: &'a str) -> Result<Token<'a>, Usage> {
-        let (name, direct) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (text, None),
-        };
-        let found = SPELLINGS
-            .iter()
-            .find(|s| s.long == name && (direct.is_none() || s.value != Value::No));
-        let found = found.ok_or_else(|| bad(raw, "unknown option"))?;
-        self.with_value(raw, found, direct)
-    }
-
-    fn with_value(
-        &mut self,
-        raw: &'a str,
-        found: &Spelling,
-        direct: Option<&'a str>,
-    ) -> Result<Token<'a>, Usage> {
-        let value = match (direct, found.value) {
-            (Some(value), _) => Some(value),
-            (None, Value::No) => None,
-            (None, Value::Needed) => {
-                let next = self.rest.next().map(String::as_str);
-                Some(next.ok_or_else(|| bad(raw, "missing argument"))?)
-            }
-            (None, Value::Possible) => {
-                let next = self.rest.as_slice().first();
-                next.filter(|w| !w.starts_with('-'))
-                    .and_then(|_| self.rest.next())
-                    .map(String::as_str)
-            }
-        };
-        Ok(Token {
-            raw,
-            word: found.word,
-            value,
-        })
-    }
-}
-
-/// popt's own complaints come out with another status than the tool's.
-fn bad(word: &str, what: &str) -> Usage {
-    Usage {
-        status: super::REFUSED,
-        message: format!("{word}: {what}"),
-    }
-}
-
-impl<'a> Iterator for Words<'a> {
-    type Item = Result<Token<'a>, Usage>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some((raw, rest)) = self.bundle.take() {
-            return Some(self.short(raw, rest));
-        }
-        loop {
-            let word = self.rest.next()?.as_str();
-            if word == "--" {
-                self.left_over
-                    .extend(self.rest.by_ref().map(String::as_str));
-                return None;
-            }
-            if let Some(text) = word.strip_prefix("--") {
-                return Some(self.long(word, text));
-            }
-            match word.strip_prefix('-') {
-                Some(letters) if !letters.is_empty() => return Some(self.short(word, letters)),
-                Some(_) | None => self.left_over.push(word),
-            }
-        }
-    }
-}
-
-fn take(args: &mut Args, token: &Token<'_>, names: &dyn Names) -> Result<(), Usage> {
-    let value = token.value.unwrap_or_default();
-    match token.word {
-        Word::Command(_) => {
-            return Err(Usage::mistake(format!("invalid option `{}'", token.raw)));
-        }
-        Word::Sort => {}
-        Word::Tcp => {
-            set(args, Opt::Service)?;
-            args.service = Some(ServiceId::Tcp(virtual_address(
-                value,
-                Transport::Tcp,
-                names,
-            )?));
-        }
-        Word::Udp => {
-            set(args, Opt::Service)?;
-            args.service = Some(ServiceId::Udp(virtual_address(
-                value,
-                Transport::Udp,
-                names,
-            )?));
-        }
-        Word::Fwmark => {
-            set(args, Opt::Service)?;
-            let mark = value.parse::<NonZeroU32>();
-            let invalid = |_| Usage::mistake(format!("invalid fwmark value `{value}' specified"));
-            args.service = Some(ServiceId::Fwmark(mark.map_err(invalid)?));
-        }
-        Word::Gatewaying => method(args, Method::Droute)?,
-        Word::Ipip => method(args, Method::Tunnel)?,
-        Word::Masquerading => method(args, Method::Masq)?,
-        Word::Plain(opt) => {
-            set(args, opt)?;
-            plain(args, opt, token.value, names)?;
-        }
-    }
-    Ok(())
-}
-
-fn method(args: &mut Args, method: Method) -> Result<(), Usage> {
-    set(args, Opt::Forward)?;
-    args.method = method;
-    Ok(())
-}
-
-fn set(args: &mut Args, opt: Opt) -> Result<(), Usage> {
-    if args.options.insert(opt) {
-        return Ok(());
-    }
-    Err(Usage::mistake(format!(
-        "multiple '{}' options specified",
-        opt.name()
-    )))
-}
-
-fn plain(args: &mut Args, opt: Opt, value: Option<&str>, names: &dyn Names) -> Result<(), Usage> {
-    let text = value.unwrap_or_default();
-    match opt {
-        Opt::Scheduler => args.scheduler = Some(text.to_owned()),
-        Opt::Persistent => args.persistent = Some(persistence(value)?),
-        Opt::Netmask => {
-            let illegal = || Usage::mistake("illegal virtual server persistent mask specified");
-            args.netmask = address(text, names).ok_or_else(illegal)?;
-        }
-        Opt::Server => {
-            let transport = args.service.and_then(transport).unwrap_or(Transport::Tcp);
-            let illegal = || Usage::mistake("illegal real server address[:port] specified");
-            args.server = Some(host_port(text, transport, names).ok_or_else(illegal)?);
-        }
-        Opt::Weight => args.weight = number(text, "illegal weight specified")?,
-        Opt::UThreshold => args.upper = number(text, "illegal u_threshold specified")?,
-        Opt::LThreshold => args.lower = number(text, "illegal l_threshold specified")?,
-        Opt::TunType if text != "ipip" => {
-            return Err(Usage::mistake("illegal tunnel type specified"));
-        }
-        Opt::SchedFlags => text.clone_into(&mut args.sched_flags),
-        Opt::TunType
-        | Opt::OnePacket
-        | Opt::Numeric
-        | Opt::Connection
-        | Opt::Service
-        | Opt::Forward
-        | Opt::Timeout
-        | Opt::Stats
-        | Opt::Rate
-        | Opt::Thresholds
-        | Opt::PersistentConn
-        | Opt::NoSort
-        | Opt::Exact => {}
-    }
-    Ok(())
-}
-
-fn virtual_address(
-    text: &str,
-    transport: Transport,
-    names: &dyn Names,
-) -> Result<SocketAddrV4, Usage> {
-    let illegal = || Usage::mistake("illegal virtual server address[:port] specified");
-    let (address, port) = host_port(text, transport, names).ok_or_else(illegal)?;
-    Ok(SocketAddrV4::new(address, port.unwrap_or(0)))
-}
-
-fn host_port(
-    text: &str,
-    transport: Transport,
-    names: &dyn Names,
-) -> Option<(Ipv4Addr, Option<u16>)> {
-    let Some((host, port)) = text.rsplit_once(':') else {
-        return Some((address(text, names)?, None));
-    };
-    let port = match port.parse() {
-        Ok(number) => number,
-        Err(_) => names.port(port, transport)?,
-    };
-    Some((address(host, names)?, Some(port)))
-}
-
-fn address(host: &str, names: &dyn Names) -> Option<Ipv4Addr> {
-    host.parse().ok().or_else(|| names.address(host))
-}
-
-/// `None`: a firewall mark service takes any.
-pub(super) const fn transport(service: ServiceId) -> Option<Transport> {
-    match service {
-        ServiceId::Tcp(_) => Some(Transport::Tcp),
-        ServiceId::Udp(_) => Some(Transport::Udp),
-        ServiceId::Fwmark(_) => None,
-    }
-}
-
-/// Whether command and options go together.
-fn check(args: &Args) -> Result<(), Usage> {
-    let command = args.command;
+/// Whether options go together with what they are given to, which is called `of`.
+pub(super) fn check(
+    of: &str,
+    rule: impl Fn(Opt) -> Rule,
+    options: &[Opt],
+    args: &Args,
+) -> Result<(), Usage> {
     let mut one_of: Option<Opt> = None;
-    for opt in Opt::ALL {
+    for &opt in options {
         let name = opt.name();
-        let message = match (command.rule(opt), args.has(opt)) {
-            (Rule::Must, false) => format!(
-                "You need to supply the '{name}' option for the '{}' command",
-                command.name()
-            ),
-            (Rule::MustNot, true) => {
-                format!(
-                    "Illegal '{name}' option with the '{}' command",
-                    command.name()
-                )
+        let message = match (rule(opt), args.has(opt)) {
+            (Rule::Must, false) => {
+                format!("You need to supply the '{name}' option for the {of}")
             }
+            (Rule::MustNot, true) => format!("Illegal '{name}' option with the {of}"),
             (Rule::OneOf, true) => match one_of.replace(opt) {
                 None => continue,
                 Some(other) => format!(
-                    "The option '{name}' conflicts with the '{}' option in the '{}' command",
+                    "The option '{name}' conflicts with the '{}' option in the {of}",
                     other.name(),
-                    command.name()
                 ),
             },
             (Rule::May, _) | (Rule::Must, true) | (Rule::MustNot | Rule::OneOf, false) => continue,

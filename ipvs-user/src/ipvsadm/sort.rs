@@ -2,7 +2,7 @@
 //! difference, so 192.0.2.1 comes before 10.0.0.1, and as that is no order for three addresses around the circle, the sort
 //! must be the same merge sort to give the same result.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::api::wire::{Dest, Service, ServiceId};
 
@@ -17,31 +17,54 @@ pub(super) fn dests(list: &mut Vec<Dest>) {
 /// Positive if `a` comes after `b`.
 type Compare<'a, T> = &'a dyn Fn(&T, &T) -> i64;
 
-/// Firewall marks last, by mark; before them protocol, address and port.
+/// Firewall marks last, by mark; before them IPv4, IPv6, protocol, address and port.
 fn compare_services(a: ServiceId, b: ServiceId) -> i64 {
+    let unspecified = |ip: IpAddr| SocketAddr::new(ip, 0);
     let parts = |id| match id {
         ServiceId::Tcp(a) => (0, 6, a),
         ServiceId::Udp(a) => (0, 17, a),
-        ServiceId::Fwmark(m) => (
-            i64::from(m.get()),
-            0,
-            SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
-        ),
+        ServiceId::Sctp(a) => (0, 132, a),
+        ServiceId::Fwmark(m) => (m.get(), 0, unspecified(Ipv4Addr::UNSPECIFIED.into())),
+        ServiceId::Fwmark6(m) => (m.get(), 0, unspecified(Ipv6Addr::UNSPECIFIED.into())),
     };
     let ((mark_a, proto_a, a), (mark_b, proto_b, b)) = (parts(a), parts(b));
-    first_difference([mark_a - mark_b, proto_a - proto_b, compare_addresses(a, b)])
+    first_difference([
+        difference(mark_a, mark_b),
+        i64::from(a.is_ipv6()) - i64::from(b.is_ipv6()),
+        proto_a - proto_b,
+        compare_addresses(a, b),
+    ])
 }
 
-fn compare_addresses(a: SocketAddrV4, b: SocketAddrV4) -> i64 {
-    let signed = a
-        .ip()
-        .to_bits()
-        .wrapping_sub(b.ip().to_bits())
-        .cast_signed();
-    first_difference([signed.into(), i64::from(a.port()) - i64::from(b.port()), 0])
+/// IPv4 first.
+fn compare_addresses(a: SocketAddr, b: SocketAddr) -> i64 {
+    let [a0, a1, a2, a3] = words(a.ip());
+    let [b0, b1, b2, b3] = words(b.ip());
+    first_difference([
+        i64::from(a.is_ipv6()) - i64::from(b.is_ipv6()),
+        difference(a0, b0),
+        difference(a1, b1),
+        difference(a2, b2),
+        difference(a3, b3),
+        i64::from(a.port()) - i64::from(b.port()),
+    ])
 }
 
-fn first_difference(d: [i64; 3]) -> i64 {
+fn words(ip: IpAddr) -> [u32; 4] {
+    match ip {
+        IpAddr::V4(ip) => [ip.to_bits(), 0, 0, 0],
+        IpAddr::V6(ip) => {
+            let bits = ip.to_bits();
+            [96, 64, 32, 0].map(|shift| (bits >> shift) as u32)
+        }
+    }
+}
+
+fn difference(a: u32, b: u32) -> i64 {
+    a.wrapping_sub(b).cast_signed().into()
+}
+
+fn first_difference<const N: usize>(d: [i64; N]) -> i64 {
     d.into_iter().find(|&d| d != 0).unwrap_or(0)
 }
 

@@ -1,18 +1,23 @@
 //! The command line against a daemon over the host's tables, and its output against what the original printed.
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
 
 use ipvs_common::{Conn, ConnFlags, FlowKey, State, Stats, Status, Template, TemplateKey};
 use ipvs_datapath::host::HostTables;
 use serde_json::Value;
 
-use super::{Names, Outcome, names::Transport, run};
+use super::{Names, Outcome, REFUSED, names::Transport, run};
 use crate::api::{
     tests::TestDaemon,
     wire::{Method, ServiceId},
 };
 
 mod grammar;
+mod recorded;
+mod restore;
 mod switches;
 
 /// Three services and one host.
@@ -27,7 +32,7 @@ impl Names for Fixed {
     fn port(&self, service: &str, _: Transport) -> Option<u16> {
         SERVICES.iter().find(|s| s.0 == service).map(|s| s.1)
     }
-    fn host(&self, address: Ipv4Addr) -> Option<String> {
+    fn host(&self, address: IpAddr) -> Option<String> {
         (address == Ipv4Addr::new(10, 0, 9, 9))
             .then(|| "a-real-server-with-a-very-long-name.example.net".to_owned())
     }
@@ -44,7 +49,14 @@ fn words(line: &str) -> Vec<String> {
 
 async fn ipvsadm(daemon: &TestDaemon, line: &str) -> Outcome {
     let line = line.strip_prefix("ipvsadm").unwrap_or(line);
-    run("ipvsadm", &words(line), &daemon.client, &Fixed).await
+    run(
+        "ipvsadm",
+        &words(line),
+        &daemon.client,
+        &Fixed,
+        &mut std::io::empty(),
+    )
+    .await
 }
 
 async fn printed(daemon: &TestDaemon, line: &str) -> String {
@@ -202,143 +214,6 @@ async fn listings_are_the_originals_to_the_byte() {
     }
 }
 
-/// The commands of the mixed trace that are about what this director has.
-fn mixed_commands(trace: &Value) -> Vec<&str> {
-    let commands = trace["config"].as_array().unwrap().iter().map(text);
-    commands
-        .filter(|c| {
-            [" 203.0.113.10:80 ", " 203.0.113.10:25 ", " -f 100 "]
-                .iter()
-                .any(|service| c.contains(service))
-        })
-        .collect()
-}
-
-/// The lines of the mixed trace's listing that are about those.
-fn mixed_lines(listing: &str) -> String {
-    let mut ours = true;
-    let names = [
-        " 203.0.113.10:25 ",
-        " 203.0.113.10:smtp ",
-        " 203.0.113.10:80 ",
-        " 203.0.113.10:http ",
-        "FWM  100 ",
-        "-f 100 ",
-    ];
-    let lines = listing.split_inclusive('\n').filter(|line| {
-        if line.starts_with("  -> ") || line.starts_with("-a") {
-            return ours && (line.starts_with("  -> ") || names.iter().any(|a| line.contains(a)));
-        }
-        ours = ["IP", "Prot", "pro", "TCP 05", "TCP 00", "Timeout"]
-            .iter()
-            .any(|head| line.starts_with(head))
-            || names.iter().any(|n| line.contains(n));
-        ours
-    });
-    lines.collect()
-}
-
-#[tokio::test]
-async fn every_kind_of_listing_is_the_originals_to_the_byte() {
-    let trace = golden("ipvsadm_output");
-    let daemon = TestDaemon::start();
-    for command in mixed_commands(&trace) {
-        printed(&daemon, command).await;
-    }
-    {
-        let mut tables = daemon.tables.lock().unwrap();
-        let id = dest_called(&tables, "10.0.2.10:80");
-        tables.dest_states[id].active = 1;
-        tables.dest_states[id].persistent = 1;
-        tables.dest_stats[id] = Stats {
-            conns: 1,
-            in_packets: 1,
-            in_bytes: 40,
-            ..Stats::default()
-        };
-        for row in [
-            "TCP 05:58  NONE        198.51.100.1:0     203.0.113.10:80    10.0.2.10:80",
-            "TCP 00:58  SYN_RECV    198.51.100.1:40000 203.0.113.10:80    10.0.2.10:80",
-        ] {
-            put_connection(&mut tables, &row.split_whitespace().collect::<Vec<_>>());
-        }
-    }
-    daemon.director.lock().unwrap().tick().unwrap();
-    let mut compared = 0;
-    for step in trace["steps"].as_array().unwrap() {
-        let Some(line) = step["cmd"].as_str() else {
-            continue;
-        };
-        let foreign = ["--tun-info", "--daemon", "-v", "-h", "/proc"];
-        let shows = step["dir"] == "show" && !foreign.iter().any(|f| line.contains(f));
-        let silent = !text(&step["out"]).contains('1') && !line.contains("--set");
-        if !shows || silent || step["t_ms"].as_f64() > Some(8000.0) {
-            continue;
-        }
-        let expected = mixed_lines(text(&step["out"]));
-        assert_eq!(printed(&daemon, line).await, expected, "{line}");
-        compared += 1;
-    }
-    assert_eq!(compared, 18, "listings in the trace");
-}
-
-#[tokio::test]
-async fn refusals_are_the_originals() {
-    let trace = golden("ipvsadm_output");
-    let daemon = TestDaemon::start();
-    for line in [
-        "-A -t 203.0.113.10:80 -s wlc -p 360",
-        "-a -t 203.0.113.10:80 -r 10.0.1.10:80",
-        "-A -t 203.0.113.10:25 -s rr",
-    ] {
-        printed(&daemon, line).await;
-    }
-    // What this director does not have yet.
-    let foreign = ["gue", "daemon", "2001:", "-w 65536"];
-    let mut compared = 0;
-    for case in trace["errors"].as_array().unwrap() {
-        let line = text(&case["cmd"]);
-        if foreign.iter().any(|f| line.contains(f)) {
-            continue;
-        }
-        let outcome = ipvsadm(&daemon, line).await;
-        let status = case["rc"].as_u64().unwrap();
-        assert_eq!(
-            (u64::from(outcome.status), outcome.stderr.as_str()),
-            (status, text(&case["out"])),
-            "{line}"
-        );
-        compared += 1;
-    }
-    assert!(compared >= 24, "only {compared} compared");
-}
-
-#[tokio::test]
-async fn saved_rules_make_the_same_table() {
-    let lines = [
-        "-A -t 203.0.113.10:25 -s lblc -p",
-        "-a -t 203.0.113.10:25 -r 10.0.0.1:26 -m -w 3",
-        "-a -t 203.0.113.10:25 -r 10.0.0.2 -i",
-        "-A -f 7 -s rr -p 60 -M 255.255.255.0",
-        "-a -f 7 -r 10.0.0.3:0 -w 0",
-        "-A -u 203.0.113.10:0 -p 5 -o",
-        "-A -f 8 -s sh -o -b sh-port,flag-3",
-        "-A -f 9 -s none -b flag-1",
-    ];
-    let daemon = TestDaemon::start();
-    for line in lines {
-        printed(&daemon, line).await;
-    }
-    for numeric in ["-S", "-Sn"] {
-        let saved = printed(&daemon, numeric).await;
-        let again = TestDaemon::start();
-        for line in saved.lines() {
-            printed(&again, line).await;
-        }
-        assert_eq!(printed(&again, numeric).await, saved);
-    }
-}
-
 #[tokio::test]
 async fn names_are_taken_shown_and_cut() {
     let daemon = TestDaemon::start();
@@ -383,10 +258,24 @@ async fn large_numbers_are_shortened_unless_exact() {
 #[tokio::test]
 async fn without_a_daemon_the_command_says_so() {
     let client = crate::api::client::Client::new(Path::new("/nonexistent/ipvsd.sock"));
-    let outcome = run("ipvsadm", &words("-Ln"), &client, &Fixed).await;
+    let outcome = run(
+        "ipvsadm",
+        &words("-Ln"),
+        &client,
+        &Fixed,
+        &mut std::io::empty(),
+    )
+    .await;
     assert_eq!((outcome.status, outcome.stdout.as_str()), (2, ""));
     assert!(outcome.stderr.contains("/nonexistent/ipvsd.sock"));
-    let help = run("ipvsadm", &words("-h"), &client, &Fixed).await;
+    let help = run(
+        "ipvsadm",
+        &words("-h"),
+        &client,
+        &Fixed,
+        &mut std::io::empty(),
+    )
+    .await;
     assert_eq!(help.status, 0);
     assert!(
         help.stdout

@@ -1,18 +1,18 @@
 //! The rules of each command. Everything that can refuse is asked before the first change.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::sync::Arc;
 
-use ipvs_common::{Addr, ForwardingMethod, Proto, Scheduler, ServiceFlags, ServiceKey};
+use ipvs_common::{Scheduler, ServiceKey};
 
 use super::{
-    Effect, Origin,
-    command::{Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec},
-    error::{ModelError, service_name},
+    Effect, Origin, check,
+    command::{Command, DestKey, DestSpec, ServiceSpec},
+    error::ModelError,
     state::{Model, RealServer, Trashed, VirtualService},
     wrr::WrrRange,
 };
 
-type Result<T> = std::result::Result<T, ModelError>;
+pub(super) type Result<T> = std::result::Result<T, ModelError>;
 
 impl Model {
     /// Carries out one command, or refuses it and changes nothing.
@@ -81,7 +81,7 @@ impl Model {
         if self.service(key).is_some() {
             return Err(ModelError::ServiceExists(*key));
         }
-        check_service(key, spec)?;
+        check::service(key, spec)?;
         let id = match self.index.get(key) {
             Some(&reserved) => reserved,
             None => self.service_ids.take().ok_or(ModelError::Full {
@@ -108,8 +108,8 @@ impl Model {
     ) -> Result<Vec<Effect>> {
         let maglev = self.maglev;
         let service = self.live(key).ok_or(ModelError::NoService(*key))?;
-        check_service(key, spec)?;
-        check_maglev(spec.scheduler, service.dests.len(), maglev)?;
+        check::service(key, spec)?;
+        check::maglev(spec.scheduler, service.dests.len(), maglev)?;
         let rescheduled = service.spec.scheduler != spec.scheduler;
         let policy = spec.policy & !keep | service.spec.policy & keep;
         service.spec = ServiceSpec { policy, ..*spec };
@@ -160,22 +160,21 @@ impl Model {
             .service(key)
             .ok_or(ModelError::ServiceUndefined(*key))?;
         let id = service.id;
-        check_numbers(spec)?;
+        check::numbers(spec)?;
         if service.position(dest).is_some() {
             return Err(ModelError::DestExists {
                 service: *key,
                 dest: *dest,
             });
         }
-        check_address(dest.addr)?;
-        check_port(key, dest, spec)?;
+        check::dest(key, dest, spec)?;
         if service.dests.len() >= self.dests_per_service as usize {
             return Err(ModelError::Full {
                 what: "real server in one service",
                 capacity: self.dests_per_service,
             });
         }
-        check_maglev(service.spec.scheduler, service.dests.len() + 1, self.maglev)?;
+        check::maglev(service.spec.scheduler, service.dests.len() + 1, self.maglev)?;
         let known = self.trash.get(&(*key, *dest));
         let before = known.map_or(0, |t| t.dest.last_weight);
         let (dest_id, origin, lifted) = self.index_for(key, dest, spec)?;
@@ -223,7 +222,7 @@ impl Model {
         spec: &DestSpec,
     ) -> Result<Vec<Effect>> {
         let service = self.live(key).ok_or(ModelError::ServiceUndefined(*key))?;
-        check_numbers(spec)?;
+        check::numbers(spec)?;
         let id = service.id;
         let real = service
             .dests
@@ -233,7 +232,7 @@ impl Model {
                 service: *key,
                 dest: *dest,
             })?;
-        check_port(key, dest, spec)?;
+        check::dest(key, dest, spec)?;
         let lifted = lifts_overload(&real.spec, spec);
         real.spec = *spec;
         real.last_weight = last_weight(spec, real.last_weight);
@@ -290,85 +289,6 @@ impl Model {
         let id = self.index.get(key)?;
         self.services.get_mut(id).map(Arc::make_mut)
     }
-}
-
-fn check_service(key: &ServiceKey, spec: &ServiceSpec) -> Result<()> {
-    if key.mark == 0 && key.port == [0; 2] && spec.persistent.is_none() {
-        return Err(ModelError::Invalid(format!(
-            "{}: a service on every port (port 0) must be persistent",
-            service_name(key)
-        )));
-    }
-    if spec.flags & ServiceFlags::ONE_PACKET != 0 && key.mark == 0 && key.proto != Proto::Udp as u8
-    {
-        return Err(ModelError::Invalid(format!(
-            "{}: one-packet scheduling is for UDP and firewall mark services",
-            service_name(key)
-        )));
-    }
-    if spec.persistent == Some(0) {
-        return Err(ModelError::Invalid(
-            "a persistence timeout of 0 seconds".to_owned(),
-        ));
-    }
-    if !(1..=ServiceSpec::FULL_PREFIX).contains(&spec.prefix) {
-        return Err(ModelError::Invalid(format!(
-            "persistence prefix length {} is not one of 1 to {}",
-            spec.prefix,
-            ServiceSpec::FULL_PREFIX
-        )));
-    }
-    Ok(())
-}
-
-/// Every real server needs a slot of Maglev's table.
-fn check_maglev(scheduler: Scheduler, dests: usize, maglev: u32) -> Result<()> {
-    if scheduler == Scheduler::Mh && dests > maglev as usize {
-        return Err(ModelError::Invalid(format!(
-            "{dests} real servers under mh, whose table has {maglev} slots: raise `mh_table_index`"
-        )));
-    }
-    Ok(())
-}
-
-fn check_numbers(spec: &DestSpec) -> Result<()> {
-    if spec.weight > MAX_WEIGHT {
-        return Err(ModelError::Range(format!(
-            "weight {} is above {MAX_WEIGHT}",
-            spec.weight
-        )));
-    }
-    if spec.lower > spec.upper {
-        return Err(ModelError::Range(format!(
-            "lower threshold {} is above the upper threshold {}",
-            spec.lower, spec.upper
-        )));
-    }
-    Ok(())
-}
-
-fn check_address(addr: Addr) -> Result<()> {
-    let ip = Ipv4Addr::from(addr.low4());
-    if ip.is_multicast() || ip.is_broadcast() || ip.octets()[0] == 0 {
-        return Err(ModelError::Invalid(format!(
-            "{ip} is not a unicast address, so no real server"
-        )));
-    }
-    Ok(())
-}
-
-/// Only translation can change a port; the other methods deliver to the service's own.
-fn check_port(key: &ServiceKey, dest: &DestKey, spec: &DestSpec) -> Result<()> {
-    let translates = spec.method == ForwardingMethod::Masq;
-    if translates || key.mark != 0 || dest.port.to_be_bytes() == key.port {
-        return Ok(());
-    }
-    Err(ModelError::Invalid(format!(
-        "real server {}: {} cannot change the port, which is {} at the service",
-        dest.v4(),
-        spec.method.name(),
-        u16::from_be_bytes(key.port)
-    )))
 }
 
 const fn last_weight(spec: &DestSpec, before: u32) -> u32 {

@@ -1,8 +1,10 @@
 //! Commands and what they carry. Defaults of the command line are not here: a command says everything.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use ipvs_common::{Addr, ForwardingMethod, Scheduler, ServiceKey};
+
+use super::options::{Engine, Tunnel};
 
 /// Largest weight: ip_vs keeps it in a signed integer.
 pub const MAX_WEIGHT: u32 = i32::MAX as u32;
@@ -45,6 +47,23 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The one service it is about.
+    #[must_use]
+    pub const fn service(&self) -> Option<ServiceKey> {
+        match self {
+            Self::AddService { service, .. }
+            | Self::EditService { service, .. }
+            | Self::DeleteService { service }
+            | Self::AddDest { service, .. }
+            | Self::EditDest { service, .. }
+            | Self::DeleteDest { service, .. } => Some(*service),
+            Self::Zero { service } => *service,
+            Self::Flush => None,
+        }
+    }
+}
+
 /// How a virtual service works.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServiceSpec {
@@ -57,11 +76,25 @@ pub struct ServiceSpec {
     pub flags: u8,
     /// [`ipvs_common::Policy`].
     pub policy: u8,
+    /// Finds persistent clients by what is in their packets.
+    pub engine: Option<Engine>,
 }
 
 impl ServiceSpec {
     /// Prefix length that tells every client from the others.
     pub const FULL_PREFIX: u8 = 32;
+    /// The same over IPv6.
+    pub const FULL_PREFIX_V6: u8 = 128;
+
+    /// The longest prefix of a service's clients.
+    #[must_use]
+    pub const fn full_prefix(service: &ServiceKey) -> u8 {
+        if service.addr.is_v4() {
+            Self::FULL_PREFIX
+        } else {
+            Self::FULL_PREFIX_V6
+        }
+    }
 
     #[must_use]
     pub const fn new(scheduler: Scheduler) -> Self {
@@ -71,6 +104,7 @@ impl ServiceSpec {
             prefix: Self::FULL_PREFIX,
             flags: 0,
             policy: 0,
+            engine: None,
         }
     }
 }
@@ -88,9 +122,18 @@ impl DestKey {
     pub fn v4(&self) -> SocketAddrV4 {
         SocketAddrV4::new(Ipv4Addr::from(self.addr.low4()), self.port)
     }
-}
 
-impl DestKey {
+    #[must_use]
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.addr.ip(), self.port)
+    }
+
+    #[must_use]
+    pub fn new(ip: IpAddr, port: u16) -> Self {
+        let addr = ip.into();
+        Self { addr, port }
+    }
+
     /// The first one in the order of keys.
     pub(super) const FIRST: Self = Self {
         addr: Addr::UNSPECIFIED,
@@ -100,10 +143,13 @@ impl DestKey {
 
 impl From<SocketAddrV4> for DestKey {
     fn from(a: SocketAddrV4) -> Self {
-        Self {
-            addr: (*a.ip()).into(),
-            port: a.port(),
-        }
+        SocketAddr::V4(a).into()
+    }
+}
+
+impl From<SocketAddr> for DestKey {
+    fn from(a: SocketAddr) -> Self {
+        Self::new(a.ip(), a.port())
     }
 }
 
@@ -117,6 +163,8 @@ pub struct DestSpec {
     pub upper: u32,
     /// Connections below which it no longer does; 0: three quarters of `upper`.
     pub lower: u32,
+    /// Of a tunnel.
+    pub tunnel: Tunnel,
 }
 
 impl DestSpec {
@@ -127,6 +175,7 @@ impl DestSpec {
             weight,
             upper: 0,
             lower: 0,
+            tunnel: Tunnel::IPIP,
         }
     }
 }

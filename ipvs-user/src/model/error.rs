@@ -1,8 +1,8 @@
 //! Why a command was refused. One variant for each answer that ip_vs tells apart.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 
-use ipvs_common::{Proto, ServiceKey};
+use ipvs_common::{Proto, SCTP, ServiceKey};
 
 use super::command::DestKey;
 
@@ -19,10 +19,10 @@ pub enum ModelError {
     #[error("virtual service {} is not defined", service_name(.0))]
     ServiceUndefined(ServiceKey),
     /// EEXIST for a real server.
-    #[error("real server {} exists already in {}", dest.v4(), service_name(service))]
+    #[error("real server {} exists already in {}", dest.socket(), service_name(service))]
     DestExists { service: ServiceKey, dest: DestKey },
     /// ENOENT for a real server.
-    #[error("no real server {} in {}", dest.v4(), service_name(service))]
+    #[error("no real server {} in {}", dest.socket(), service_name(service))]
     NoDest { service: ServiceKey, dest: DestKey },
     /// ERANGE.
     #[error("{0}")]
@@ -38,17 +38,24 @@ pub enum ModelError {
 /// A service's name for a person, in the words of the configuration file.
 #[must_use]
 pub fn service_name(key: &ServiceKey) -> String {
-    if key.mark != 0 {
-        return format!("fwmark {}", key.mark);
+    match (key.mark, key.addr.is_v4()) {
+        (0, _) => {
+            let port = u16::from_be_bytes(key.port);
+            let address = SocketAddr::new(key.addr.ip(), port);
+            format!("{} {address}", protocol_name(key.proto))
+        }
+        (mark, true) => format!("fwmark {mark}"),
+        (mark, false) => format!("fwmark6 {mark}"),
     }
-    let proto = match Proto::from_number(key.proto) {
+}
+
+/// A transport protocol's name in the configuration file.
+#[must_use]
+pub const fn protocol_name(number: u8) -> &'static str {
+    match Proto::from_number(number) {
         Some(Proto::Tcp) => "tcp",
         Some(Proto::Udp) => "udp",
+        None if number == SCTP => "sctp",
         None => "protocol unknown",
-    };
-    let ip = Ipv4Addr::from(key.addr.low4());
-    format!(
-        "{proto} {}",
-        SocketAddrV4::new(ip, u16::from_be_bytes(key.port))
-    )
+    }
 }

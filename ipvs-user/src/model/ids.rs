@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Ids {
-    /// No number from here on was ever given out.
+    /// No number from here on is in use.
     next: u32,
     free: BTreeSet<u32>,
     limit: u32,
@@ -23,7 +23,17 @@ impl Ids {
         self.limit
     }
 
-    /// No number from here on was ever given out.
+    /// Numbers in use, as they were given out once.
+    pub(super) fn restored(limit: u32, used: &BTreeSet<u32>) -> Self {
+        let next = used.last().map_or(0, |last| last + 1);
+        Self {
+            next,
+            free: (0..next).filter(|n| !used.contains(n)).collect(),
+            limit,
+        }
+    }
+
+    /// No number from here on is in use.
     pub(super) const fn end(&self) -> u32 {
         self.next
     }
@@ -41,5 +51,8 @@ impl Ids {
     pub(super) fn give_back(&mut self, id: u32) {
         debug_assert!(id < self.next, "never given out");
         self.free.insert(id);
+        while self.next > 0 && self.free.remove(&(self.next - 1)) {
+            self.next -= 1;
+        }
     }
 }

@@ -7,9 +7,11 @@ use proptest::prelude::*;
 
 use super::{
     Command, DestKey, DestSpec, Effect, Limits, Model, ModelError, Origin, RealServer, ServiceSpec,
+    Tunnel,
 };
 
 mod policies;
+mod reach;
 
 const LIMITS: Limits = Limits {
     services: 3,
@@ -324,7 +326,7 @@ prop_compose! {
 
 prop_compose! {
     fn any_dest_spec()(m in 0..3usize, weight in 0..3u32, upper in 0..3u32, lower in 0..3u32) -> DestSpec {
-        DestSpec { method: ForwardingMethod::ALL[m], weight, upper, lower }
+        DestSpec { method: ForwardingMethod::ALL[m], weight, upper, lower, tunnel: Tunnel::IPIP }
     }
 }
 

@@ -1,7 +1,9 @@
 //! A network interface, as far as forwarding is concerned.
 
 use ipvs_common::Mac;
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
+};
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
@@ -15,6 +17,8 @@ pub struct Link {
     pub running: bool,
     /// `veth`, `bridge`, …; empty: a device of its own.
     pub kind: String,
+    /// Numbers of the XDP programs on it.
+    pub programs: Vec<u32>,
 }
 
 impl Link {
@@ -35,6 +39,7 @@ impl Link {
             up: flags.contains(LinkFlags::Up),
             running: flags.contains(LinkFlags::Running),
             kind: String::new(),
+            programs: Vec::new(),
         };
         for attribute in &message.attributes {
             link.take(attribute);
@@ -49,6 +54,14 @@ impl Link {
             self.mac = mac.as_slice().try_into().unwrap_or_default();
         } else if let LinkAttribute::Mtu(mtu) = attribute {
             self.mtu = *mtu;
+        } else if let LinkAttribute::Xdp(xdp) = attribute {
+            let ids = xdp.iter().filter_map(|x| {
+                if let LinkXdp::ProgId(id) | LinkXdp::DrvProgId(id) | LinkXdp::SkbProgId(id) = x {
+                    return Some(*id);
+                }
+                None
+            });
+            self.programs = ids.filter(|id| *id != 0).collect();
         } else if let LinkAttribute::LinkInfo(infos) = attribute {
             for info in infos {
                 if let LinkInfo::Kind(kind) = info {

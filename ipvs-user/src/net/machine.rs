@@ -1,6 +1,10 @@
 //! What the kernel says of the whole machine in `/proc`: memory, and who may use which ports.
 
-use std::fs;
+use std::{
+    fs,
+    net::{Ipv4Addr, UdpSocket},
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+};
 
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -31,6 +35,30 @@ fn available(meminfo: &str) -> Option<u64> {
 pub fn unprivileged_port() -> Option<u32> {
     let text = fs::read_to_string(UNPRIVILEGED_PORT).ok()?;
     text.trim().parse().ok()
+}
+
+/// A number that no other network namespace has or had since the machine started; of a kernel that gives none (before 5.14),
+/// one that no other has.
+#[must_use]
+pub fn netns_number() -> u64 {
+    const SO_NETNS_COOKIE: libc::c_int = 71;
+    let inode = || fs::metadata("/proc/self/ns/net").map_or(0, |m| m.ino());
+    let Ok(socket) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) else {
+        return inode();
+    };
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes, as many as `cookie` has.
+    let asked = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if asked == 0 { cookie } else { inode() }
 }
 
 #[cfg(test)]

@@ -34,6 +34,18 @@ impl<N: Network> ManagedNeighbours<N> {
         }
     }
 
+    /// Goes on holding what another process began to hold.
+    pub fn resume(&mut self, held: impl IntoIterator<Item = NextHop>) {
+        self.held
+            .extend(held.into_iter().map(|hop| (hop, Hold::Managed)));
+    }
+
+    /// What the kernel keeps for us.
+    pub fn managed(&self) -> impl Iterator<Item = NextHop> + '_ {
+        let held = self.held.iter().filter(|(_, hold)| **hold == Hold::Managed);
+        held.map(|(hop, _)| *hop)
+    }
+
     /// Holds the next hops towards these addresses and no others.
     pub async fn hold(&mut self, dests: &BTreeSet<Ipv4Addr>) {
         let mut wanted = BTreeSet::new();

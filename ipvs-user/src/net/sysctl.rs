@@ -1,41 +1,38 @@
-//! Settings of interfaces that forwarding needs (`net.ipv4.conf.*`). What was there before comes back at the end.
+//! Settings of interfaces that forwarding needs (`net.ipv4.conf.*`). What was there before can be put back, also by another
+//! process.
 
 use std::{fs, io, path::PathBuf};
 
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 const CONF: &str = "/proc/sys/net/ipv4/conf";
 
-/// One setting that was changed.
-struct Changed {
-    path: PathBuf,
-    before: String,
-    now: &'static str,
+/// One setting of an interface that is, or is to be, changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Setting {
+    pub interface: String,
+    pub key: String,
+    pub before: String,
+    pub now: String,
 }
 
-/// The changed settings of one interface. Dropping it restores them.
-pub struct Sysctls {
-    interface: String,
-    changed: Vec<Changed>,
-}
-
-impl Sysctls {
-    /// Makes an interface ready. What cannot be set is a warning: the rest of the traffic may do without.
+impl Setting {
+    /// What an interface needs and has not. What cannot be read is a warning: the rest of the traffic may do without.
     #[must_use]
-    pub fn prepare(interface: &str) -> Self {
-        let mut this = Self {
-            interface: interface.to_owned(),
-            changed: Vec::new(),
-        };
-        // Without it the kernel answers no program's question for a route.
-        this.set("forwarding", "1");
-        // The way in and the way out may be the same interface; nobody is to be told of a shorter way.
-        this.set("send_redirects", "0");
-        // A translated reply that the kernel routes carries the virtual address, which is the director's own, as its source.
-        this.set("accept_local", "1");
+    pub fn needed(interface: &str) -> Vec<Self> {
+        let mut needed = vec![
+            // Without it the kernel answers no program's question for a route.
+            Self::change(interface, "forwarding", "1"),
+            // The way in and the way out may be the same interface; nobody is to be told of a shorter way.
+            Self::change(interface, "send_redirects", "0"),
+            // A translated reply that the kernel routes carries the virtual address, which is the director's own, as its
+            // source.
+            Self::change(interface, "accept_local", "1"),
+        ];
         // The kernel takes the larger of the two values, and loose mode (2) is larger than strict (1).
         if strict(interface) || strict("all") {
-            this.set("rp_filter", "2");
+            needed.push(Self::change(interface, "rp_filter", "2"));
         }
         if read(&path("all", "send_redirects")).is_ok_and(|v| v != "0") {
             info!(
@@ -44,45 +41,59 @@ impl Sysctls {
                  for packets it routes back out of {interface}"
             );
         }
-        this
+        needed.into_iter().flatten().collect()
     }
 
-    fn set(&mut self, key: &str, now: &'static str) {
-        let path = path(&self.interface, key);
-        let interface = &self.interface;
-        let before = match read(&path) {
-            Ok(before) if before == now => return,
-            Ok(before) => before,
-            Err(e) => return warn!(interface, "cannot read {}: {e}", path.display()),
-        };
-        match fs::write(&path, now) {
-            Ok(()) => {
-                info!(
-                    interface,
-                    "net.ipv4.conf.{interface}.{key} = {now} (was {before})"
-                );
-                self.changed.push(Changed { path, before, now });
+    fn change(interface: &str, key: &str, now: &str) -> Option<Self> {
+        let path = path(interface, key);
+        match read(&path) {
+            Ok(before) => (before != now).then(|| Self {
+                interface: interface.to_owned(),
+                key: key.to_owned(),
+                before,
+                now: now.to_owned(),
+            }),
+            Err(e) => {
+                warn!(interface, "cannot read {}: {e}", path.display());
+                None
             }
-            Err(e) => warn!(interface, "cannot set {} to {now}: {e}", path.display()),
         }
     }
-}
 
-impl Drop for Sysctls {
-    fn drop(&mut self) {
-        for change in self.changed.drain(..).rev() {
-            // Somebody else set it meanwhile, or the interface is gone.
-            if read(&change.path).is_ok_and(|v| v == change.now) {
-                let restored = fs::write(&change.path, &change.before);
-                let path = change.path.display();
-                match restored {
-                    Ok(()) => info!(
-                        interface = self.interface,
-                        "{path} is {} again", change.before
-                    ),
-                    Err(e) => warn!(interface = self.interface, "cannot restore {path}: {e}"),
-                }
-            }
+    fn path(&self) -> PathBuf {
+        path(&self.interface, &self.key)
+    }
+
+    pub fn put_in_force(&self) {
+        let Self {
+            interface,
+            key,
+            before,
+            now,
+        } = self;
+        match fs::write(self.path(), now) {
+            Ok(()) => info!(
+                interface,
+                "net.ipv4.conf.{interface}.{key} = {now} (was {before})"
+            ),
+            Err(e) => warn!(
+                interface,
+                "cannot set {} to {now}: {e}",
+                self.path().display()
+            ),
+        }
+    }
+
+    /// Unless somebody else set it meanwhile, or the interface is gone.
+    pub fn restore(&self) {
+        let path = self.path();
+        if !read(&path).is_ok_and(|v| v == self.now) {
+            return;
+        }
+        let interface = &self.interface;
+        match fs::write(&path, &self.before) {
+            Ok(()) => info!(interface, "{} is {} again", path.display(), self.before),
+            Err(e) => warn!(interface, "cannot restore {}: {e}", path.display()),
         }
     }
 }

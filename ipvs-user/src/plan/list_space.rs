@@ -31,6 +31,29 @@ impl ListSpace {
         }
     }
 
+    /// Takes a block that is in use already. False: it is not, or not wholly, free.
+    pub fn occupy(&mut self, block: Block) -> bool {
+        let Block { base, len } = block;
+        if len == 0 {
+            return true;
+        }
+        let Some((&start, &room)) = self.free.range(..=base).next_back() else {
+            return false;
+        };
+        let (before, taken) = (base - start, base - start + len);
+        if taken > room {
+            return false;
+        }
+        self.free.remove(&start);
+        if before > 0 {
+            self.free.insert(start, before);
+        }
+        if taken < room {
+            self.free.insert(base + len, room - taken);
+        }
+        true
+    }
+
     /// `None`: no run of `len` slots is free now.
     pub fn take(&mut self, len: u32, now: u64) -> Option<Block> {
         if len == 0 {

@@ -20,7 +20,14 @@ fn recorded(trace: &str, command: &str) -> String {
 
 async fn ipvsadm(daemon: &TestDaemon, line: &str) {
     let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-    let outcome = run("ipvsadm", &words, &daemon.client, &System).await;
+    let outcome = run(
+        "ipvsadm",
+        &words,
+        &daemon.client,
+        &System,
+        &mut std::io::empty(),
+    )
+    .await;
     assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{line}");
 }
 
@@ -83,6 +90,7 @@ fn connections_are_the_kernels_to_the_byte() {
         state: state.to_owned(),
         expires,
         template: false,
+        engine: None,
     };
     let list = [
         conn("198.51.100.1:0", "NONE", 357),

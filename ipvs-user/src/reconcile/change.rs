@@ -7,6 +7,7 @@ use ipvs_common::{Dest, SchedState, Scheduler, ServiceKey};
 use super::{ReconcileError, journal::Journal};
 use crate::{
     dataplane::TableError,
+    ledger::Changes,
     model::{Effect, Model, Origin, VirtualService},
     plan::{self, SourceOf},
 };
@@ -16,6 +17,8 @@ pub struct Change<'a> {
     pub after: &'a Model,
     /// Of all commands together, in order.
     pub effects: &'a [Effect],
+    /// What it comes to in the ledger.
+    pub records: &'a Changes,
 }
 
 impl Change<'_> {
@@ -26,7 +29,9 @@ impl Change<'_> {
         source: SourceOf<'_>,
         now: u64,
     ) -> Result<(), ReconcileError> {
+        // Nobody refers to them yet, so it may be done twice, or in vain.
         self.wipe_fresh_dests(journal)?;
+        journal.announce(self.records)?;
         self.reset_new_services(journal)?;
         let touched = self.touched();
         // Those that go make room for those that come.
@@ -43,8 +48,10 @@ impl Change<'_> {
         self.retire_dests(journal)?;
         self.tell_deleted(journal)?;
         self.write_flags(journal)?;
-        // From here on nothing can be taken back, and nothing has to be: these forget what no longer holds.
+        journal.note(self.records)?;
+        // Nothing of this can be taken back, and nothing has to be: these forget what no longer holds.
         self.forget(journal)?;
+        journal.conclude()?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use ipvs_common::{Dest, ListSlot, SchedState, Service, ServiceKey, Settings};
 use super::{ReconcileError, Tables};
 use crate::{
     dataplane::{Dataplane, TableError},
+    ledger::{self, Changes, Key, Value},
     plan::{self, Block},
 };
 
@@ -15,6 +16,10 @@ enum Undo {
     Dest(u32, Option<Dest>),
     Sched(u32, SchedState),
     Settings(Settings),
+    /// An entry of the ledger.
+    Entry(Key, Option<Value>),
+    /// The batch is no longer under way.
+    Batch,
 }
 
 pub(super) struct Journal<'a> {
@@ -27,6 +32,8 @@ pub(super) struct Journal<'a> {
     replaced: Vec<Block>,
     taken_tables: Vec<Block>,
     replaced_tables: Vec<Block>,
+    /// Entries that wait for the batch to be done.
+    pending: Vec<Key>,
 }
 
 impl<'a> Journal<'a> {
@@ -39,7 +46,60 @@ impl<'a> Journal<'a> {
             replaced: Vec::new(),
             taken_tables: Vec::new(),
             replaced_tables: Vec::new(),
+            pending: Vec::new(),
         }
+    }
+
+    /// Notes what the batch comes to, before it begins: whoever finds it unfinished finishes it.
+    pub(super) fn announce(&mut self, records: &Changes) -> Result<(), TableError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let batch = self.tables.ledger.next_batch();
+        let pending = ledger::pending(records, batch);
+        self.pending = pending.iter().map(|(key, _)| *key).collect();
+        self.dataplane.put_ledger(&pending)?;
+        self.undo.push(Undo::Batch);
+        let value = Value {
+            batch,
+            ..Value::of(&0_u64)
+        };
+        self.dataplane.put_ledger(&[(Key::BATCH, value)])
+    }
+
+    /// Writes the records to their places.
+    pub(super) fn note(&mut self, records: &Changes) -> Result<(), TableError> {
+        let before = |key: &Key| Undo::Entry(*key, self.tables.ledger.get(*key));
+        let undo: Vec<_> = records.keys().map(before).collect();
+        self.undo.extend(undo);
+        let there = records
+            .iter()
+            .filter_map(|(key, value)| Some((*key, (*value)?)));
+        let there: Vec<_> = there.collect();
+        let gone = records.iter().filter(|(_, value)| value.is_none());
+        let gone: Vec<_> = gone.map(|(key, _)| *key).collect();
+        if !there.is_empty() {
+            self.dataplane.put_ledger(&there)?;
+        }
+        if !gone.is_empty() {
+            self.dataplane.remove_ledger(&gone)?;
+        }
+        for (key, value) in records {
+            self.tables.ledger.set(*key, *value);
+        }
+        Ok(())
+    }
+
+    /// The batch is done.
+    pub(super) fn conclude(&mut self) -> Result<(), TableError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        // The batch first: without it the others mean nothing.
+        let over: Vec<_> = std::iter::once(Key::BATCH)
+            .chain(self.pending.iter().copied())
+            .collect();
+        self.dataplane.remove_ledger(&over)
     }
 
     pub(super) fn write_list(
@@ -175,6 +235,7 @@ impl<'a> Journal<'a> {
                 self.tables.table_space.release(block, now);
             }
         }
+        forget_pending(self.dataplane, &self.pending);
         match failed {
             Some(undo) => ReconcileError::HalfDone {
                 cause: Box::new(cause),
@@ -207,6 +268,14 @@ impl<'a> Journal<'a> {
                 self.dataplane.put_settings(&settings)?;
                 self.tables.settings = settings;
             }
+            Undo::Entry(key, value) => {
+                match value {
+                    Some(value) => self.dataplane.put_ledger(&[(key, value)])?,
+                    None => self.dataplane.remove_ledger(&[key])?,
+                }
+                self.tables.ledger.set(key, value);
+            }
+            Undo::Batch => self.dataplane.remove_ledger(&[Key::BATCH])?,
         }
         Ok(())
     }
@@ -223,6 +292,15 @@ impl<'a> Journal<'a> {
                 ..old
             });
         }
+    }
+}
+
+/// What waited for a batch means nothing without it: it is in nobody's way if it stays.
+fn forget_pending(dataplane: &mut dyn Dataplane, pending: &[Key]) {
+    if !pending.is_empty()
+        && let Err(e) = dataplane.remove_ledger(pending)
+    {
+        tracing::warn!("notes of a finished batch: {e}");
     }
 }
 

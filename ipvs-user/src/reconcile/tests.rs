@@ -7,8 +7,8 @@ use std::{
 
 use ipvs_common::{
     Addr, Conn, Dest, DestFlags, DestState, FlowKey, ForwardingMethod, LblcKey, ListSlot,
-    SchedState, Scheduler, Service, ServiceKey, Settings, Stats, Template, TemplateKey,
-    maps::Capacities,
+    SchedState, Scheduler, Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template,
+    TemplateKey, maps::Capacities,
 };
 use ipvs_datapath::{conn::expected::Expected, host::HostTables};
 use proptest::prelude::*;
@@ -16,8 +16,11 @@ use proptest::prelude::*;
 use crate::{
     dataplane::{Cache, Dataplane, Place, Result, Stop, TableError, Task, host::HostDataplane},
     director::Director,
+    ledger::{Key, Value},
     model::{Command, DestKey, DestSpec, ServiceSpec, tests::any_command},
 };
+
+mod crash;
 
 const CAPACITIES: Capacities = Capacities {
     services: 3,
@@ -38,6 +41,8 @@ struct Watched {
     tables: Arc<Mutex<HostTables>>,
     /// Writes until one fails.
     fuse: Fuse,
+    /// With the first one that fails all others do: the process is no more.
+    dies: bool,
 }
 
 impl Watched {
@@ -45,7 +50,9 @@ impl Watched {
         let mut fuse = self.fuse.lock().unwrap();
         match &mut *fuse {
             Some(0) => {
-                *fuse = None;
+                if !self.dies {
+                    *fuse = None;
+                }
                 Err(TableError {
                     map: "TEST",
                     operation: "update",
@@ -116,8 +123,39 @@ impl Dataplane for Watched {
         clear_overload(id: u32);
     }
 
+    /// A process may die between two entries.
+    fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()> {
+        let each = if self.dies { 1 } else { entries.len().max(1) };
+        for entries in entries.chunks(each) {
+            self.may_write()?;
+            self.inner.put_ledger(entries)?;
+        }
+        Ok(())
+    }
+
+    fn remove_ledger(&mut self, keys: &[Key]) -> Result<()> {
+        let each = if self.dies { 1 } else { keys.len().max(1) };
+        for keys in keys.chunks(each) {
+            self.may_write()?;
+            self.inner.remove_ledger(keys)?;
+        }
+        Ok(())
+    }
+
     fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool> {
         self.inner.expect(key, expected)
+    }
+
+    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
+        self.inner.sync_notes(most)
+    }
+
+    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
+        self.inner.sync_connections(told)
+    }
+
+    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
+        self.inner.sync_templates(told)
     }
 
     fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool> {
@@ -133,9 +171,17 @@ impl Dataplane for Watched {
         all_dest_stats(count: u32) -> Result<Vec<Stats>>;
         sched_state(service: u32) -> Result<SchedState>;
         cached(cache: Cache) -> Result<Vec<(LblcKey, u64)>>;
+        find_established(key: &FlowKey) -> Result<Option<Conn>>;
+        find_template(key: &TemplateKey) -> Result<Option<Template>>;
         conns() -> Result<Vec<(FlowKey, Conn)>>;
         templates() -> Result<Vec<(TemplateKey, Template)>>;
         reasons() -> Result<Vec<u64>>;
+        settings() -> Result<Settings>;
+        services() -> Result<Vec<(ServiceKey, Service)>>;
+        read_list(base: u32, len: u32) -> Result<Vec<ListSlot>>;
+        read_table(base: u32, len: u32) -> Result<Vec<u32>>;
+        dest(id: u32) -> Result<Dest>;
+        ledger() -> Result<Vec<(Key, Value)>>;
     }
 }
 
@@ -163,6 +209,14 @@ fn visible(t: &HostTables) -> impl PartialEq + std::fmt::Debug + use<> {
 
 type Fuse = Arc<Mutex<Option<u32>>>;
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signature of a source is given"
+)]
+fn source(to: Addr) -> Option<Addr> {
+    Some(Addr::v4([10, 0, 0, 254 - (to.low4()[3] % 2)]))
+}
+
 fn watched_director() -> (Director, Arc<Mutex<HostTables>>, Fuse) {
     let tables = Arc::new(Mutex::new(HostTables::new(CAPACITIES, 100)));
     let fuse = Fuse::default();
@@ -170,8 +224,8 @@ fn watched_director() -> (Director, Arc<Mutex<HostTables>>, Fuse) {
         inner: HostDataplane::new(Arc::clone(&tables)),
         tables: Arc::clone(&tables),
         fuse: Arc::clone(&fuse),
+        dies: false,
     };
-    let source = |a: Addr| Some(Addr::v4([10, 0, 0, 254 - (a.low4()[3] % 2)]));
     let director = Director::new(Box::new(watched), Box::new(source)).unwrap();
     (director, tables, fuse)
 }

@@ -15,10 +15,10 @@ pub(super) trait Sink {
     fn send(&self, ifindex: u32, frame: &[u8]) -> io::Result<()>;
 }
 
-pub(super) struct PacketSocket(OwnedFd);
+pub struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    pub(super) fn open() -> io::Result<Self> {
+    pub fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         // Without a protocol it receives nothing.
         let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None)?;

@@ -25,6 +25,7 @@ impl Network for Fake {
             up: true,
             running: true,
             kind: String::new(),
+            programs: Vec::new(),
         }])
     }
 

@@ -25,10 +25,16 @@ pub enum Knob {
     PmtuDisc,
     SecureTcp,
     SloppyTcp,
+    SyncPersistMode,
+    SyncPorts,
+    SyncRefreshPeriod,
+    SyncRetries,
+    SyncSockSize,
+    SyncVersion,
 }
 
 impl Knob {
-    const COUNT: usize = Self::SloppyTcp as usize + 1;
+    const COUNT: usize = Self::SyncVersion as usize + 1;
 }
 
 /// What the knobs are at.
@@ -101,6 +107,14 @@ impl Knobs {
             }
         };
         TABLE.iter().map(view).collect()
+    }
+
+    /// Those that apply, by name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        TABLE.iter().filter_map(|sysctl| match sysctl.applies {
+            Applies::Here(knob) => Some((sysctl.name, self.get(knob))),
+            Applies::DefaultOnly(_) => None,
+        })
     }
 
     /// Puts into the settings what the datapath goes by.

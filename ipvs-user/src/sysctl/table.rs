@@ -65,8 +65,6 @@ const SECONDS: Range = Range::Number {
 const MODE: Range = Range::Number { min: 0, max: 3 };
 const BITS: Range = Range::Number { min: 0, max: 3 };
 
-const NO_SYNC: &str =
-    "it does not apply yet, because connections are not sent to a backup director";
 const NO_ESTIMATOR: &str = "no kernel thread counts: the datapath keeps the counters itself";
 
 /// All of them, by name.
@@ -89,7 +87,7 @@ pub const TABLE: &[Sysctl] = &[
         "backup_only",
         "0",
         Range::SWITCH,
-        NO_SYNC,
+        "it does not apply yet, because a director in the backup state balances whatever comes to it",
         "1: a director in the backup state balances nothing.",
     ),
     knob(
@@ -236,60 +234,61 @@ pub const TABLE: &[Sysctl] = &[
         "translated replies are always routed with the virtual address as their source",
         "1: translated replies are routed by their new source.",
     ),
-    fixed(
+    knob(
         "sync_persist_mode",
         "0",
         Range::SWITCH,
-        NO_SYNC,
+        Knob::SyncPersistMode,
         "1: the backup is told of persistence only, and not of the connections under it.",
     ),
-    fixed(
+    knob(
         "sync_ports",
         "1",
         Range::PowerOfTwo { max: 64 },
-        NO_SYNC,
-        "Ports, and threads, that tell the backup.",
+        Knob::SyncPorts,
+        "Ports on which the backup is told, counted from the first; taken up when a daemon starts.",
     ),
     fixed(
         "sync_qlen_max",
         "auto",
         Range::Words("a number of messages, or auto"),
-        NO_SYNC,
+        "no messages wait: what a socket does not take, the backup hears of at its next turn",
         "Messages to the backup that may wait.",
     ),
-    fixed(
+    knob(
         "sync_refresh_period",
         "0",
         SECONDS,
-        NO_SYNC,
-        "Seconds after which the backup is told again of a connection whose timer moved.",
+        Knob::SyncRefreshPeriod,
+        "Seconds after which the backup is told again of a connection; 0: 60. Twice within the connection's timeout at least.",
     ),
-    fixed(
+    knob(
         "sync_retries",
         "0",
         Range::Number { min: 0, max: 3 },
-        NO_SYNC,
-        "How often such a message is repeated.",
+        Knob::SyncRetries,
+        "How often that is repeated, each time after an eighth of the period.",
     ),
-    fixed(
+    knob(
         "sync_sock_size",
         "0",
         ANY,
-        NO_SYNC,
-        "Bytes of the socket's buffer; 0: as the system has it.",
+        Knob::SyncSockSize,
+        "Bytes of the sockets' buffers; 0: as the system has it. Taken up when a daemon starts.",
     ),
     fixed(
         "sync_threshold",
         "3 50",
         Range::Pair,
-        NO_SYNC,
+        "the backup is told when a connection is established or changes, and then by time (sync_refresh_period), not by the number \
+         of its packets",
         "The backup is told at the packet of the first number, and after that in every run of the second.",
     ),
-    fixed(
+    knob(
         "sync_version",
         "1",
         Range::SWITCH,
-        NO_SYNC,
+        Knob::SyncVersion,
         "Version of the messages to the backup.",
     ),
 ];

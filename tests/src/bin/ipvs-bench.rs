@@ -9,6 +9,7 @@ use nix::unistd::Uid;
 
 /// Nanoseconds per packet of the datapath, by test runs in the kernel on one CPU.
 #[derive(Parser, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 struct Args {
     /// Less than a minute instead of many.
     #[arg(long)]
@@ -25,6 +26,9 @@ struct Args {
     /// Instead: what it costs to age tables of one and of four million connections, and the memory of a connection.
     #[arg(long)]
     ageing: bool,
+    /// Instead: what it takes to load and to reload 10,000 services with 10 real servers each (with --quick, 1,000).
+    #[arg(long)]
+    config: bool,
     /// Only cases whose names begin so.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     only: Vec<String>,
@@ -41,6 +45,14 @@ fn main() -> Result<()> {
     );
     if args.ageing {
         return bench::ageing::run(args.quick).map(|report| print!("{report}"));
+    }
+    if args.config {
+        let services = if args.quick { 1000 } else { 10_000 };
+        let size = bench::config::Size {
+            services,
+            reals: 10,
+        };
+        return bench::config::run(size).map(|report| print!("{report}"));
     }
     let options = if args.quick {
         Options::quick()

@@ -31,7 +31,7 @@ use super::{
     frames,
     place::{REAL_LINKS, REALS_PER_LINK, VIPS, real, real_mac},
 };
-use crate::topology::{FarEnd, Netns, OnFarEnd, attach_far_end};
+use crate::topology::{FarEnd, Netns, OnFarEnd, attach};
 
 /// The director's interfaces: clients', marked clients', real servers'.
 pub(super) const LINKS: [&str; 4] = ["c0", "c1", "r1", "r2"];
@@ -97,7 +97,7 @@ impl World {
         }
         let programs = FAR_ENDS
             .iter()
-            .map(|end| attach_far_end(&around, end, FarEnd::Pass));
+            .map(|end| attach(&around, end, FarEnd::Pass));
         let programs = programs.collect::<Result<_>>()?;
         let (socket, indices) = around.enter(open)?;
         Ok(Self {

@@ -2,12 +2,13 @@
 
 use std::{
     env, fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -17,6 +18,7 @@ use ipvs_user::{
         client::Client,
         server::{self, Handle},
     },
+    config::Access,
     dataplane::Dataplane,
     director::Director,
     ipvsadm::{self, Outcome},
@@ -41,9 +43,14 @@ impl Console {
         let socket = fresh_socket();
         let handle = Handle::new(director);
         let director = Arc::clone(&handle.director);
-        let listener = runtime.block_on(async { server::bind(&socket) });
+        let listener =
+            runtime.block_on(async { server::bind(&socket, &Access::default())?.start() });
         let listener = listener.with_context(|| socket.display().to_string())?;
-        runtime.spawn(server::serve(listener, handle, std::future::pending()));
+        runtime.spawn(server::serve(
+            listener,
+            server::router(handle),
+            std::future::pending(),
+        ));
         Ok(Self {
             runtime,
             director,
@@ -53,13 +60,40 @@ impl Console {
 
     /// Runs a line that starts with `ipvsadm`.
     pub fn run(&self, line: &str) -> Result<Outcome> {
+        self.run_with(line, "")
+    }
+
+    /// The same with something on its standard input.
+    pub fn run_with(&self, line: &str, input: &str) -> Result<Outcome> {
         let mut words = line.split_whitespace().map(str::to_owned);
         let program = words.next().filter(|w| w == "ipvsadm");
         let program = program.with_context(|| format!("not a line of ipvsadm: {line}"))?;
         let args: Vec<_> = words.collect();
         let client = Client::new(&self.socket);
-        let run = ipvsadm::run(&program, &args, &client, &ipvsadm::System);
+        let mut input = input.as_bytes();
+        let run = ipvsadm::run(&program, &args, &client, &ipvsadm::System, &mut input);
         Ok(self.runtime.block_on(run))
+    }
+
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Serves the socket while somebody who knows nothing of its runtime waits for an answer.
+    pub fn meanwhile<T: Send>(&self, wait: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(wait);
+            self.runtime.block_on(async {
+                while !waiting.is_finished() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            });
+            match waiting.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 
     /// What ip_vs would have in a file under `/proc/net`.

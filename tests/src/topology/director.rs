@@ -4,8 +4,8 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
-    sync::mpsc::channel,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, mpsc::channel},
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Netns, Scratch, programs};
+use super::{Netns, left::Left, place::Place, programs};
 
 /// All that packets come in by.
 pub const DOM0_INTERFACES: [&str; 3] = ["eth0", "vif1", "vif2"];
@@ -32,6 +32,16 @@ pub struct Start {
     pub mode: Option<&'static str>,
     /// Contents of the configuration file, if there is one.
     pub config: Option<String>,
+    /// The end of the daemon is not that of its packets.
+    pub stays: bool,
+    /// `--instance`; nothing: by its socket.
+    pub instance: Option<String>,
+    /// The daemon's program, where it is not the one under test.
+    pub program: Option<PathBuf>,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+    /// With these capabilities and no others, as `setpriv` names them; nothing: with all.
+    pub capabilities: Option<&'static str>,
 }
 
 impl Default for Start {
@@ -40,6 +50,11 @@ impl Default for Start {
             interfaces: DOM0_INTERFACES.to_vec(),
             mode: Some("native"),
             config: None,
+            stays: false,
+            instance: None,
+            program: None,
+            arguments: Vec::new(),
+            capabilities: None,
         }
     }
 }
@@ -47,11 +62,10 @@ impl Default for Start {
 /// The running daemon. Dropping it before it was stopped kills it, and tells what it knew: it is the way out of a failure.
 #[derive(Debug)]
 pub struct Director {
-    dom0: Netns,
     process: Child,
     /// Its line when it was ready.
     ready: String,
-    scratch: Scratch,
+    place: Arc<Place>,
     /// Neither stopped nor meant to fail.
     at_work: bool,
 }
@@ -59,7 +73,16 @@ pub struct Director {
 impl Director {
     /// Starts the daemon and waits until it is ready.
     pub fn start(dom0: &Netns, how: &Start) -> Result<Self> {
-        let mut this = Self::launch(dom0, how)?;
+        Self::start_in(Arc::new(Place::new(dom0)?), how)
+    }
+
+    /// The program under test.
+    pub fn program() -> Result<PathBuf> {
+        programs::find("ipvsd", "IPVSD")
+    }
+
+    pub(super) fn start_in(place: Arc<Place>, how: &Start) -> Result<Self> {
+        let mut this = Self::launch(place, how)?;
         match this.wait_until_ready() {
             Ok(ready) => {
                 this.ready = ready;
@@ -74,40 +97,67 @@ impl Director {
 
     /// Has the daemon refuse to start: what it said, if that is what it did.
     pub fn refusal(dom0: &Netns, how: &Start) -> Result<String> {
-        let mut this = Self::launch(dom0, how)?;
+        Self::refusal_in(Arc::new(Place::new(dom0)?), how)
+    }
+
+    /// Has another one refuse to start beside this one.
+    pub fn refuses_another(&self, how: &Start) -> Result<String> {
+        Self::refusal_in(Arc::clone(&self.place), how)
+    }
+
+    pub(super) fn refusal_in(place: Arc<Place>, how: &Start) -> Result<String> {
+        let mut this = Self::launch(place, how)?;
         this.at_work = false;
         let status = this.wait(START)?;
         ensure!(!status.success(), "ipvsd ended with success");
         Ok(this.log())
     }
 
-    fn launch(dom0: &Netns, how: &Start) -> Result<Self> {
-        let scratch = Scratch::new()?;
-        let mut command = dom0.command(programs::find("ipvsd", "IPVSD")?);
-        command.arg("run");
+    pub(super) fn launch(place: Arc<Place>, how: &Start) -> Result<Self> {
+        let program = match &how.program {
+            Some(program) => program.clone(),
+            None => programs::find("ipvsd", "IPVSD")?,
+        };
+        let mut command = match how.capabilities {
+            None => place.dom0.command(program),
+            Some(these) => {
+                let mut command = place.dom0.command("setpriv");
+                for set in ["--bounding-set", "--inh-caps", "--ambient-caps"] {
+                    command.arg(format!("{set}=-all,{these}"));
+                }
+                command.arg(program);
+                command
+            }
+        };
+        command.arg("run").args(&how.arguments);
         for interface in &how.interfaces {
             command.args(["--iface", interface]);
         }
         if let Some(mode) = how.mode {
             command.args(["--mode", mode]);
         }
+        if let Some(instance) = &how.instance {
+            command.args(["--instance", instance]);
+        }
+        if !how.stays {
+            command.arg("--detach-on-exit");
+        }
         if let Some(config) = &how.config {
-            let path = scratch.path().join("ipvsd.toml");
+            let path = place.scratch.path().join("ipvsd.toml");
             fs::write(&path, config)?;
             command.arg("--config").arg(path);
         }
         let process = command
-            .env("IPVSD_SOCKET", scratch.path().join("socket"))
+            .env("IPVSD_SOCKET", place.socket())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(scratch.path().join("log"))?)
+            .stderr(File::create(place.scratch.path().join("log"))?)
             .spawn()
             .context("starting ipvsd")?;
         Ok(Self {
-            dom0: dom0.clone(),
             process,
             ready: String::new(),
-            scratch,
+            place,
             at_work: true,
         })
     }
@@ -130,47 +180,48 @@ impl Director {
     /// What it wrote to standard error so far.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.place.scratch.path().join("log")).unwrap_or_default()
     }
 
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.scratch.path().join("socket")
+        self.place.socket()
     }
 
     /// Carries out a command line, `ipvsadm …`: its standard output. Anything on standard error is a failure.
     pub fn run(&self, line: &str) -> Result<String> {
-        let output = self.output(line)?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(
-            output.status.success() && said.is_empty(),
-            "{line}: {}: {said}",
-            output.status
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        self.place.run(line)
+    }
+
+    /// A command line, not started yet.
+    pub fn command(&self, line: &str) -> Result<Command> {
+        self.place.command(line)
+    }
+
+    /// A command line that is to be refused: what it says.
+    pub fn refused(&self, line: &str) -> Result<String> {
+        let output = self.place.output(line)?;
+        ensure!(!output.status.success(), "{line}: success");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Writes the file that it reads again when it is told to.
+    pub fn configure(&self, config: &str) -> Result<()> {
+        Ok(fs::write(self.config(), config)?)
+    }
+
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.place.scratch.path().join("ipvsd.toml")
+    }
+
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     pub fn run_all(&self, lines: &[&str]) -> Result<()> {
         lines.iter().try_for_each(|line| self.run(line).map(drop))
-    }
-
-    /// The same with whatever it printed and however it ended.
-    pub fn output(&self, line: &str) -> Result<Output> {
-        let output = self.command(line)?.output();
-        output.with_context(|| format!("starting {line}"))
-    }
-
-    /// The same, not started yet.
-    pub fn command(&self, line: &str) -> Result<Command> {
-        let mut words = line.split_whitespace();
-        let program = match words.next() {
-            Some("ipvsadm") => programs::find("ipvsadm", "IPVSADM")?,
-            Some("ipvsd") => programs::find("ipvsd", "IPVSD")?,
-            other => bail!("{other:?} is no program of the director"),
-        };
-        let mut command = Command::new(program);
-        command.args(words).env("IPVSD_SOCKET", self.socket());
-        Ok(command)
     }
 
     /// Ends the daemon in an orderly way.
@@ -183,14 +234,46 @@ impl Director {
         Ok(log)
     }
 
-    /// Ends the daemon as a crash would.
-    pub fn kill(mut self) -> Result<()> {
-        self.signal(Signal::SIGKILL)?;
+    /// Waits for the end of one that was told to end by other means.
+    pub fn ended(mut self) -> Result<()> {
         self.at_work = false;
-        self.wait(STOP).map(drop)
+        let status = self.wait(STOP)?;
+        ensure!(
+            status.success(),
+            "ipvsd ended with {status}:\n{}",
+            self.log()
+        );
+        Ok(())
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    /// The same of one that leaves its packets flowing.
+    pub fn leave(mut self) -> Result<Left> {
+        self.signal(Signal::SIGTERM)?;
+        let status = self.wait(STOP)?;
+        self.at_work = false;
+        ensure!(
+            status.success(),
+            "ipvsd ended with {status}:\n{}",
+            self.log()
+        );
+        Ok(self.left())
+    }
+
+    /// Ends the daemon as a crash would.
+    pub fn kill(mut self) -> Result<Left> {
+        self.signal(Signal::SIGKILL)?;
+        self.at_work = false;
+        self.wait(STOP)?;
+        Ok(self.left())
+    }
+
+    fn left(&self) -> Left {
+        Left {
+            place: Arc::clone(&self.place),
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(self.process.id().cast_signed());
         kill(pid, signal).context("signalling ipvsd")
     }
@@ -216,7 +299,11 @@ impl Director {
             self.run(line)
                 .unwrap_or_else(|e| format!("{line}: {e:#}\n"))
         };
-        let links = self.dom0.output("ip", &["-s", "link"]).unwrap_or_default();
+        let links = self
+            .place
+            .dom0
+            .output("ip", &["-s", "link"])
+            .unwrap_or_default();
         format!(
             "{}{}{}{links}ipvsd said:\n{}",
             ask("ipvsadm -Ln --stats"),

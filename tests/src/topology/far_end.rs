@@ -36,6 +36,7 @@ pub struct OnFarEnd {
     _link: FdLink,
 }
 
+/// Puts a program on an interface, natively.
 pub fn attach(netns: &Netns, interface: &str, which: FarEnd) -> Result<OnFarEnd> {
     let path = object()?;
     let bytes = fs::read(&path).with_context(|| {

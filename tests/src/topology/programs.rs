@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 /// `name` is the program's, `variable` what cargo xtask calls it.
-pub(super) fn find(name: &str, variable: &str) -> Result<PathBuf> {
+pub fn find(name: &str, variable: &str) -> Result<PathBuf> {
     let path = match env::var_os(variable) {
         Some(path) => path.into(),
         None => profile_dir()?.join(name),

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The number of the process follows.
-const PREFIX: &str = "ipvs-netns-";
+pub(super) const PREFIX: &str = "ipvs-netns-";
 
 /// The directories there are, for the case of an interruption.
 static ALIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());

@@ -16,4 +16,5 @@ mod renaming;
 mod reuse;
 mod rig;
 mod schedulers;
+mod sync;
 mod ways;

@@ -294,6 +294,7 @@ impl Pair {
 
 const fn dest_spec(spec: Spec) -> DestSpec {
     DestSpec {
+        tunnel: ipvs_user::model::Tunnel::IPIP,
         method: ForwardingMethod::Masq,
         weight: spec.weight,
         upper: spec.upper,

@@ -30,6 +30,14 @@ pub(in crate::api) const fn timeout_changes(c: wire::TimeoutChanges) -> Timeouts
     }
 }
 
+pub(in crate::api) const fn shown_timeouts(t: Timeouts) -> wire::TimeoutChanges {
+    wire::TimeoutChanges {
+        tcp: t.tcp,
+        tcp_fin: t.tcp_fin,
+        udp: t.udp,
+    }
+}
+
 pub(in crate::api) fn timeouts_error(e: &SetTimeoutsError) -> wire::Error {
     let code = match e {
         SetTimeoutsError::Range(_) => ErrorCode::Range,

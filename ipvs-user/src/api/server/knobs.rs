@@ -14,7 +14,9 @@ pub(super) async fn sysctls(State(handle): State<Handle>) -> Answer<Vec<wire::Sy
 
 pub(super) async fn set_sysctls(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {
     let changes: wire::SysctlChanges = from_json(&body, "an object of knobs and their values")?;
+    let events = handle.events.clone();
     let job = move |d: &mut Director| {
+        let told = changes.clone();
         let changes: Vec<_> = changes
             .iter()
             .map(|(name, value)| (name.as_str(), convert::sysctl_value(value)))
@@ -22,9 +24,9 @@ pub(super) async fn set_sysctls(State(handle): State<Handle>, body: Bytes) -> An
         let each = changes.iter().map(|(name, value)| (*name, value.as_str()));
         d.set_sysctls(each)
             .map_err(|e| convert::sysctl_error(&e, changes.len()))?;
-        Ok(Json(Applied {
-            applied: changes.len(),
-        }))
+        let applied = changes.len();
+        events.tell(wire::What::Sysctls(told));
+        Ok(Json(Applied { applied }))
     };
     // What some of them begin does not wait for the next second.
     let changed = Arc::clone(&handle.changed);
@@ -44,9 +46,11 @@ pub(super) async fn set_timeouts(
     body: Bytes,
 ) -> Answer<wire::Timeouts> {
     let changes: wire::TimeoutChanges = from_json(&body, "an object of timeouts in seconds")?;
+    let events = handle.events.clone();
     let job = move |d: &mut Director| {
         d.set_timeouts(convert::timeout_changes(changes))
             .map_err(|e| convert::timeouts_error(&e))?;
+        events.tell(wire::What::Timeouts(changes));
         Ok(Json(convert::timeouts(d.settings())))
     };
     handle.with(job).await

@@ -24,7 +24,10 @@ async fn what_was_announced_is_listed_without_a_client_port() {
         .iter()
         .map(|c| (c.client.to_string(), c.real, c.expires))
         .collect();
-    assert_eq!(seen, [("198.51.100.1:0".to_owned(), announced.real, 60)]);
+    assert_eq!(
+        seen,
+        [("198.51.100.1:0".to_owned(), announced.real.into(), 60)]
+    );
 
     let refusal = |e: Expectation| {
         let client = &daemon.client;

@@ -7,7 +7,7 @@ use super::super::{
     section::{Section, suggestion},
 };
 use crate::{
-    model::OnDead,
+    model::{Engine, OnDead, protocol_name},
     sched_flags::{self, SchedFlagError},
 };
 
@@ -28,10 +28,11 @@ fn one_packet(
     let Some(found) = section.boolean("one_packet", problems).filter(|f| f.value) else {
         return 0;
     };
-    if service.is_some_and(|s| s.proto == Proto::Tcp as u8) {
+    if let Some(service) = service.filter(|s| s.mark == 0 && s.proto != Proto::Udp as u8) {
+        let protocol = protocol_name(service.proto);
         problems.report(
             found.span,
-            "one_packet is for udp and fwmark services, not for tcp",
+            format!("one_packet is for udp and fwmark services, not for {protocol}"),
             "leave it out: the segments of a connection have to stay together",
         );
     }
@@ -88,4 +89,14 @@ fn on_dead(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<OnDead>
         problems.report(found.span, message, suggestion(found.value, &names));
     }
     on_dead
+}
+
+pub(super) fn engine(section: &Section<'_>, problems: &mut Problems<'_>) -> Option<Engine> {
+    let found = section.string("persistence_engine", problems)?;
+    let engine = Engine::from_name(found.value);
+    if engine.is_none() {
+        let message = format!("no persistence engine `{}`", found.value);
+        problems.report(found.span, message, suggestion(found.value, &Engine::NAMES));
+    }
+    engine
 }

@@ -27,7 +27,7 @@ const CASES: &[Case] = &[
         "zzz = 1",
         (1, 1),
         "unknown key `zzz` in the file",
-        "there are: director, interface, service, sysctl",
+        "there are: api, director, interface, service, sysctl",
     ),
     (
         "",
@@ -110,14 +110,14 @@ const CASES: &[Case] = &[
         "[[service]]\n",
         "tcp = \"10.0.0.5\"",
         (2, 7),
-        "`10.0.0.5` is no IPv4 address with a port",
+        "`10.0.0.5` is no address with a port",
         "tcp = \"10.0.0.5:PORT\"",
     ),
     (
         "[[service]]\n",
         "udp = \"www:80\"",
         (2, 7),
-        "`www:80` is no IPv4 address with a port",
+        "`www:80` is no address with a port",
         "in digits",
     ),
     (
@@ -236,7 +236,7 @@ const CASES: &[Case] = &[
         SERVICE,
         "[[service.real]]\nmethod = \"masq\"\naddress = \"10.0.1\"",
         (5, 11),
-        "`10.0.1` is no IPv4 address, with or without a port",
+        "`10.0.1` is no address, with or without a port",
         "10.0.1.6:26",
     ),
     (

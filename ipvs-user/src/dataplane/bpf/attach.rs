@@ -1,4 +1,7 @@
-//! Programs of interfaces: one load for each, attached by a link, so that the end of the process detaches it.
+//! Programs of interfaces: one load for each, attached by a link. With it, or with its pin, the program goes.
+
+mod keep;
+mod occupied;
 
 use aya::{
     Ebpf,
@@ -112,7 +115,59 @@ fn cloned_fd(ebpf: &Ebpf, name: &'static str) -> Result<ProgramFd, LoadError> {
     fd.map_err(|source| LoadError::Program { name, source })
 }
 
-/// A program on its interface. Dropping it detaches.
+/// A program that is to take the place of the one that another process left on an interface: loaded, and not in force.
+pub struct Successor {
+    interface: String,
+    program: IfaceProgram,
+    stages: keep::Stages,
+    link: FdLink,
+}
+
+impl Successor {
+    /// For the link that is pinned for the interface. `None`: there is none, or it is on another interface of this name, which
+    /// is gone.
+    pub fn load(
+        loader: &Loader,
+        interface: &str,
+        iface: Iface,
+        mode: AttachMode,
+    ) -> Result<Option<Self>, AttachError> {
+        let Some(link) = keep::pinned(loader, interface, iface.ifindex)? else {
+            return Ok(None);
+        };
+        let program = load(loader, interface, in_mode(iface, mode))?;
+        let stages = keep::stages(loader, interface, &program)?;
+        Ok(Some(Self {
+            interface: interface.to_owned(),
+            program,
+            stages,
+            link,
+        }))
+    }
+
+    /// Puts it in force, without a packet in between that sees no program.
+    pub fn succeed(self) -> Result<Attachment, AttachError> {
+        let Self {
+            interface,
+            mut program,
+            stages,
+            link,
+        } = self;
+        let xdp = program
+            .xdp(FORWARD)
+            .map_err(|e| load_failed(&interface, e))?;
+        let link = move_link(xdp, &interface, link)?;
+        stages.in_force(&interface)?;
+        Ok(Attachment {
+            interface,
+            program,
+            link: Some(link),
+            refusal: None,
+        })
+    }
+}
+
+/// A program on its interface. Dropping it detaches, unless its link is pinned.
 pub struct Attachment {
     interface: String,
     program: IfaceProgram,
@@ -152,20 +207,14 @@ impl Attachment {
         iface: Iface,
         mode: AttachMode,
     ) -> Result<Self, AttachError> {
-        let load_failed = |e| load_failed(interface, e);
-        // In the stack sending back works on every interface; in the driver not on all of them (veth).
-        let tx = match mode {
-            AttachMode::Native => iface.tx,
-            AttachMode::Generic => 1,
-        };
-        let constants = Iface {
-            mode: mode as u8,
-            tx,
-            ..iface
-        };
-        let mut program = IfaceProgram::load(loader, constants).map_err(load_failed)?;
-        let xdp = program.xdp(FORWARD).map_err(load_failed)?;
+        let mut program = load(loader, interface, in_mode(iface, mode))?;
+        let stages = keep::stages(loader, interface, &program)?;
+        let xdp = program
+            .xdp(FORWARD)
+            .map_err(|e| load_failed(interface, e))?;
         let link = link(xdp, interface, iface.ifindex, mode)?;
+        let link = keep::link(loader, interface, link)?;
+        stages.in_force(interface)?;
         Ok(Self {
             interface: interface.to_owned(),
             program,
@@ -182,13 +231,21 @@ impl Attachment {
             tx: self.program.iface.tx,
             ..iface
         };
-        let load_failed = |e| load_failed(&self.interface, e);
-        let mut program = IfaceProgram::load(loader, constants).map_err(load_failed)?;
-        let xdp = program.xdp(FORWARD).map_err(load_failed)?;
+        let mut program = load(loader, &self.interface, constants)?;
+        let stages = keep::stages(loader, &self.interface, &program)?;
+        let xdp = program
+            .xdp(FORWARD)
+            .map_err(|e| load_failed(&self.interface, e))?;
         let link = self.link.take().ok_or_else(|| no_link(&self.interface))?;
         self.link = Some(move_link(xdp, &self.interface, link)?);
+        stages.in_force(&self.interface)?;
         self.program = program;
         Ok(())
+    }
+
+    /// Forgets what is pinned of an attachment: where no process holds it, the program is off the interface.
+    pub fn forget(loader: &Loader, interface: &str) -> Result<(), AttachError> {
+        keep::nothing(loader, interface)
     }
 
     /// The constants that the program was loaded with.
@@ -216,6 +273,23 @@ impl Attachment {
     pub fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
     }
+}
+
+/// In the stack sending back works on every interface; in the driver not on all of them (veth).
+const fn in_mode(iface: Iface, mode: AttachMode) -> Iface {
+    let tx = match mode {
+        AttachMode::Native => iface.tx,
+        AttachMode::Generic => 1,
+    };
+    Iface {
+        mode: mode as u8,
+        tx,
+        ..iface
+    }
+}
+
+fn load(loader: &Loader, interface: &str, iface: Iface) -> Result<IfaceProgram, AttachError> {
+    IfaceProgram::load(loader, iface).map_err(|e| load_failed(interface, e))
 }
 
 fn link(
@@ -264,7 +338,11 @@ fn refusal(interface: &str, mode: AttachMode, error: &ProgramError) -> AttachErr
     let interface = interface.to_owned();
     let reason = with_causes(error);
     match (os_error(error), mode) {
-        (Some(libc::EBUSY | libc::EEXIST), _) => AttachError::Occupied { interface },
+        (Some(libc::EBUSY | libc::EEXIST), _) => AttachError::Occupied {
+            remedy: format!("`ip link set dev {interface} xdp off`, or end its owner"),
+            program: "whose name is not known".to_owned(),
+            interface,
+        },
         (Some(libc::EPERM | libc::EACCES | libc::ENODEV), _) | (_, AttachMode::Generic) => {
             AttachError::Refused { interface, reason }
         }

@@ -7,6 +7,7 @@ use aya::{
     programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
 };
 use bytemuck::Pod;
+use ipvs_common::Synced;
 use ipvs_datapath::expire::Batch;
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
 };
 
 const EXPIRE: &str = "ipvs_expire";
+const SYNC: &str = "ipvs_sync";
 const CLOCK: &str = "ipvs_clock";
 /// The kernel wants an Ethernet header at least.
 const CLOCK_FRAME: usize = 64;
@@ -29,6 +31,7 @@ impl Control {
     /// Puts the control programs of a load into the kernel. The maps may be taken out of the load afterwards.
     pub(super) fn load(mut ebpf: Ebpf) -> Result<Self, LoadError> {
         load_program(&mut ebpf, EXPIRE)?;
+        load_program(&mut ebpf, SYNC)?;
         load_program(&mut ebpf, CLOCK)?;
         Ok(Self(ebpf))
     }
@@ -71,8 +74,25 @@ impl Control {
     /// Has the program look at each key and end what is to end by the kind of the batch ([`Batch::CONNECTIONS`] and so on);
     /// returns how many ended. Announced connections are entered instead ([`Batch::EXPECT`]).
     pub(super) fn expire<K: Pod>(&self, kind: u32, keys: &[K]) -> Result<u32, LoadError> {
-        let program = program(&self.0, EXPIRE)?;
-        let mut ended = 0;
+        self.each_batch(EXPIRE, kind, keys)
+    }
+
+    /// Has the program enter what another director told of ([`Batch::SYNC_CONNECTIONS`], [`Batch::SYNC_TEMPLATES`]); returns how
+    /// many it did.
+    pub(super) fn enter<K: Pod>(&self, kind: u32, told: &[(K, Synced)]) -> Result<u32, LoadError> {
+        let both = |(key, synced): &(K, Synced)| [place(key), place(synced)];
+        let places: Vec<_> = told.iter().flat_map(both).collect();
+        self.each_batch(SYNC, kind, &places)
+    }
+
+    fn each_batch<K: Pod>(
+        &self,
+        name: &'static str,
+        kind: u32,
+        keys: &[K],
+    ) -> Result<u32, LoadError> {
+        let program = program(&self.0, name)?;
+        let mut done = 0;
         let mut frame = Vec::new();
         for keys in keys.chunks(Batch::MAX) {
             batch(kind, keys, &mut frame);
@@ -80,9 +100,9 @@ impl Control {
                 data_in: Some(&frame),
                 ..TestRunOptions::new()
             };
-            ended += run(program, options).map_err(|e| named(EXPIRE, e))?;
+            done += run(program, options).map_err(|e| named(name, e))?;
         }
-        Ok(ended)
+        Ok(done)
     }
 }
 
@@ -94,9 +114,16 @@ fn named(name: &'static str, source: ProgramError) -> LoadError {
     LoadError::Run { name, source }
 }
 
+/// A key in its place of a batch.
+fn place<K: Pod>(key: &K) -> [u8; Batch::STRIDE] {
+    const { assert!(size_of::<K>() <= Batch::STRIDE) };
+    let mut place = [0; Batch::STRIDE];
+    place[..size_of::<K>()].copy_from_slice(bytemuck::bytes_of(key));
+    place
+}
+
 /// Makes the keys the frame that the program reads.
 fn batch<K: Pod>(kind: u32, keys: &[K], frame: &mut Vec<u8>) {
-    const { assert!(size_of::<K>() <= Batch::STRIDE) };
     let head = Batch {
         kind: kind.to_ne_bytes(),
         count: (keys.len() as u32).to_ne_bytes(),
@@ -105,9 +132,7 @@ fn batch<K: Pod>(kind: u32, keys: &[K], frame: &mut Vec<u8>) {
     frame.clear();
     frame.extend_from_slice(bytemuck::bytes_of(&head));
     for key in keys {
-        let end = frame.len() + Batch::STRIDE;
-        frame.extend_from_slice(bytemuck::bytes_of(key));
-        frame.resize(end, 0);
+        frame.extend_from_slice(&place(key));
     }
 }
 

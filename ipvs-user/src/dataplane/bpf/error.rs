@@ -2,7 +2,8 @@
 
 use std::{error::Error, io};
 
-use super::memory::Shortage;
+use super::{memory::Shortage, pins::PinError};
+use crate::dataplane::TableError;
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
 /// The datapath could not be loaded.
@@ -18,6 +19,8 @@ pub enum LoadError {
     Bpffs(#[source] io::Error),
     #[error(transparent)]
     Memory(#[from] Shortage),
+    #[error(transparent)]
+    Pins(#[from] PinError),
     #[error("cannot load the datapath's object: {}", with_causes(.0))]
     Object(#[from] EbpfError),
     #[error("the object has no map {0}: it is another version's")]
@@ -46,6 +49,16 @@ pub enum LoadError {
     },
     #[error("cannot tell the rate of the kernel's clock: {ticks} ticks in {micros} microseconds")]
     Clock { ticks: u64, micros: u128 },
+    #[error(
+        "the tables that are there cannot be read: {0}; `ipvsd detach` removes them, and their connections with them"
+    )]
+    Layout(String),
+    #[error(
+        "what is in the table {name} does not fit into one of the size that is wished: raise it in [director] (see docs/OPERATIONS.md, Tables)"
+    )]
+    TooSmall { name: &'static str },
+    #[error("taking tables over: {0}")]
+    Migration(#[source] Box<TableError>),
     #[error("cannot read the datapath's messages: {0}")]
     Messages(#[source] aya_log::Error),
 }
@@ -60,16 +73,26 @@ pub enum AttachError {
         source: Box<LoadError>,
     },
     #[error(
-        "{interface}: another XDP program is attached; remove it (`ip link set dev {interface} xdp off`, or end its owner), \
-         or leave this interface out"
+        "{interface}: another XDP program is attached: {program}; remove it ({remedy}), or leave this interface out"
     )]
-    Occupied { interface: String },
+    Occupied {
+        interface: String,
+        /// Its name and number.
+        program: String,
+        remedy: String,
+    },
     #[error(
         "{interface}: the driver refuses native XDP: {reason}; --mode generic does without it, but is slower"
     )]
     NativeRefused { interface: String, reason: String },
     #[error("{interface}: cannot attach: {reason}")]
     Refused { interface: String, reason: String },
+    #[error("{interface}: cannot pin its program: {source}")]
+    Pin {
+        interface: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("{interface}: the kernel has no links for XDP programs (needs Linux 5.9 or later)")]
     NoLink { interface: String },
 }

@@ -2,6 +2,7 @@
 //! messages out.
 
 use std::{
+    collections::BTreeMap,
     io,
     os::fd::{AsRawFd, RawFd},
 };
@@ -20,6 +21,15 @@ use super::{error::LoadError, loader::LOG_MAP};
 pub struct EgressTable(pub(super) HashMap<MapData, u32, Egress>);
 
 impl EgressTable {
+    /// What is in it, as another process may have left it.
+    #[must_use]
+    pub fn entries(&self) -> BTreeMap<u32, bool> {
+        let entries = self.0.iter().filter_map(Result::ok);
+        entries
+            .map(|(ifindex, e)| (ifindex, e.xdp_xmit != 0))
+            .collect()
+    }
+
     pub fn put(&mut self, ifindex: u32, egress: Egress) -> Result<(), MapError> {
         self.0.insert(ifindex, egress, 0)
     }

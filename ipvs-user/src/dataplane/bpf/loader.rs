@@ -1,23 +1,28 @@
 //! Loads the object: once for the control programs, and once for each interface, always over the same maps.
 //!
-//! aya makes new maps with each load unless they are pinned, so all shared maps are pinned in a private file system. Knows
-//! neither which interfaces there are nor what the maps hold.
+//! aya makes new maps with each load unless they are pinned, so all shared maps are pinned: in a private file system, or where
+//! the next process finds them. Knows neither which interfaces there are nor what the maps hold.
 
 use std::sync::Arc;
 
-use aya::{Ebpf, EbpfLoader, programs::Xdp};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap, IterableMap as _, Map, MapData, MapError},
+    programs::Xdp,
+};
 use ipvs_common::{
     Iface,
     maps::{self, Capacities},
 };
 
-use super::{bpffs::Bpffs, error::LoadError};
+use super::{bpffs::Bpffs, error::LoadError, pins::Instance};
+use crate::ledger::{Key, Value};
 
 /// Map of aya-log; only the talking build has it.
 pub(super) const LOG_MAP: &str = "AYA_LOGS";
 
 /// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
-pub(super) const SHARED: [&str; 24] = [
+pub(super) const SHARED: [&str; 25] = [
     maps::SERVICES,
     maps::DEST_LISTS,
     maps::HASH_TABLES,
@@ -38,6 +43,7 @@ pub(super) const SHARED: [&str; 24] = [
     maps::REASONS,
     maps::SCRATCH,
     maps::PUNT,
+    maps::SYNC_NOTES,
     maps::NEWBORN,
     maps::CLOCK,
     maps::ICMP_BUDGET,
@@ -61,7 +67,18 @@ struct Parts {
     object: Vec<u8>,
     capacities: Capacities,
     clock: Clock,
+    /// Where the maps are pinned.
     bpffs: Bpffs,
+    /// Where links are pinned; `None`: they end with the process.
+    instance: Option<Arc<Instance>>,
+}
+
+/// Where the maps of a datapath are.
+pub(super) enum Place {
+    /// In this process alone.
+    Private,
+    /// Among the pins of an instance, in the generation of this name.
+    Pinned(Arc<Instance>, String),
 }
 
 impl Loader {
@@ -69,17 +86,52 @@ impl Loader {
         object: &[u8],
         capacities: Capacities,
         clock: Clock,
+        place: Place,
     ) -> Result<Self, LoadError> {
         if object.is_empty() {
             return Err(LoadError::NoObject);
         }
+        let (bpffs, instance) = match place {
+            Place::Private => (Bpffs::mount().map_err(LoadError::Bpffs)?, None),
+            Place::Pinned(instance, generation) => {
+                (instance.generation(&generation)?, Some(instance))
+            }
+        };
         Ok(Self(Arc::new(Parts {
             // A copy, because the parser wants it aligned, which a file within a program need not be.
             object: object.to_vec(),
             capacities,
             clock,
-            bpffs: Bpffs::mount().map_err(LoadError::Bpffs)?,
+            bpffs,
+            instance,
         })))
+    }
+
+    pub(super) fn instance(&self) -> Option<&Instance> {
+        self.0.instance.as_deref()
+    }
+
+    /// The ledger beside the maps, which no program knows.
+    pub(super) fn ledger(&self) -> Result<HashMap<MapData, Key, Value>, LoadError> {
+        let failed = |source| LoadError::Map {
+            name: maps::LEDGER,
+            source,
+        };
+        let path = self.0.bpffs.path(maps::LEDGER);
+        if path.exists() {
+            let map = MapData::from_pin(path).map_err(failed)?;
+            return HashMap::try_from(Map::HashMap(map)).map_err(failed);
+        }
+        let entries = self.capacities().entries(maps::LEDGER).unwrap_or(1);
+        let ledger = HashMap::create(entries, maps::ON_DEMAND).map_err(failed)?;
+        let pinned = ledger.map().pin(path);
+        pinned.map_err(|error| {
+            failed(MapError::PinError {
+                name: Some(maps::LEDGER.to_owned()),
+                error,
+            })
+        })?;
+        Ok(ledger)
     }
 
     pub(super) fn capacities(&self) -> Capacities {

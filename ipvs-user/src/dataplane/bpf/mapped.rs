@@ -58,6 +58,18 @@ impl<T: Pod> Mapped<T> {
         unsafe { first.copy_from_nonoverlapping(values.as_ptr(), values.len()) };
         true
     }
+    /// Reads entries that nobody writes at this time. False: they are not all there.
+    pub(super) fn read(&self, base: usize, values: &mut [T]) -> bool {
+        let Some(end) = base.checked_add(values.len()) else {
+            return false;
+        };
+        let Some(first) = self.entry(base).filter(|_| end <= self.entries) else {
+            return values.is_empty();
+        };
+        // SAFETY: within the mapping by the check above; the daemon alone writes it.
+        unsafe { first.copy_to_nonoverlapping(values.as_mut_ptr(), values.len()) };
+        true
+    }
 }
 
 impl<T> Drop for Mapped<T> {

@@ -7,14 +7,14 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapFd, PerCpuArray},
+    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapFd, PerCpuArray, RingBuf},
 };
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot, SchedState,
     Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps,
 };
 
-use super::error::LoadError;
+use super::{bpffs::Bpffs, error::LoadError};
 
 pub(super) struct Maps {
     pub(super) services: HashMap<MapData, ServiceKey, Service>,
@@ -33,6 +33,7 @@ pub(super) struct Maps {
     pub(super) settings: Array<MapData, Settings>,
     pub(super) reasons: PerCpuArray<MapData, u64>,
     pub(super) clock: Array<MapData, u64>,
+    pub(super) sync_notes: RingBuf<MapData>,
 }
 
 impl Maps {
@@ -55,6 +56,7 @@ impl Maps {
             settings: take(ebpf, maps::SETTINGS)?,
             reasons: take(ebpf, maps::REASONS)?,
             clock: take(ebpf, maps::CLOCK)?,
+            sync_notes: take(ebpf, maps::SYNC_NOTES)?,
         })
     }
 
@@ -88,6 +90,17 @@ where
 {
     let map = ebpf.take_map(name).ok_or(LoadError::NoMap(name))?;
     M::try_from(map).map_err(|source| LoadError::Map { name, source })
+}
+
+/// Opens a pinned map with its type; the sizes of key and value are compared.
+pub(super) fn pinned<M>(dir: &Bpffs, name: &'static str) -> Result<M, LoadError>
+where
+    M: TryFrom<Map, Error = MapError>,
+{
+    let failed = |source| LoadError::Map { name, source };
+    let map = MapData::from_pin(dir.path(name)).map_err(failed)?;
+    let map = Map::from_map_data(map).map_err(failed)?;
+    M::try_from(map).map_err(failed)
 }
 
 /// What the kernel accounts for a map.

@@ -13,6 +13,7 @@ use ipvs_common::{
 };
 
 use super::available::Available;
+use crate::ledger::Value;
 
 /// What maps of a fixed size take together, the ring of frames for the daemon above all, and the programs.
 const FIXED: u64 = 4 << 20;
@@ -25,7 +26,11 @@ const POINTER: u64 = 8;
 /// How the kernel lays a map out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Layout {
-    Hash { key: usize },
+    Hash {
+        key: usize,
+    },
+    /// Made entry by entry; only the buckets are there from the beginning.
+    HashOnDemand,
     Array,
     PerCpuArray,
 }
@@ -57,7 +62,7 @@ const fn array<V>(name: &'static str, setting: &'static str) -> Table {
     }
 }
 
-const TABLES: [Table; 13] = [
+const TABLES: [Table; 14] = [
     hash::<ServiceKey, Service>(maps::SERVICES, "services"),
     array::<SchedState>(maps::SCHED_STATES, "services"),
     array::<ListSlot>(maps::DEST_LISTS, "list_slots"),
@@ -74,6 +79,10 @@ const TABLES: [Table; 13] = [
     hash::<TemplateKey, Template>(maps::TEMPLATES, "templates"),
     hash::<LblcKey, LblcEntry>(maps::LBLC, "lblc"),
     hash::<LblcKey, LblcrEntry>(maps::LBLCR, "lblcr"),
+    Table {
+        layout: Layout::HashOnDemand,
+        ..array::<Value>(maps::LEDGER, "real_servers")
+    },
 ];
 
 impl Table {
@@ -87,6 +96,7 @@ impl Table {
                 // One element more for each CPU, to replace values with.
                 (n + cpus) * element + n.next_power_of_two() * BUCKET
             }
+            Layout::HashOnDemand => n.next_power_of_two() * BUCKET,
             Layout::Array => n * value,
             Layout::PerCpuArray => n * (value * cpus + POINTER),
         }
@@ -163,6 +173,14 @@ impl fmt::Display for Need {
             write!(f, "{before}{name} {} MB", megabytes(*bytes))?;
         }
         Ok(())
+    }
+}
+
+impl Need {
+    /// New tables of these sizes must fit on this machine.
+    pub(super) fn check_here(capacities: Capacities) -> Result<(), super::LoadError> {
+        let cpus = nr_cpus().map_err(|(_, e)| super::LoadError::States(e))?;
+        Ok(Self::of(capacities, cpus).check(&Available::now())?)
     }
 }
 
@@ -267,7 +285,7 @@ mod tests {
         let refused = Need::of(huge, 2).check(&machine(8 << 30)).unwrap_err();
         assert_eq!(refused.setting, "connections");
         let text = refused.to_string();
-        for part in ["18886 MB", "8192 MB", "`connections`", "18433 MB"] {
+        for part in ["18894 MB", "8192 MB", "`connections`", "18433 MB"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let many = Capacities {

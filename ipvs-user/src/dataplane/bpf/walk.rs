@@ -11,7 +11,7 @@ use ipvs_common::{Conn, ConnFlags, FlowKey, Template, TemplateKey, maps as names
 use ipvs_datapath::expire::Batch;
 
 use super::{
-    BpfDataplane, Dataplane as _, Place, Result, Stop, Task,
+    BpfDataplane, Dataplane as _, Place, Result, Seen, Stop, Task,
     batch::{self, Batches},
     failed,
 };
@@ -50,7 +50,7 @@ impl BpfDataplane {
     ) -> Result<bool> {
         let tables = match task {
             Task::Drop(_) => TEMPLATES,
-            Task::Expire | Task::EndOf(_) => TABLES.len(),
+            Task::Expire | Task::ExpireAndShow(_) | Task::EndOf(_) => TABLES.len(),
         };
         let Some(limit) = self.limit(place, stop, tables) else {
             return Ok(false);
@@ -62,7 +62,7 @@ impl BpfDataplane {
         let mut walked = 0;
         loop {
             let next = if place.table == TEMPLATES {
-                self.walk_templates(&task, place.at, &call)?
+                self.walk_templates(&mut task, place.at, &call)?
             } else {
                 self.walk_connections(&mut task, place.table, place.at, &call)?
             };
@@ -120,7 +120,7 @@ impl BpfDataplane {
             &self.maps.half_open
         };
         let [established, half_open] = match task {
-            Task::Expire => [Batch::CONNECTIONS, Batch::HALF_OPEN],
+            Task::Expire | Task::ExpireAndShow(_) => [Batch::CONNECTIONS, Batch::HALF_OPEN],
             Task::EndOf(_) => [Batch::GONE_CONNECTIONS, Batch::GONE_HALF_OPEN],
             Task::Drop(_) => [Batch::DROP_CONNECTIONS, Batch::DROP_HALF_OPEN],
         };
@@ -136,6 +136,12 @@ impl BpfDataplane {
             let reply = conn.status.flags & ConnFlags::REPLY != 0;
             match task {
                 Task::Expire => conn.expires <= call.now && (call.orphans || !reply),
+                Task::ExpireAndShow(see) => {
+                    if table == CONNS && !reply && conn.expires > call.now {
+                        see(Seen::Connection(key, conn));
+                    }
+                    conn.expires <= call.now && (call.orphans || !reply)
+                }
                 Task::EndOf(dests) => !reply && dests.contains(&conn.dest),
                 Task::Drop(pick) => !reply && pick(key, conn),
             }
@@ -146,7 +152,7 @@ impl BpfDataplane {
         Ok(next)
     }
 
-    fn walk_templates(&mut self, task: &Task<'_>, at: u32, call: &Call) -> Result<Option<u32>> {
+    fn walk_templates(&mut self, task: &mut Task<'_>, at: u32, call: &Call) -> Result<Option<u32>> {
         let Buffers {
             templates,
             due_templates: due,
@@ -154,14 +160,18 @@ impl BpfDataplane {
         } = &mut self.buffers;
         let next = read(templates, &self.maps.templates, at);
         let next = next.map_err(failed(names::TEMPLATES, "read", at))?;
-        let found = |(_, template): &(&TemplateKey, &Template)| match task {
-            Task::Expire => template.expires <= call.now,
-            Task::EndOf(dests) => dests.contains(&template.dest),
-            Task::Drop(_) => false,
-        };
         let kind = match task {
             Task::EndOf(_) => Batch::GONE_TEMPLATES,
-            Task::Expire | Task::Drop(_) => Batch::TEMPLATES,
+            Task::Expire | Task::ExpireAndShow(_) | Task::Drop(_) => Batch::TEMPLATES,
+        };
+        let found = |(key, template): &(&TemplateKey, &Template)| match task {
+            Task::Expire => template.expires <= call.now,
+            Task::ExpireAndShow(see) => {
+                see(Seen::Template(key, template));
+                template.expires <= call.now
+            }
+            Task::EndOf(dests) => dests.contains(&template.dest),
+            Task::Drop(_) => false,
         };
         due.clear();
         due.extend(templates.entries().filter(found).map(|(key, _)| *key));

@@ -26,13 +26,17 @@ pub(super) fn timeouts<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<
 }
 
 fn timeout(text: &str, range: RangeInclusive<u32>) -> Result<u32, Usage> {
-    let seconds = text.parse().ok().filter(|s| range.contains(s));
+    let seconds = within(text, range);
     let invalid = || Usage::mistake(format!("invalid timeout value `{text}' specified"));
     seconds.ok_or_else(invalid)
 }
 
+pub(super) fn within(text: &str, range: RangeInclusive<u32>) -> Option<u32> {
+    text.trim_start().parse().ok().filter(|n| range.contains(n))
+}
+
 /// The kernel keeps weights and thresholds in signed integers.
 pub(super) fn number(text: &str, message: &str) -> Result<u32, Usage> {
-    let n = text.parse::<i32>().ok().and_then(|n| u32::try_from(n).ok());
+    let n = within(text, 0..=i32::MAX as u32);
     n.ok_or_else(|| Usage::mistake(message))
 }

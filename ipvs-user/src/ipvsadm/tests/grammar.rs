@@ -213,8 +213,9 @@ fn the_services_switches_are_checked_as_the_original_does() {
         ("-A -f 1 -b flag-4", "invalid scheduler flag `flag-4'"),
     ];
     for (line, message) in cases {
-        let refused = lower::lower(&parsed(line).unwrap()).unwrap_err();
-        assert_eq!((refused.status, refused.message.as_str()), (2, message));
+        let refused =
+            parsed(line).and_then(|args| lower::lower(&args).map_err(|e| (e.status, e.message)));
+        assert_eq!(refused.unwrap_err(), (2, message.to_owned()));
     }
     for line in [
         "-A -u 1.2.3.4:5 -o",
@@ -231,9 +232,9 @@ fn every_option_has_a_spelling() {
     for opt in Opt::ALL {
         let spelt = SPELLINGS.iter().any(|s| match s.word {
             Word::Plain(o) => o == opt,
-            Word::Tcp | Word::Udp | Word::Fwmark => opt == Opt::Service,
+            Word::Tcp | Word::Udp | Word::Sctp | Word::Fwmark => opt == Opt::Service,
             Word::Gatewaying | Word::Ipip | Word::Masquerading => opt == Opt::Forward,
-            Word::Command(_) | Word::Sort => false,
+            Word::Command(_) | Word::Ipv6 | Word::Sort => false,
         });
         assert!(spelt, "{opt:?}");
     }
@@ -251,9 +252,11 @@ fn addresses_sort_by_their_signed_difference() {
     let order = |list: &[&str]| {
         let mut list: Vec<_> = list.iter().map(|a| service(a)).collect();
         sort::services(&mut list);
-        let names = list.iter().map(|s| match s.service {
-            ServiceId::Tcp(a) => a.to_string(),
-            ServiceId::Udp(_) | ServiceId::Fwmark(_) => unreachable!(),
+        let names = list.iter().map(|s| {
+            let ServiceId::Tcp(a) = s.service else {
+                unreachable!()
+            };
+            a.to_string()
         });
         names.collect::<Vec<_>>()
     };

@@ -7,10 +7,13 @@ use std::{
 
 use ipvs_common::{
     Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
-    Stats, Template, TemplateKey, maps::Capacities,
+    Stats, SyncNote, Synced, Template, TemplateKey, maps::Capacities,
 };
 use ipvs_datapath::conn::expected::Expected;
-use ipvs_user::dataplane::{Cache, Dataplane, Place, Result, Stop, Task, bpf::BpfDataplane};
+use ipvs_user::{
+    dataplane::{Cache, Dataplane, Place, Result, Stop, Task, bpf::BpfDataplane},
+    ledger::{Key, Value},
+};
 
 #[derive(Clone)]
 pub(super) struct Shared(Arc<Mutex<BpfDataplane>>);
@@ -46,9 +49,17 @@ impl Dataplane for Shared {
         fn dest_stats(&self, id: u32) -> Result<Stats>;
         fn all_dest_stats(&self, count: u32) -> Result<Vec<Stats>>;
         fn sched_state(&self, service: u32) -> Result<SchedState>;
+        fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>>;
+        fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>>;
         fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
         fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
         fn reasons(&self) -> Result<Vec<u64>>;
+        fn settings(&self) -> Result<Settings>;
+        fn services(&self) -> Result<Vec<(ServiceKey, Service)>>;
+        fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>>;
+        fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>>;
+        fn dest(&self, id: u32) -> Result<Dest>;
+        fn ledger(&self) -> Result<Vec<(Key, Value)>>;
         fn cached(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>>;
     }
     forward_mut! {
@@ -64,6 +75,11 @@ impl Dataplane for Shared {
         fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
         fn clear_overload(&mut self, id: u32) -> Result<()>;
         fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool>;
+        fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()>;
+        fn remove_ledger(&mut self, keys: &[Key]) -> Result<()>;
+        fn sync_notes(&mut self, most: usize) -> Vec<SyncNote>;
+        fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32>;
+        fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32>;
         fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()>;
         fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool>;
     }

@@ -1,0 +1,235 @@
+//! Backup directors: word of what changed here, and what another director told of, entered.
+//!
+//! A connection that is entered stands among the established, counted at its real server as one that packets opened, but it
+//! is no template's child, and nothing is added to what the real server was given. Runs where announced connections are entered
+//! too: as a program of its own, over what the daemon read from the network.
+
+use ipvs_common::{
+    Conn, ConnFlags, DestFlags, Event, FlowKey, ForwardingMethod, SettingsFlags, State, Status,
+    SyncNote, Synced, Template, TemplateKey,
+};
+
+use super::{Hit, Table, advance, belongs, find, find_in, is_masq, opposite, template, threshold};
+use crate::{
+    exit::NO_DEST,
+    expire,
+    tables::{DestCounter, Tables},
+};
+
+/// Tries of a compare and swap; another CPU would have to win as often.
+const TRIES: u32 = 8;
+/// Packets that a connection is taken to have had: ip_vs reckons with as many.
+const PACKETS: u8 = 3;
+
+/// A connection came to be established, or changed its state.
+#[inline(always)]
+pub fn changed<T: Tables>(t: &mut T, key: &FlowKey) {
+    if is_told(t) {
+        t.tell(&SyncNote::flow(*key));
+    }
+}
+
+/// A template was made.
+#[inline(always)]
+pub fn tied<T: Tables>(t: &mut T, key: &TemplateKey) {
+    if is_told(t) {
+        t.tell(&SyncNote::template(*key));
+    }
+}
+
+#[inline(always)]
+fn is_told<T: Tables>(t: &T) -> bool {
+    t.settings()
+        .is_some_and(|s| s.flags & SettingsFlags::SYNC_MASTER != 0)
+}
+
+/// Enters a connection, or brings the one that is there to the same state. One that leads elsewhere makes room for an active
+/// one; word of an inactive one is about a connection that was replaced already. False: nothing was done.
+#[inline(always)]
+pub fn enter<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
+    if !is_available(t, synced.dest) {
+        return false;
+    }
+    if let Some(hit) = find(t, key) {
+        if hit.conn.status.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
+            return false;
+        }
+        let over = hit.conn.expires <= t.now() && expire::overdue(t, key, &hit);
+        if !over {
+            if hit.conn.dest == synced.dest && hit.conn.to_port == synced.port {
+                return bring(t, key, &hit, synced);
+            }
+            if !State::is_active(synced.state) || !t.end(hit.table, key) {
+                return false;
+            }
+        }
+    }
+    insert(t, key, synced)
+}
+
+#[inline(always)]
+fn is_available<T: Tables>(t: &T, dest: u32) -> bool {
+    t.dest(dest)
+        .is_some_and(|d| d.flags & DestFlags::AVAILABLE != 0)
+}
+
+/// Moves an entry that is there to the state told, with its counts and both deadlines, and out of the half-open.
+#[inline(always)]
+fn bring<T: Tables>(t: &mut T, key: &FlowKey, hit: &Hit<T::ConnRef>, synced: &Synced) -> bool {
+    let Some(status) = swap(t, hit.entry, synced.state) else {
+        return false;
+    };
+    let expires = t.now() + u64::from(synced.timeout);
+    t.set_expires(hit.entry, hit.conn.seq, expires);
+    if is_masq(&hit.conn) {
+        let other = opposite(key, &hit.conn);
+        if let Some(copy) = find_in(t, hit.table, &other) {
+            let reply = t.load(copy);
+            if belongs(key, &reply) {
+                let copied = advance::copy_of(status, reply.status);
+                t.swap_status(copy, reply.seq, reply.status, copied);
+                t.set_expires(copy, reply.seq, expires);
+            }
+        }
+    }
+    if hit.table == Table::HalfOpen {
+        t.promote(key);
+    }
+    true
+}
+
+/// The status that it has from here on.
+#[inline(always)]
+fn swap<T: Tables>(t: &mut T, entry: T::ConnRef, state: u8) -> Option<Status> {
+    for _ in 0..TRIES {
+        let conn = t.load(entry);
+        let old = conn.status;
+        if old.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
+            return None;
+        }
+        let new = advance::moved(old, state);
+        if t.swap_status(entry, conn.seq, old, new) {
+            advance::recount(t, conn.dest, old, new);
+            return Some(new);
+        }
+    }
+    None
+}
+
+#[inline(always)]
+fn insert<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
+    let Some(dest) = t.dest(synced.dest) else {
+        return false;
+    };
+    let (to_addr, method) = (dest.addr.low4(), dest.method);
+    let one_way = method != ForwardingMethod::Masq as u8;
+    let born = Status {
+        flags: if one_way {
+            ConnFlags::NO_OUTPUT
+        } else {
+            synced.flags & ConnFlags::NO_OUTPUT
+        },
+        method,
+        ..Status::default()
+    };
+    let conn = Conn {
+        expires: t.now() + u64::from(synced.timeout),
+        dest: synced.dest,
+        mark: synced.detail,
+        to_addr,
+        to_port: synced.port,
+        packets: PACKETS,
+        status: advance::moved(born, synced.state),
+        // No place in the ring: numbers from the other end tell it from whoever had, or gets, its memory.
+        seq: !t.synced_ticket(),
+        ..Conn::default()
+    };
+    if !one_way && !insert_reply(t, key, &conn) {
+        return false;
+    }
+    if !t.insert_conn(key, &conn, true) {
+        if !one_way {
+            t.remove_conn(&opposite(key, &conn));
+        }
+        return false;
+    }
+    let class = if conn.status.flags & ConnFlags::ACTIVE != 0 {
+        DestCounter::Active
+    } else {
+        DestCounter::Inactive
+    };
+    t.add(conn.dest, class, 1);
+    threshold::after_bind(t, conn.dest);
+    t.event(Event::SyncEntered);
+    true
+}
+
+/// As with one that a packet opens, the newest gets the replies; whose own connection stands there ends.
+#[inline(always)]
+fn insert_reply<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) -> bool {
+    let other = opposite(key, conn);
+    let reply = Conn {
+        to_addr: key.dst,
+        to_port: key.dport,
+        status: Status {
+            flags: conn.status.flags | ConnFlags::REPLY,
+            ..conn.status
+        },
+        ..*conn
+    };
+    t.end(Table::HalfOpen, &other);
+    t.end(Table::Established, &other);
+    t.insert_conn(&other, &reply, false)
+}
+
+/// Enters a template, or restarts the timer of the one that is there. One that leads elsewhere stays, as in ip_vs, unless its
+/// real server is gone. False: nothing was done.
+#[inline(always)]
+pub fn tie<T: Tables>(t: &mut T, key: &TemplateKey, synced: &Synced) -> bool {
+    if !is_available(t, synced.dest) {
+        return false;
+    }
+    let now = t.now();
+    let template = Template {
+        expires: now + u64::from(synced.timeout),
+        timeout: u64::from(synced.detail),
+        dest: synced.dest,
+        children: 0,
+        assured: u32::from(synced.state != 0),
+        renamed: 0,
+    };
+    let mut key = *key;
+    let mut vacant = TemplateKey::GENERATIONS;
+    for generation in 0..TemplateKey::GENERATIONS {
+        key.generation = generation;
+        let Some(entry) = t.template(&key) else {
+            vacant = vacant.min(generation);
+            break;
+        };
+        let standing = t.load_template(entry);
+        let over = standing.children == 0 && standing.expires <= now;
+        if standing.dest == NO_DEST {
+            vacant = vacant.min(generation);
+        } else if standing.renamed == 0 && standing.dest == template.dest {
+            t.set_template_timer(entry, template.timeout, template.expires);
+            if template.assured != 0 {
+                t.set_template_assured(entry);
+            }
+            return true;
+        } else if over && template::end(t, &key, entry) {
+            vacant = vacant.min(generation);
+        } else if standing.renamed == 0 {
+            if is_available(t, standing.dest) {
+                return false;
+            }
+            t.set_template_renamed(entry);
+            t.event(Event::TemplateRenamed);
+        }
+    }
+    key.generation = vacant;
+    let tied = vacant < TemplateKey::GENERATIONS && template::put(t, &key, &template);
+    if tied {
+        t.event(Event::SyncEntered);
+    }
+    tied
+}

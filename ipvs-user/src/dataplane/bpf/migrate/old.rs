@@ -1,0 +1,188 @@
+//! The tables that are left, read through their own description.
+
+use std::{collections::BTreeMap, io};
+
+use aya::util::nr_cpus;
+use ipvs_common::{
+    Conn, ConnFlags, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, SchedState, Service,
+    Settings, Stats, Template, TemplateKey, maps as names,
+};
+
+use crate::{
+    dataplane::bpf::{
+        LoadError, bpffs::Bpffs, layout::Layout, raw::RawMap, translate::Translation,
+    },
+    ledger::{self, Key, Kind, Value},
+};
+
+/// The entries of a ledger.
+pub(in super::super) type Ledger = Vec<(Key, Value)>;
+
+pub(super) struct Old {
+    dir: Bpffs,
+    layout: Layout,
+    here: Layout,
+    cpus: usize,
+}
+
+impl Old {
+    pub(super) fn open(dir: Bpffs, here: &Layout) -> Result<Self, LoadError> {
+        Ok(Self {
+            layout: Layout::read_from(&dir.path(""))?,
+            dir,
+            here: here.clone(),
+            cpus: nr_cpus().map_err(|(_, e)| LoadError::States(e))?,
+        })
+    }
+
+    fn map(&self, name: &'static str) -> Result<RawMap, LoadError> {
+        RawMap::open(&self.dir.path(name)).map_err(failed(name))
+    }
+
+    fn translation(&self, of: &str) -> Result<Translation, LoadError> {
+        Translation::new(of, &self.layout, &self.here)
+            .ok_or_else(|| LoadError::Layout(format!("nothing is said of {of}")))
+    }
+
+    /// Keys and values of a hash map.
+    fn pairs<K: bytemuck::Pod, V: bytemuck::Pod>(
+        &self,
+        name: &'static str,
+        key: &str,
+        value: &str,
+    ) -> Result<Vec<(K, V)>, LoadError> {
+        let (keys, values) = (self.translation(key)?, self.translation(value)?);
+        let all = self.map(name)?.all().map_err(failed(name))?;
+        let pairs = all.iter().map(|(k, v)| (keys.value(k), values.value(v)));
+        Ok(pairs.collect())
+    }
+
+    /// Connections but those that are just leaving, which count no more.
+    pub(super) fn conns(&self, name: &'static str) -> Result<Vec<(FlowKey, Conn)>, LoadError> {
+        let mut conns: Vec<(FlowKey, Conn)> = self.pairs(name, "FlowKey", "Conn")?;
+        conns.retain(|(_, conn)| conn.status.flags & ConnFlags::LEAVING == 0);
+        Ok(conns)
+    }
+
+    pub(super) fn templates(&self) -> Result<Vec<(TemplateKey, Template)>, LoadError> {
+        self.pairs(names::TEMPLATES, "TemplateKey", "Template")
+    }
+
+    pub(super) fn lblc(&self) -> Result<Vec<(LblcKey, LblcEntry)>, LoadError> {
+        self.pairs(names::LBLC, "LblcKey", "LblcEntry")
+    }
+
+    pub(super) fn lblcr(&self) -> Result<Vec<(LblcKey, LblcrEntry)>, LoadError> {
+        self.pairs(names::LBLCR, "LblcKey", "LblcrEntry")
+    }
+
+    /// What the new layout knows beyond the old one stays as in `defaults`.
+    pub(super) fn settings(&self, defaults: Settings) -> Result<Settings, LoadError> {
+        let mut settings = defaults;
+        let value = self.map(names::SETTINGS)?.at(0);
+        let value = value.map_err(failed(names::SETTINGS))?;
+        let translation = self.translation("Settings")?;
+        translation.apply(&value, bytemuck::bytes_of_mut(&mut settings));
+        Ok(settings)
+    }
+
+    /// The number that the next half-open connection gets.
+    pub(super) fn ring_head(&self) -> Result<u32, LoadError> {
+        let head = self.map(names::HEADS)?.at(0);
+        let head = head.map_err(failed(names::HEADS))?;
+        Ok(head.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b)))
+    }
+
+    pub(super) fn sched_state(&self, service: u32) -> Result<SchedState, LoadError> {
+        self.of_array(names::SCHED_STATES, "SchedState", service)
+    }
+
+    pub(super) fn dest_state(&self, dest: u32) -> Result<DestState, LoadError> {
+        self.of_array(names::DEST_STATES, "DestState", dest)
+    }
+
+    fn of_array<V: bytemuck::Pod>(
+        &self,
+        name: &'static str,
+        of: &str,
+        index: u32,
+    ) -> Result<V, LoadError> {
+        let value = self.map(name)?.at(index).map_err(failed(name))?;
+        Ok(self.translation(of)?.value(&value))
+    }
+
+    /// Indices of the services.
+    pub(super) fn services(&self) -> Result<Vec<u32>, LoadError> {
+        let values = self.translation("Service")?;
+        let all = self.map(names::SERVICES)?.all();
+        let all = all.map_err(failed(names::SERVICES))?;
+        Ok(all
+            .iter()
+            .map(|(_, v)| values.value::<Service>(v).id)
+            .collect())
+    }
+
+    /// Indices of the real servers.
+    pub(super) fn dests(&self) -> Result<Vec<u32>, LoadError> {
+        let (settled, _) = ledger::settle(&self.ledger()?);
+        Ok(ledger::dests(&settled))
+    }
+
+    pub(super) fn dest_stats(&self, dest: u32) -> Result<Stats, LoadError> {
+        let each = self.map(names::DEST_STATS)?.at_each_cpu(dest, self.cpus);
+        let each = each.map_err(failed(names::DEST_STATS))?;
+        let translation = self.translation("Stats")?;
+        let size = each.len() / self.cpus.max(1);
+        let each = each.chunks_exact(size.max(1));
+        let each = each.map(|bytes| translation.value::<Stats>(bytes));
+        Ok(each.fold(Stats::default(), Stats::plus))
+    }
+
+    /// What was counted under each name.
+    pub(super) fn reasons(&self) -> Result<BTreeMap<String, u64>, LoadError> {
+        let map = self.map(names::REASONS)?;
+        let mut counts = BTreeMap::new();
+        for (slot, name) in (0..map.entries).zip(&self.layout.reasons) {
+            let each = map
+                .at_each_cpu(slot, self.cpus)
+                .map_err(failed(names::REASONS))?;
+            let (each, _) = each.as_chunks::<8>();
+            let sum: u64 = each.iter().map(|b| u64::from_ne_bytes(*b)).sum();
+            if !name.is_empty() && sum != 0 {
+                counts.insert(name.clone(), sum);
+            }
+        }
+        Ok(counts)
+    }
+
+    /// The ledger, with its records in the layout of here.
+    pub(super) fn ledger(&self) -> Result<Ledger, LoadError> {
+        let all = self.map(names::LEDGER)?.all();
+        let all = all.map_err(failed(names::LEDGER))?;
+        all.iter().map(|(k, v)| self.ledger_entry(k, v)).collect()
+    }
+
+    fn ledger_entry(&self, key: &[u8], value: &[u8]) -> Result<(Key, Value), LoadError> {
+        let short = || LoadError::Layout("an entry of the ledger is too short".to_owned());
+        let key: Key = bytemuck::try_pod_read_unaligned(key).map_err(|_| short())?;
+        let (head, old) = value.split_at_checked(Value::HEAD).ok_or_else(short)?;
+        let mut new = Value::with_head(head).ok_or_else(short)?;
+        let of = match key.record() {
+            Some(Kind::Service) => "ServiceRecord",
+            Some(Kind::Dest) => "DestRecord",
+            Some(Kind::Total) => "TotalRecord",
+            Some(Kind::Knob) => "KnobRecord",
+            Some(Kind::Reason) => "ReasonRecord",
+            Some(Kind::Begun | Kind::Batch | Kind::Carried) | None => return Ok((key, new)),
+        };
+        self.translation(of)?.apply(old, &mut new.bytes);
+        Ok((key, new))
+    }
+}
+
+fn failed(name: &'static str) -> impl Fn(io::Error) -> LoadError {
+    move |source| LoadError::Map {
+        name,
+        source: source.into(),
+    }
+}

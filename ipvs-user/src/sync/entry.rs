@@ -1,0 +1,264 @@
+//! Between entries on the wire and entries of the tables. Pure: knows the model, and neither sockets nor a dataplane.
+//!
+//! The tables hold IPv4, so what is told of IPv6 finds no place.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipvs_common::{
+    Conn, ConnFlags, FlowKey, ForwardingMethod, Proto, ServiceKey, Settings, State, Synced,
+    Template, TemplateKey,
+};
+
+use super::message::{Entry, flag};
+use crate::{
+    model::{DestKey, Model, RealServer, VirtualService},
+    timeouts::MAX_SECONDS,
+};
+
+/// FTP's control port: its service takes data connections, too, and the templates of all of a client's FTP have port 0.
+const FTP: u16 = 21;
+/// Seconds that a template lives of which no time was told.
+const TEMPLATE_SECONDS: u32 = 180;
+
+/// Where an entry belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Connection(FlowKey, Synced),
+    Template(TemplateKey, Synced),
+    /// Its service, or its real server, is not there (yet).
+    Nowhere,
+    /// There never will be one.
+    Unfit,
+}
+
+/// States of TCP that a backup is told of.
+#[must_use]
+pub const fn is_told(proto: u8, state: u8) -> bool {
+    const TOLD: [State; 5] = [
+        State::Established,
+        State::FinWait,
+        State::Close,
+        State::CloseWait,
+        State::TimeWait,
+    ];
+    if proto != Proto::Tcp as u8 {
+        return true;
+    }
+    let mut i = 0;
+    while i < TOLD.len() {
+        if TOLD[i] as u8 == state {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// What is told of a connection that has so many seconds to go. `None`: nothing, as no real server serves it, or its state is
+/// not yet worth it.
+#[must_use]
+pub fn of_connection(key: &FlowKey, conn: &Conn, seconds: u32) -> Option<Entry> {
+    let Conn { status, mark, .. } = *conn;
+    let silent = ConnFlags::REPLY | ConnFlags::LEAVING;
+    let told = status.flags & silent == 0
+        && status.method != ForwardingMethod::BYPASS
+        && is_told(key.proto, status.state);
+    let flags = flags_of(status.method)
+        | if_set(status.flags & ConnFlags::NO_OUTPUT, flag::NO_OUTPUT)
+        | if_set(!status.flags & ConnFlags::ACTIVE, flag::INACTIVE);
+    told.then(|| Entry {
+        proto: key.proto,
+        flags,
+        state: if key.proto == Proto::Tcp as u8 {
+            status.state.into()
+        } else {
+            0
+        },
+        client: socket(key.src, key.sport),
+        virt: socket(key.dst, key.dport),
+        real: socket(conn.to_addr, conn.to_port),
+        mark,
+        timeout: Some(seconds),
+        seq: None,
+        engine: None,
+    })
+}
+
+/// The same of a template that ties a client to `real`.
+#[must_use]
+pub fn of_template(
+    key: &TemplateKey,
+    template: &Template,
+    real: &DestKey,
+    method: ForwardingMethod,
+    seconds: u32,
+) -> Option<Entry> {
+    let IpAddr::V4(real_addr) = real.addr.ip() else {
+        return None;
+    };
+    let by_mark = key.proto == 0;
+    let port = if key.vport == [0, 0] { 0 } else { real.port };
+    let told = template.renamed == 0 && template.dest != u32::MAX;
+    told.then(|| Entry {
+        proto: key.proto,
+        flags: flag::TEMPLATE | flag::INACTIVE | flags_of(method as u8) | no_output(method as u8),
+        state: u16::from(template.assured != 0),
+        client: socket(key.client, [0; 2]),
+        virt: socket(key.vip, key.vport),
+        real: SocketAddr::new(real_addr.into(), port),
+        mark: if by_mark {
+            u32::from_be_bytes(key.vip)
+        } else {
+            0
+        },
+        timeout: Some(seconds),
+        seq: None,
+        engine: None,
+    })
+}
+
+const fn flags_of(method: u8) -> u32 {
+    method as u32 & flag::METHOD
+}
+
+const fn no_output(method: u8) -> u32 {
+    if method == ForwardingMethod::Masq as u8 {
+        0
+    } else {
+        flag::NO_OUTPUT
+    }
+}
+
+const fn if_set(bits: u8, flag: u32) -> u32 {
+    if bits == 0 { 0 } else { flag }
+}
+
+fn socket(addr: [u8; 4], port: [u8; 2]) -> SocketAddr {
+    SocketAddr::new(IpAddr::from(addr), u16::from_be_bytes(port))
+}
+
+/// Finds the place of what another director told.
+#[must_use]
+pub fn place(entry: &Entry, model: &Model, settings: &Settings) -> Place {
+    // Nobody here moves sequence numbers, keeps an engine's data, or waits for a port under this name.
+    let foreign = entry.seq.is_some()
+        || entry.engine.is_some()
+        || entry.flags & flag::NO_CLIENT_PORT != 0
+        || !entry.client.is_ipv4();
+    let Some(state) = state_of(entry).filter(|_| !foreign) else {
+        return Place::Unfit;
+    };
+    let Some(service) = service_of(entry, model) else {
+        return Place::Nowhere;
+    };
+    let Some(dest) = real_server(service, entry.real) else {
+        return Place::Nowhere;
+    };
+    if entry.is_template() {
+        return template(entry, service, dest, settings);
+    }
+    let (Some((src, sport)), Some((dst, dport))) = (v4(entry.client), v4(entry.virt)) else {
+        return Place::Unfit;
+    };
+    let standard = settings.timeouts[usize::from(state) % State::SLOTS];
+    let synced = Synced {
+        dest: dest.id,
+        timeout: told_ticks(entry, settings).unwrap_or(standard),
+        detail: entry.mark,
+        port: entry.real.port().to_be_bytes(),
+        state,
+        flags: if entry.flags & flag::NO_OUTPUT == 0 {
+            0
+        } else {
+            ConnFlags::NO_OUTPUT
+        },
+    };
+    Place::Connection(FlowKey::new(entry.proto, src, sport, dst, dport), synced)
+}
+
+/// In the numbers of the tables. `None`: there is no such state, or protocol.
+fn state_of(entry: &Entry) -> Option<u8> {
+    if entry.is_template() {
+        return Some(u8::from(entry.state != 0));
+    }
+    if entry.proto == Proto::Udp as u8 {
+        return Some(State::Udp as u8);
+    }
+    let state = u8::try_from(entry.state).ok()?;
+    (entry.proto == Proto::Tcp as u8 && state < State::Udp as u8).then_some(state)
+}
+
+/// `None`: no time was told.
+fn told_ticks(entry: &Entry, settings: &Settings) -> Option<u32> {
+    let seconds = entry.timeout.filter(|seconds| *seconds != 0)?;
+    Some(seconds.min(MAX_SECONDS).saturating_mul(settings.hz))
+}
+
+fn template(
+    entry: &Entry,
+    service: &VirtualService,
+    dest: &RealServer,
+    settings: &Settings,
+) -> Place {
+    let (Some((client, _)), Some((vip, vport))) = (v4(entry.client), v4(entry.virt)) else {
+        return Place::Unfit;
+    };
+    let Some(persistent) = service.spec.persistent else {
+        return Place::Nowhere;
+    };
+    let key = match service.key.mark {
+        0 => TemplateKey {
+            client,
+            vip,
+            vport,
+            proto: entry.proto,
+            generation: 0,
+        },
+        mark => TemplateKey {
+            client,
+            vip: mark.to_be_bytes(),
+            ..TemplateKey::default()
+        },
+    };
+    let standard = TEMPLATE_SECONDS.saturating_mul(settings.hz);
+    let synced = Synced {
+        dest: dest.id,
+        timeout: told_ticks(entry, settings).unwrap_or(standard),
+        detail: persistent.saturating_mul(settings.hz),
+        port: [0; 2],
+        state: u8::from(entry.state != 0),
+        flags: 0,
+    };
+    Place::Template(key, synced)
+}
+
+fn service_of<'m>(entry: &Entry, model: &'m Model) -> Option<&'m VirtualService> {
+    if entry.mark != 0 {
+        return model.service(&ServiceKey::fwmark(entry.mark));
+    }
+    let (vip, vport) = v4(entry.virt)?;
+    let at = |port: u16| model.service(&ServiceKey::v4(entry.proto, vip, port.to_be_bytes()));
+    let ftp = || at(FTP).filter(|_| entry.proto == Proto::Tcp as u8);
+    at(u16::from_be_bytes(vport)).or_else(|| at(0)).or_else(ftp)
+}
+
+fn real_server(service: &VirtualService, real: SocketAddr) -> Option<&RealServer> {
+    let with = |port| DestKey {
+        addr: real.ip().into(),
+        port,
+    };
+    let find = |key: DestKey| service.dests.iter().find(|d| d.key == key);
+    // Port 0: of a real server that keeps the packets' ports; or of a template for all ports, whose real server has one.
+    let any_port = || service.dests.iter().find(|d| d.key.addr == with(0).addr);
+    let any_port = || any_port().filter(|_| real.port() == 0);
+    find(with(real.port()))
+        .or_else(|| find(with(0)))
+        .or_else(any_port)
+}
+
+fn v4(socket: SocketAddr) -> Option<([u8; 4], [u8; 2])> {
+    match socket {
+        SocketAddr::V4(socket) => Some((socket.ip().octets(), socket.port().to_be_bytes())),
+        SocketAddr::V6(_) => None,
+    }
+}
