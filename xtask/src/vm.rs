@@ -12,7 +12,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -47,7 +47,7 @@ pub(crate) struct Vm {
     /// Memory of the machine in megabytes
     #[arg(long, default_value_t = DEFAULT_MEMORY, value_parser = clap::value_parser!(u64).range(512..))]
     memory: u64,
-    /// What to run: load, conformance, replay, netns, oracle or short, each with arguments of its own, or any command
+    /// What to run: load, conformance, replay, netns, matrix (all four), oracle or short, each with arguments of its own, or any command
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
@@ -74,6 +74,7 @@ pub(crate) fn vm(vm: &Vm) -> Result<()> {
     let initrd = initramfs::build(&kernel, &job, &scratch.0)?;
     let share = share()?;
     say(&format!("{} runs {}", kernel.release, job.name));
+    let start = Instant::now();
     let status = Machine {
         kernel: &kernel.image,
         initrd: &initrd,
@@ -84,6 +85,7 @@ pub(crate) fn vm(vm: &Vm) -> Result<()> {
         icount: vm.icount,
     }
     .run()?;
+    say(&format!("after {} s", start.elapsed().as_secs()));
     ensure!(
         status == 0,
         "{} ended with status {status} under {}",

@@ -17,6 +17,9 @@ use ipvs_tests::{
 };
 use nix::sys::utsname::uname;
 
+/// Longer scenarios are read in their file.
+const SHOWN: usize = 30;
+
 /// Asks the kernel's ip_vs what is right.
 #[derive(Parser, Debug)]
 enum Args {
@@ -100,7 +103,7 @@ fn run(args: &Run) -> Result<ExitCode> {
         if let Some(found) = found.filter(|_| reason.is_none()) {
             different += 1;
             println!("{} differs: {found}", scenario.name);
-            report(args, &mut oracle, &scenario, &kernel)?;
+            report(args, &mut oracle, &scenario, &kernel, found)?;
         }
     }
     oracle.stop()?;
@@ -128,10 +131,17 @@ fn read(file: &Path) -> Result<Scenario> {
 }
 
 /// Shrinks what differs, tells it and keeps it.
-fn report(args: &Run, oracle: &mut Oracle, scenario: &Scenario, kernel: &str) -> Result<()> {
+fn report(
+    args: &Run,
+    oracle: &mut Oracle,
+    scenario: &Scenario,
+    kernel: &str,
+    first: &Difference,
+) -> Result<()> {
     let mut last: Option<Difference> = None;
     let smallest = shrink(scenario, args.tries, |candidate| {
         let found = oracle.run(candidate)?.difference;
+        let found = found.filter(|found| found.is_like(first));
         let differs = found.is_some();
         last = found.or_else(|| last.take());
         Ok(differs)
@@ -140,12 +150,20 @@ fn report(args: &Run, oracle: &mut Oracle, scenario: &Scenario, kernel: &str) ->
     let path = args.share.join(&name);
     fs::write(&path, serde_json::to_string_pretty(&smallest)?)
         .with_context(|| path.display().to_string())?;
-    println!("  as small as it gets, in {name}:");
-    for (index, step) in smallest.steps.iter().enumerate() {
-        println!("    {index} {}", serde_json::to_string(step)?);
+    let steps = &smallest.steps;
+    println!(
+        "  {} of {} steps, in {name}",
+        steps.len(),
+        scenario.steps.len()
+    );
+    if steps.len() <= SHOWN {
+        for (index, step) in steps.iter().enumerate() {
+            println!("    {index} {}", serde_json::to_string(step)?);
+        }
     }
     match last {
         Some(last) => println!("  {last}"),
+        None if args.tries == 0 => {}
         None => println!("  it did not differ again: a race, or what an earlier scenario left"),
     }
     Ok(())

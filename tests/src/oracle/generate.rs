@@ -3,7 +3,7 @@
 
 mod traffic;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 
@@ -23,6 +23,8 @@ const LISTINGS: [&str; 5] = [
     "-Ln --persistent-conn",
     "-Sn",
 ];
+/// Milliseconds after which all packets are in ip_vs's statistics.
+const ESTIMATED: u64 = 2500;
 /// Knobs that change what happens to packets at once, with values to try.
 const KNOBS: [(&str, u32); 4] = [
     ("conn_reuse_mode", 0),
@@ -30,6 +32,9 @@ const KNOBS: [(&str, u32); 4] = [
     ("expire_quiescent_template", 1),
     ("nat_icmp_send", 0),
 ];
+
+/// A service that stays. Without any, ip_vs takes itself out of the packets' way, and connections end.
+const BYSTANDER: &str = "-A -t VIP99:99 -s rr";
 
 /// A service as commands name it, and as packets reach it.
 #[derive(Clone, Debug)]
@@ -55,6 +60,8 @@ pub fn generate(seed: u64) -> Scenario {
         behaviours: BTreeSet::new(),
         steps: Vec::new(),
         services: Vec::new(),
+        deleted: BTreeSet::new(),
+        methods: BTreeMap::new(),
         traffic: Traffic::default(),
     };
     draft.write();
@@ -70,6 +77,10 @@ struct Draft {
     behaviours: BTreeSet<String>,
     steps: Vec<Step>,
     services: Vec<Service>,
+    /// Their names.
+    deleted: BTreeSet<String>,
+    /// What each service's real servers were told last.
+    methods: BTreeMap<(String, u8), (&'static str, &'static str)>,
     traffic: Traffic,
 }
 
@@ -84,6 +95,10 @@ impl Draft {
             });
         }
         let start = self.steps.len();
+        let bystander = !self.chance(10);
+        if bystander {
+            self.ipvsadm(BYSTANDER.to_owned());
+        }
         for index in 0..self.rng.u8(1..=3) {
             self.add_service(index);
         }
@@ -98,11 +113,15 @@ impl Draft {
         self.packets();
         if self.chance(4) {
             self.about("statistics");
-            self.steps.push(Step::Wait(2500));
+            self.steps.push(Step::Wait(ESTIMATED));
             self.ipvsadm("-Ln --stats".to_owned());
         }
         self.ipvsadm("-Ln".to_owned());
         self.ipvsadm("-Lnc".to_owned());
+        let names: BTreeSet<_> = self.services.iter().map(|s| &s.name).collect();
+        if !bystander && names.len() == self.deleted.len() {
+            self.about("no service left");
+        }
         let last = LISTINGS[self.rng.usize(2..LISTINGS.len())];
         self.ipvsadm(last.to_owned());
     }
@@ -213,12 +232,12 @@ impl Draft {
 
     fn add_real(&mut self, service: &Service, real: u8) {
         let address = real_of(service, real);
-        let settings = self.settings();
+        let settings = self.settings(service, real);
         self.ipvsadm(format!("-a {} -r {address} {settings}", service.name));
     }
 
-    fn settings(&mut self) -> String {
-        let (letter, name) = METHODS[self.rng.usize(..METHODS.len())];
+    fn settings(&mut self, service: &Service, real: u8) -> String {
+        let (letter, name) = self.method(service, real);
         self.about(name);
         let weight = self.rng.u8(..=5);
         let mut settings = format!("{letter} -w {weight}");
@@ -228,6 +247,21 @@ impl Draft {
             settings = format!("{settings} -x {upper} -y {}", self.rng.u8(..=upper));
         }
         settings
+    }
+
+    /// Mostly the one that it had before.
+    fn method(&mut self, service: &Service, real: u8) -> (&'static str, &'static str) {
+        let key = (service.name.clone(), real);
+        let before = self.methods.get(&key).copied();
+        if let Some(before) = before.filter(|_| !self.chance(15)) {
+            return before;
+        }
+        let method = METHODS[self.rng.usize(..METHODS.len())];
+        self.methods.insert(key, method);
+        if before.is_some_and(|before| before != method) {
+            self.about("changed method");
+        }
+        method
     }
 
     fn packets(&mut self) {
@@ -248,7 +282,7 @@ impl Draft {
         match self.rng.u8(..100) {
             0..30 => {
                 self.about("edited real servers");
-                let settings = self.settings();
+                let settings = self.settings(&service, real);
                 self.ipvsadm(format!("-e {name} -r {address} {settings}"));
             }
             30..45 => {
@@ -267,10 +301,13 @@ impl Draft {
             }
             70..74 => {
                 self.about("deleted services");
+                self.deleted.insert(service.name.clone());
                 self.ipvsadm(format!("-D {name}"));
             }
             74..78 => {
                 self.about("zeroed counters");
+                // The kernel zeroes what its estimator has counted by then.
+                self.steps.push(Step::Wait(ESTIMATED));
                 self.ipvsadm("-Z".to_owned());
             }
             _ => {

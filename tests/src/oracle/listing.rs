@@ -11,18 +11,31 @@ pub(super) fn same(arguments: &str, place: Place, kernel: &str, ours: &str) -> b
         return without_size(kernel) == without_size(ours);
     }
     let (kernel, ours) = (rows(kernel, place), rows(ours, place));
-    kernel.len() == ours.len()
-        && kernel
-            .iter()
-            .zip(&ours)
-            .all(|(k, o)| k.rest == o.rest && k.left.abs_diff(o.left) <= SLACK)
+    kernel.len() == ours.len() && kernel.iter().zip(&ours).all(|(k, o)| k.is_near(o))
 }
 
-/// For people: what this run's part of an output is.
-pub(super) fn part(arguments: &str, place: Place, text: &str) -> String {
-    let ours = |line: &&str| !is_connections(arguments) || place.concerns(line);
-    let lines: Vec<_> = text.lines().filter(ours).collect();
-    lines.join("\n")
+/// For people: what each of two outputs says; of connections those lines alone that the other does not say.
+pub(super) fn contrast(
+    arguments: &str,
+    place: Place,
+    kernel: &str,
+    ours: &str,
+) -> (String, String) {
+    if !is_connections(arguments) {
+        return (kernel.to_owned(), ours.to_owned());
+    }
+    let (kernel, ours) = (rows(kernel, place), rows(ours, place));
+    (alone(&kernel, &ours), alone(&ours, &kernel))
+}
+
+fn alone(rows: &[Row], others: &[Row]) -> String {
+    let mut others: Vec<_> = others.iter().collect();
+    let alone = rows.iter().filter(|row| {
+        let equal = others.iter().position(|other| row.is_near(other));
+        equal.map(|at| others.remove(at)).is_none()
+    });
+    let lines = alone.map(|row| format!("{} with {} s to go\n", row.rest, row.left));
+    lines.collect()
 }
 
 fn is_connections(arguments: &str) -> bool {
@@ -42,6 +55,12 @@ fn without_size(text: &str) -> String {
 struct Row {
     rest: String,
     left: u32,
+}
+
+impl Row {
+    fn is_near(&self, other: &Self) -> bool {
+        self.rest == other.rest && self.left.abs_diff(other.left) <= SLACK
+    }
 }
 
 /// In an order of their own: the kernel lists by hash.
@@ -94,6 +113,14 @@ mod tests {
             &other.replace("SYN_RECV", "FIN_WAIT")
         ));
         assert!(!same("-Lnc", place, A, &one));
+    }
+
+    #[test]
+    fn lines_that_both_say_are_not_told() {
+        let text = format!("{A}\n{B}\n");
+        let (kernel, ours) = contrast("-Lnc", Place::new(1), &text, A);
+        assert!(kernel.contains("100.0.1.2:4000") && !kernel.contains("100.0.1.3:4000"));
+        assert_eq!(ours, "");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use ipvs_common::Mac;
 pub(super) const REAL_LINKS: u8 = 2;
 pub(super) const REALS_PER_LINK: u8 = 10;
 const FIRST_HOST: u8 = 10;
+/// What addresses begin with; the number of the run follows.
+const CLIENTS: u8 = 100;
+const VIRTUAL: u8 = 203;
 const FIRST_VIP: u8 = 10;
 /// Virtual addresses of all runs, as a route.
 pub(super) const VIPS: &str = "203.0.0.0/8";
@@ -24,12 +27,12 @@ impl Place {
 
     pub(super) const fn client(self, index: u8) -> Ipv4Addr {
         let [high, low] = self.0.to_be_bytes();
-        Ipv4Addr::new(100, high, low, index)
+        Ipv4Addr::new(CLIENTS, high, low, index)
     }
 
     pub(super) const fn vip(self, index: u8) -> Ipv4Addr {
         let [high, low] = self.0.to_be_bytes();
-        Ipv4Addr::new(203, high, low, FIRST_VIP + index)
+        Ipv4Addr::new(VIRTUAL, high, low, FIRST_VIP + index)
     }
 
     /// A command with its addresses put in.
@@ -46,10 +49,17 @@ impl Place {
         words.collect::<Vec<_>>().join(" ")
     }
 
+    /// Whether a frame is of this run, or about one that is.
+    pub(super) fn is_in(self, frame: &[u8]) -> bool {
+        let [high, low] = self.0.to_be_bytes();
+        let mut parts = frame.windows(3);
+        parts.any(|part| part == [CLIENTS, high, low] || part == [VIRTUAL, high, low])
+    }
+
     /// Whether a line of a listing tells of this run. Lines about nobody's connections do.
     pub(super) fn concerns(self, line: &str) -> bool {
         let [high, low] = self.0.to_be_bytes();
-        line.contains(&format!(" 100.{high}.{low}."))
+        line.contains(&format!(" {CLIENTS}.{high}.{low}."))
     }
 }
 
@@ -89,6 +99,13 @@ mod tests {
     fn commands_get_the_addresses_of_their_run() {
         let command = Place::new(0x0102).command("-a -t VIP1:80 -r REAL3:81 -m");
         assert_eq!(command, "-a -t 203.1.2.11:80 -r 10.0.2.11:81 -m");
+    }
+
+    #[test]
+    fn frames_of_other_runs_are_not_of_this_one() {
+        let frame = [0, 0, 203, 1, 2, 10, 0];
+        assert!(Place::new(0x0102).is_in(&frame));
+        assert!(!Place::new(0x0103).is_in(&frame));
     }
 
     #[test]

@@ -26,6 +26,13 @@ const PRODUCTS: [(&str, &str); 6] = [
     ("", "ipvs-demo"),
 ];
 
+/// Nothing is missing there, and everything takes its time.
+const ENVIRONMENT: [(&str, &str); 3] = [
+    ("RUST_BACKTRACE", "0"),
+    ("IPVS_ALL_PARTS", "1"),
+    ("IPVS_PATIENCE", "10"),
+];
+
 const SHORT_ORACLE: &str = "ipvs-oracle run --share /share --seeds 0..25 --limit 240 || failed=1";
 
 /// A command, and what it needs.
@@ -60,6 +67,7 @@ pub(super) fn prepare(words: &[OsString]) -> Result<Job> {
         "short" => job.short()?,
         "conformance" => job.tests(&["conformance", "flood"], &rest)?,
         "netns" => job.tests(&["netns"], &rest)?,
+        "matrix" => job.matrix()?,
         // One word is a line of shell, several are a command.
         _ if rest.is_empty() => job.lines.push(first.clone()),
         _ => job.lines.push(format!("{} {rest}", quoted(first))),
@@ -76,7 +84,9 @@ impl Job {
                 workspace().join("tests/golden"),
                 workspace().join("tests/oracle"),
             ],
-            environment: vec![("RUST_BACKTRACE".into(), "0".into())],
+            environment: ENVIRONMENT
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
             lines: Vec::new(),
         };
         for (variable, name) in PRODUCTS {
@@ -122,6 +132,14 @@ impl Job {
     fn short(&mut self) -> Result<()> {
         self.lines.push(SHORT_ORACLE.to_owned());
         self.tests(&["netns_droute"], "")
+    }
+
+    /// All that a kernel has to stand, but the oracle.
+    fn matrix(&mut self) -> Result<()> {
+        for line in ["ipvs-oracle load", "ipvs-replay"] {
+            self.lines.push(format!("{line} || failed=1"));
+        }
+        self.tests(&["conformance", "flood", "netns"], "")
     }
 
     /// For the machine's shell.
