@@ -6,6 +6,7 @@ mod beginning;
 mod detach;
 mod egress;
 mod interfaces;
+mod kernel;
 mod life;
 mod network;
 mod notes;

@@ -18,10 +18,12 @@ mod left;
 mod limit;
 mod netns;
 mod pair;
+mod parts;
 mod place;
 mod programs;
 mod scratch;
 mod sockets;
+mod three;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -36,9 +38,11 @@ pub use left::Left;
 pub use limit::within;
 pub use netns::Netns;
 pub use pair::{PAIR_VIP, Pair, REALS};
+pub use parts::Part;
 pub use programs::find as program;
 pub(crate) use programs::target_dir;
 pub use scratch::{Scratch, clean_up_on_interrupt};
+pub use three::{THREE_CLIENT, THREE_REAL, THREE_VIP, Three};
 
 /// Two clients, as far as a director can tell.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);

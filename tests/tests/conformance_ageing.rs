@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use aya::util::KernelVersion;
 use ipvs_common::{
     Conn, ConnFlags, Dest, DestFlags, Event, FlowKey, Settings, State,
     maps::{self, Capacities},
@@ -53,6 +54,11 @@ fn count(dataplane: &BpfDataplane, event: Event) -> Result<u64> {
 
 #[test]
 fn the_kernel_charges_what_was_expected() {
+    // Before 6.4 a map tells its largest contents, whatever it takes.
+    let kernel = KernelVersion::current().unwrap();
+    if kernel < KernelVersion::new(6, 4, 0) {
+        return;
+    }
     for capacities in [Capacities::SMALL, Capacities::DEFAULT] {
         let dataplane = load(capacities).unwrap();
         let need = dataplane.need();

@@ -39,7 +39,7 @@ pub(crate) const C_TOOLCHAIN: [Package; 2] = [
 ];
 
 /// What the tests and the demo run.
-pub(crate) const TESTS: [Package; 3] = [
+pub(crate) const TESTS: [Package; 4] = [
     Package {
         name: "iproute2",
         program: "ip",
@@ -47,6 +47,10 @@ pub(crate) const TESTS: [Package; 3] = [
     Package {
         name: "ethtool",
         program: "ethtool",
+    },
+    Package {
+        name: "nftables",
+        program: "nft",
     },
     // Written for the original ipvsadm, which comes with it.
     Package {
@@ -56,7 +60,7 @@ pub(crate) const TESTS: [Package; 3] = [
 ];
 
 /// What virtual machines want, and what goes into them.
-pub(crate) const VM: [Package; 8] = [
+pub(crate) const VM: [Package; 9] = [
     Package {
         name: "qemu-system-x86",
         program: "qemu-system-x86_64",
@@ -84,6 +88,10 @@ pub(crate) const VM: [Package; 8] = [
     Package {
         name: "iproute2",
         program: "tc",
+    },
+    Package {
+        name: "nftables",
+        program: "nft",
     },
     Package {
         name: "dpkg",

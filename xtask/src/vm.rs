@@ -12,7 +12,7 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -29,6 +29,8 @@ use kernel::Kernel;
 const DEFAULT_KERNEL: &str = "6.1";
 /// The number of the process follows.
 const RUN: &str = "run-";
+/// In megabytes; the director's tables take most of it.
+const DEFAULT_MEMORY: u64 = 3072;
 const DEFAULT_SECONDS: u64 = 1800;
 
 #[derive(Args, Clone, Debug)]
@@ -43,11 +45,24 @@ pub(crate) struct Vm {
     #[arg(long, default_value_t = DEFAULT_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// Memory of the machine in megabytes
-    #[arg(long, default_value_t = 3072, value_parser = clap::value_parser!(u64).range(512..))]
+    #[arg(long, default_value_t = DEFAULT_MEMORY, value_parser = clap::value_parser!(u64).range(512..))]
     memory: u64,
-    /// What to run: load, conformance, replay, netns, oracle, each with arguments of its own, or any command
+    /// What to run: load, conformance, replay, netns, matrix (all four), oracle or short, each with arguments of its own, or any command
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
+}
+
+impl Vm {
+    /// As `cargo xtask ci` asks for it.
+    pub(crate) fn of(kernel: &str, command: &[&str], seconds: u64) -> Self {
+        Self {
+            kernel: kernel.to_owned(),
+            icount: false,
+            seconds,
+            memory: DEFAULT_MEMORY,
+            command: command.iter().map(OsString::from).collect(),
+        }
+    }
 }
 
 /// Runs the command, with its output as ours, and fails if it did.
@@ -59,6 +74,7 @@ pub(crate) fn vm(vm: &Vm) -> Result<()> {
     let initrd = initramfs::build(&kernel, &job, &scratch.0)?;
     let share = share()?;
     say(&format!("{} runs {}", kernel.release, job.name));
+    let start = Instant::now();
     let status = Machine {
         kernel: &kernel.image,
         initrd: &initrd,
@@ -69,6 +85,7 @@ pub(crate) fn vm(vm: &Vm) -> Result<()> {
         icount: vm.icount,
     }
     .run()?;
+    say(&format!("after {} s", start.elapsed().as_secs()));
     ensure!(
         status == 0,
         "{} ended with status {status} under {}",

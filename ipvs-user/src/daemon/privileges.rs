@@ -31,6 +31,7 @@ const NEEDED: [(Capability, &str, bool); 4] = [
 
 /// Fails with a list of what is missing.
 pub(super) fn check() -> Result<()> {
+    super::kernel::check()?;
     let effective = caps::read(None, CapSet::Effective).context("asking for capabilities")?;
     let missing = missing(&effective);
     if !missing.is_empty() {

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Child, ChildStdout, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, mpsc::channel},
     thread,
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use super::{Netns, left::Left, place::Place, programs};
 /// All that packets come in by.
 pub const DOM0_INTERFACES: [&str; 3] = ["eth0", "vif1", "vif2"];
 /// Loading and verifying the datapath for three interfaces, on a machine that has other work.
-const START: Duration = Duration::from_secs(40);
+const START: Duration = Duration::from_mins(3);
 const STOP: Duration = Duration::from_secs(10);
 
 /// How the daemon is started.
@@ -195,6 +195,11 @@ impl Director {
     /// Carries out a command line, `ipvsadm …`: its standard output. Anything on standard error is a failure.
     pub fn run(&self, line: &str) -> Result<String> {
         self.place.run(line)
+    }
+
+    /// A command line, not started yet.
+    pub fn command(&self, line: &str) -> Result<Command> {
+        self.place.command(line)
     }
 
     /// A command line that is to be refused: what it says.

@@ -1,6 +1,7 @@
 //! A time limit, so that a hang is a failure.
 
 use std::{
+    env,
     panic::resume_unwind,
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
@@ -9,11 +10,16 @@ use std::{
 
 use anyhow::Result;
 
-/// Runs a test's body on a thread of its own; panics if it fails or takes longer than `seconds`.
+/// Set to how many times slower than usual a machine is.
+const SLOWER: &str = "IPVS_PATIENCE";
+
+/// Runs a test's body on a thread of its own; panics if it fails or takes longer than `seconds`, or what that is on this machine.
 ///
 /// # Panics
 /// As said: it is for tests.
 pub fn within(seconds: u64, body: impl FnOnce() -> Result<()> + Send + 'static) {
+    let slower = env::var(SLOWER).ok().and_then(|text| text.parse().ok());
+    let seconds = seconds * slower.unwrap_or(1);
     let (done, ended) = channel::<()>();
     // Only the end of the sender matters, which comes with a panic as well.
     let thread = thread::spawn(move || {

@@ -3,9 +3,9 @@
 
 use std::{
     fs::{self, File},
-    io::Read as _,
+    io::{self, Read as _, Write as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -36,7 +36,12 @@ impl Machine<'_> {
                 .spawn()
                 .with_context(|| format!("starting {QEMU} (package qemu-system-x86)"))?,
         );
+        // A pipe, not our own output: QEMU opens it anew, and two writers of one file overwrite each other.
+        let output = child.0.stdout.take().context("no output of QEMU")?;
+        let shown = thread::spawn(move || show(output));
         let in_time = child.wait(self.limit)?;
+        drop(child);
+        let _ = shown.join();
         let told = fs::read_to_string(&status).ok();
         match told.and_then(|text| text.trim().parse().ok()) {
             Some(status) => Ok(status),
@@ -65,7 +70,7 @@ impl Machine<'_> {
         command.args(["-m", &self.memory.to_string()]);
         command.arg("-kernel").arg(self.kernel);
         command.arg("-initrd").arg(self.initrd);
-        command.args(["-append", "console=ttyS0 loglevel=5 panic=-1"]);
+        command.args(["-append", "console=ttyS0 loglevel=4 panic=-1"]);
         command.args(["-serial", &format!("file:{}", self.console().display())]);
         command.args(["-device", "virtio-serial-pci"]);
         command.args(["-chardev", "file,id=out,path=/dev/stdout,append=on"]);
@@ -75,7 +80,7 @@ impl Machine<'_> {
             let share = format!("local,path={dir},mount_tag={tag},security_model=none");
             command.args(["-virtfs", &share]);
         }
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         command
     }
 
@@ -102,6 +107,20 @@ impl Machine<'_> {
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
+    }
+}
+
+/// As it comes.
+fn show(mut output: ChildStdout) {
+    let (mut buffer, mut ours) = ([0; 4096], io::stdout());
+    while let Ok(len @ 1..) = output.read(&mut buffer) {
+        if ours
+            .write_all(&buffer[..len])
+            .and_then(|()| ours.flush())
+            .is_err()
+        {
+            return;
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # First process of the machine: mounts, modules, the command, and its exit status to the share.
 /bin/busybox --install -s /bin
+ln -s bin /sbin
 export PATH=/bin:/opt/ipvs HOME=/root TMPDIR=/tmp
 mount -t proc proc /proc
 mount -t sysfs sys /sys

@@ -17,13 +17,23 @@ use crate::{
 
 /// Where the programs under test are in the machine; the environment names them as on the host.
 const PLACE: &str = "/opt/ipvs";
-const PRODUCTS: [(&str, &str); 5] = [
+const PRODUCTS: [(&str, &str); 6] = [
     ("IPVSD", "ipvsd"),
     ("IPVSADM", "ipvsadm"),
     ("", "ipvs-replay"),
     ("", "ipvs-bench"),
+    ("", "ipvs-oracle"),
     ("", "ipvs-demo"),
 ];
+
+/// Nothing is missing there, and everything takes its time.
+const ENVIRONMENT: [(&str, &str); 3] = [
+    ("RUST_BACKTRACE", "0"),
+    ("IPVS_ALL_PARTS", "1"),
+    ("IPVS_PATIENCE", "10"),
+];
+
+const SHORT_ORACLE: &str = "ipvs-oracle run --share /share --seeds 0..25 --limit 240 || failed=1";
 
 /// A command, and what it needs.
 #[derive(Debug)]
@@ -54,8 +64,10 @@ pub(super) fn prepare(words: &[OsString]) -> Result<Job> {
             .lines
             .push(format!("ipvs-oracle run --share /share {rest}")),
         "replay" => job.lines.push(format!("ipvs-replay {rest}")),
+        "short" => job.short()?,
         "conformance" => job.tests(&["conformance", "flood"], &rest)?,
         "netns" => job.tests(&["netns"], &rest)?,
+        "matrix" => job.matrix()?,
         // One word is a line of shell, several are a command.
         _ if rest.is_empty() => job.lines.push(first.clone()),
         _ => job.lines.push(format!("{} {rest}", quoted(first))),
@@ -72,7 +84,9 @@ impl Job {
                 workspace().join("tests/golden"),
                 workspace().join("tests/oracle"),
             ],
-            environment: vec![("RUST_BACKTRACE".into(), "0".into())],
+            environment: ENVIRONMENT
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
             lines: Vec::new(),
         };
         for (variable, name) in PRODUCTS {
@@ -103,7 +117,7 @@ impl Job {
 
     /// The integration tests whose files' names begin like this. All run, also after one failed.
     fn tests(&mut self, prefixes: &[&str], args: &str) -> Result<()> {
-        self.lines.push("failed=0".to_owned());
+        self.lines.push("failed=${failed:-0}".to_owned());
         for (name, path) in test_programs(prefixes)? {
             let place = format!("{PLACE}/tests/{name}");
             self.lines.push(format!("echo; echo '# {name}'"));
@@ -112,6 +126,20 @@ impl Job {
         }
         self.lines.push("exit $failed".to_owned());
         Ok(())
+    }
+
+    /// What there is time for whenever a change goes in: the verifier, real sockets, and ip_vs as a judge.
+    fn short(&mut self) -> Result<()> {
+        self.lines.push(SHORT_ORACLE.to_owned());
+        self.tests(&["netns_droute"], "")
+    }
+
+    /// All that a kernel has to stand, but the oracle.
+    fn matrix(&mut self) -> Result<()> {
+        for line in ["ipvs-oracle load", "ipvs-replay"] {
+            self.lines.push(format!("{line} || failed=1"));
+        }
+        self.tests(&["conformance", "flood", "netns"], "")
     }
 
     /// For the machine's shell.

@@ -1,0 +1,170 @@
+//! The oracle's command: scenarios by seed or from files through the kernel's ip_vs and ours, and the score. For a machine
+//! with ip_vs: `cargo xtask vm -- oracle`.
+
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use ipvs_tests::{
+    oracle::{Difference, Expectations, Oracle, Scenario, Score, generate, load, shrink},
+    topology::stay_on_cpu,
+};
+use nix::sys::utsname::uname;
+
+/// Longer scenarios are read in their file.
+const SHOWN: usize = 30;
+
+/// Asks the kernel's ip_vs what is right.
+#[derive(Parser, Debug)]
+enum Args {
+    /// Start the daemon on this kernel, to see that the verifier takes the programs
+    Load,
+    /// Run scenarios, and print the score
+    Run(Run),
+}
+
+#[derive(clap::Args, Debug)]
+struct Run {
+    /// Scenarios of these seeds: FIRST..END
+    #[arg(long, default_value = "0..100", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// No new scenario after so many seconds
+    #[arg(long, default_value_t = 3600)]
+    limit: u64,
+    /// How often to try to make a differing scenario smaller
+    #[arg(long, default_value_t = 120)]
+    tries: usize,
+    /// Stop after so many differing scenarios
+    #[arg(long, default_value_t = 20)]
+    most: usize,
+    /// Tell each scenario's time
+    #[arg(long)]
+    verbose: bool,
+    /// Where differing scenarios are left, shrunk
+    #[arg(long, default_value = ".")]
+    share: PathBuf,
+    /// Scenarios to run instead
+    files: Vec<PathBuf>,
+}
+
+fn main() -> Result<ExitCode> {
+    match Args::parse() {
+        Args::Load => {
+            let start = Instant::now();
+            let ready = load()?;
+            println!("{} takes the programs: {ready}", kernel()?);
+            println!("after {} s", start.elapsed().as_secs());
+            Ok(ExitCode::SUCCESS)
+        }
+        Args::Run(args) => run(&args),
+    }
+}
+
+fn seeds(text: &str) -> Result<Range<u64>> {
+    let (first, end) = text
+        .split_once("..")
+        .context("write FIRST..END, such as 0..100")?;
+    Ok(first.parse()?..end.parse()?)
+}
+
+fn kernel() -> Result<String> {
+    Ok(uname()?.release().to_string_lossy().into_owned())
+}
+
+fn run(args: &Run) -> Result<ExitCode> {
+    let expectations = Expectations::load()?;
+    let kernel = kernel()?;
+    let mut oracle = Oracle::new()?;
+    // The daemon has the other one; packets are handled on the CPU that sends them.
+    stay_on_cpu(0)?;
+    let mut score = Score::new(&kernel);
+    let (start, limit) = (Instant::now(), Duration::from_secs(args.limit));
+    let mut different = 0;
+    for scenario in scenarios(args)? {
+        let scenario = scenario?;
+        if start.elapsed() > limit || different >= args.most {
+            println!("stopped before {}", scenario.name);
+            break;
+        }
+        let began = Instant::now();
+        let outcome = oracle.run(&scenario)?;
+        if args.verbose {
+            println!("{}: {} ms", scenario.name, began.elapsed().as_millis());
+        }
+        let found = outcome.difference.as_ref();
+        let reason = found.and_then(|d| expectations.reason(&kernel, &scenario, d));
+        score.count(&scenario, &outcome, reason);
+        if let Some(found) = found.filter(|_| reason.is_none()) {
+            different += 1;
+            println!("{} differs: {found}", scenario.name);
+            report(args, &mut oracle, &scenario, &kernel, found)?;
+        }
+    }
+    oracle.stop()?;
+    println!("{score}\nin {} s", start.elapsed().as_secs());
+    Ok(if score.is_perfect() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn scenarios(args: &Run) -> Result<Box<dyn Iterator<Item = Result<Scenario>> + '_>> {
+    if args.files.is_empty() {
+        return Ok(Box::new(args.seeds.clone().map(|seed| Ok(generate(seed)))));
+    }
+    if let Some(missing) = args.files.iter().find(|file| !file.exists()) {
+        bail!("{} does not exist", missing.display());
+    }
+    Ok(Box::new(args.files.iter().map(|file| read(file))))
+}
+
+fn read(file: &Path) -> Result<Scenario> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| file.display().to_string())
+}
+
+/// Shrinks what differs, tells it and keeps it.
+fn report(
+    args: &Run,
+    oracle: &mut Oracle,
+    scenario: &Scenario,
+    kernel: &str,
+    first: &Difference,
+) -> Result<()> {
+    let mut last: Option<Difference> = None;
+    let smallest = shrink(scenario, args.tries, |candidate| {
+        let found = oracle.run(candidate)?.difference;
+        let found = found.filter(|found| found.is_like(first));
+        let differs = found.is_some();
+        last = found.or_else(|| last.take());
+        Ok(differs)
+    })?;
+    let name = format!("oracle-{kernel}-{}.json", scenario.name);
+    let path = args.share.join(&name);
+    fs::write(&path, serde_json::to_string_pretty(&smallest)?)
+        .with_context(|| path.display().to_string())?;
+    let steps = &smallest.steps;
+    println!(
+        "  {} of {} steps, in {name}",
+        steps.len(),
+        scenario.steps.len()
+    );
+    if steps.len() <= SHOWN {
+        for (index, step) in steps.iter().enumerate() {
+            println!("    {index} {}", serde_json::to_string(step)?);
+        }
+    }
+    match last {
+        Some(last) => println!("  {last}"),
+        None if args.tries == 0 => {}
+        None => println!("  it did not differ again: a race, or what an earlier scenario left"),
+    }
+    Ok(())
+}

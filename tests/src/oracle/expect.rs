@@ -1,0 +1,112 @@
+//! Where our director is meant to differ from the kernel: `tests/oracle/expectations.toml` says it, with reasons.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use super::{run::Difference, scenario::Scenario};
+
+const FILE: &str = "expectations.toml";
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectations {
+    #[serde(default)]
+    intended: Vec<Intended>,
+}
+
+/// A difference that is meant: all that is given must fit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Intended {
+    /// Only in scenarios about all of these.
+    #[serde(default)]
+    behaviours: Vec<String>,
+    /// `frames`, or the beginning of a command.
+    subject: String,
+    /// Only where the difference, as it is told, contains this.
+    what: Option<String>,
+    /// Only on kernels whose release begins like this.
+    kernel: Option<String>,
+    reason: String,
+}
+
+impl Expectations {
+    pub fn load() -> Result<Self> {
+        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("oracle");
+        let path = dir.join(FILE);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Self::read(&text).with_context(|| path.display().to_string())
+    }
+
+    fn read(text: &str) -> Result<Self> {
+        let this: Self = toml::from_str(text)?;
+        for entry in &this.intended {
+            let narrow = !entry.behaviours.is_empty() || entry.what.is_some();
+            ensure!(narrow, "everything may differ in {}", entry.subject);
+        }
+        Ok(this)
+    }
+
+    /// Why this difference is meant, if it is.
+    #[must_use]
+    pub fn reason(&self, kernel: &str, scenario: &Scenario, found: &Difference) -> Option<&str> {
+        let fits = |entry: &&Intended| {
+            found.subject.starts_with(&entry.subject)
+                && entry
+                    .behaviours
+                    .iter()
+                    .all(|b| scenario.behaviours.contains(b))
+                && entry
+                    .what
+                    .as_ref()
+                    .is_none_or(|what| found.what.contains(what))
+                && entry
+                    .kernel
+                    .as_ref()
+                    .is_none_or(|release| kernel.starts_with(release))
+        };
+        self.intended
+            .iter()
+            .find(fits)
+            .map(|entry| entry.reason.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str =
+        "[[intended]]\nbehaviours = [\"a\"]\nsubject = \"frames\"\nreason = \"because\"\n";
+
+    #[test]
+    fn only_what_fits_an_entry_is_meant() {
+        let expectations = Expectations::read(TEXT).unwrap();
+        let scenario = |about: &str| Scenario {
+            name: String::new(),
+            behaviours: [about.to_owned()].into(),
+            steps: Vec::new(),
+        };
+        let found = |subject: &str| Difference {
+            step: 0,
+            subject: subject.to_owned(),
+            what: "x".to_owned(),
+        };
+        let reason = |about, subject| expectations.reason("6.1", &scenario(about), &found(subject));
+        assert_eq!(reason("a", "frames"), Some("because"));
+        assert_eq!(reason("b", "frames"), None);
+        assert_eq!(reason("a", "ipvsadm -Ln"), None);
+    }
+
+    #[test]
+    fn entry_that_fits_everything_is_refused() {
+        assert!(Expectations::read("[[intended]]\nsubject = \"frames\"\nreason = \"\"\n").is_err());
+    }
+
+    #[test]
+    fn own_file_is_read() {
+        Expectations::load().unwrap();
+    }
+}

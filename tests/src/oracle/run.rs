@@ -1,0 +1,348 @@
+//! One scenario through both directors. Packets go in until something has to be known about them; then what left is compared
+//! link by link, in order.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddrV4, thread, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    frames, listing,
+    place::{Place, real_link},
+    scenario::{Packet, Scenario, Step},
+    side::Side,
+    world::{LINKS, Sent},
+};
+use crate::packet::{contrast, describe};
+
+/// What is missing gets so much more time.
+const LATE: Duration = Duration::from_millis(150);
+/// After so many runs, connections of all of them are ended.
+const RUNS_BETWEEN_FLUSHES: u16 = 50;
+const MARKED: &str = " -f ";
+const NODEST: &str = "expire_nodest_conn";
+const DEFAULT_TIMEOUTS: &str = "--set 900 120 300";
+
+/// The first thing in which a run differed; what comes after would only follow from it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// Index of the step after which it was seen.
+    pub step: usize,
+    /// The command, or `frames`.
+    pub subject: String,
+    pub what: String,
+}
+
+impl Difference {
+    /// Whether it may have the same cause, as far as that can be told.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let (kind, others) = (self.what.split('\n').next(), other.what.split('\n').next());
+        self.subject == other.subject && kind == others
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}, {}: {}", self.step, self.subject, self.what)
+    }
+}
+
+/// What was compared in a run.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    pub difference: Option<Difference>,
+    pub packets: usize,
+    pub frames: usize,
+    pub commands: usize,
+}
+
+/// Both directors.
+#[derive(Debug)]
+pub struct Oracle {
+    kernel: Side,
+    ours: Side,
+    runs: u16,
+    /// Knobs as they were before this run: name, the kernel's value, ours.
+    knobs: Vec<(String, u32, u32)>,
+}
+
+impl Oracle {
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            kernel: Side::kernel()?,
+            ours: Side::ours()?,
+            runs: 0,
+            knobs: Vec::new(),
+        })
+    }
+
+    /// Runs a scenario at a place of its own, and leaves nothing configured.
+    pub fn run(&mut self, scenario: &Scenario) -> Result<Outcome> {
+        self.runs += 1;
+        self.ours.begin(self.runs);
+        let mut run = Run {
+            place: Place::new(self.runs),
+            kernel: &mut self.kernel,
+            ours: &mut self.ours,
+            knobs: &mut self.knobs,
+            chosen: BTreeMap::new(),
+            id: 0,
+            waiting: false,
+            outcome: Outcome::default(),
+        };
+        let ran = run.all(&scenario.steps);
+        let outcome = run.outcome;
+        let cleaned = self.clean(scenario);
+        ran.with_context(|| scenario.name.clone())?;
+        cleaned.with_context(|| format!("after {}", scenario.name))?;
+        Ok(outcome)
+    }
+
+    pub fn stop(self) -> Result<()> {
+        self.ours.stop()
+    }
+
+    fn clean(&mut self, scenario: &Scenario) -> Result<()> {
+        for (name, kernel, ours) in std::mem::take(&mut self.knobs) {
+            self.kernel.set_knob(&name, kernel)?;
+            self.ours.set_knob(&name, ours)?;
+        }
+        let sets = |step: &Step| matches!(step, Step::Ipvsadm(c) if c.starts_with("--set"));
+        if scenario.steps.iter().any(sets) {
+            self.both(|side| side.ipvsadm(DEFAULT_TIMEOUTS, "").map(drop))?;
+        }
+        // A real server of a mark's service comes back with the connections that it has from earlier runs.
+        let marks = |step: &Step| match step {
+            Step::Restore(lines) => lines.iter().any(|line| line.contains(MARKED)),
+            Step::Ipvsadm(line) => line.contains(MARKED),
+            Step::Packet(_) | Step::Reply(_) | Step::Sysctl { .. } | Step::Wait(_) => false,
+        };
+        let flush =
+            self.runs.is_multiple_of(RUNS_BETWEEN_FLUSHES) || scenario.steps.iter().any(marks);
+        if flush {
+            self.both(|side| side.set_knob(NODEST, 1))?;
+        }
+        self.both(|side| side.ipvsadm("-C", "").map(drop))?;
+        if flush {
+            self.both(Side::wait_for_no_connections)?;
+            self.both(|side| side.set_knob(NODEST, 0))?;
+        }
+        Ok(())
+    }
+
+    fn both(&self, f: impl Fn(&Side) -> Result<()>) -> Result<()> {
+        [&self.kernel, &self.ours].into_iter().try_for_each(f)
+    }
+}
+
+struct Run<'a> {
+    place: Place,
+    kernel: &'a mut Side,
+    ours: &'a mut Side,
+    knobs: &'a mut Vec<(String, u32, u32)>,
+    /// The kernel's choices among masqueraded real servers, by protocol and client.
+    chosen: BTreeMap<(bool, SocketAddrV4), SocketAddrV4>,
+    id: u16,
+    /// Packets went in that nobody asked about.
+    waiting: bool,
+    outcome: Outcome,
+}
+
+impl Run<'_> {
+    fn all(&mut self, steps: &[Step]) -> Result<()> {
+        for (index, step) in steps.iter().enumerate() {
+            if self.settle_before(step, index)? || self.step(step, index)? {
+                return Ok(());
+            }
+        }
+        self.settle(steps.len())?;
+        Ok(())
+    }
+
+    /// Whether there was a difference.
+    fn step(&mut self, step: &Step, index: usize) -> Result<bool> {
+        match step {
+            Step::Packet(packet) => self.packet(packet)?,
+            Step::Reply(packet) => self.reply(packet)?,
+            Step::Wait(ms) => thread::sleep(Duration::from_millis(*ms)),
+            Step::Sysctl { name, value } => {
+                let before = (self.kernel.knob(name)?, self.ours.knob(name)?);
+                self.knobs.push((name.clone(), before.0, before.1));
+                self.kernel.set_knob(name, *value)?;
+                self.ours.set_knob(name, *value)?;
+            }
+            Step::Ipvsadm(template) => return self.ipvsadm(template, &[], index),
+            Step::Restore(lines) => return self.ipvsadm("-R", lines, index),
+        }
+        Ok(false)
+    }
+
+    fn settle_before(&mut self, step: &Step, index: usize) -> Result<bool> {
+        match step {
+            Step::Packet(_) => Ok(false),
+            Step::Reply(_)
+            | Step::Wait(_)
+            | Step::Sysctl { .. }
+            | Step::Restore(_)
+            | Step::Ipvsadm(_) => self.settle(index),
+        }
+    }
+
+    fn next_id(&mut self) -> u16 {
+        self.id += 1;
+        self.id
+    }
+
+    fn packet(&mut self, packet: &Packet) -> Result<()> {
+        let id = self.next_id();
+        let made = frames::from_client(packet, self.place, id);
+        self.kernel
+            .world
+            .client_sends(made.clone(), packet.marked)?;
+        self.ours.world.client_sends(made, packet.marked)?;
+        self.outcome.packets += 1;
+        self.waiting = true;
+        Ok(())
+    }
+
+    fn reply(&mut self, packet: &Packet) -> Result<()> {
+        let client = SocketAddrV4::new(self.place.client(packet.client), packet.client_port);
+        let Some(real) = self.chosen.get(&(packet.udp, client)).copied() else {
+            return Ok(());
+        };
+        let id = self.next_id();
+        let made = frames::from_real(packet, self.place, real, id);
+        self.kernel
+            .world
+            .real_sends(made.clone(), real_link(real))?;
+        self.ours.world.real_sends(made, real_link(real))?;
+        self.outcome.packets += 1;
+        self.waiting = true;
+        Ok(())
+    }
+
+    fn ipvsadm(&mut self, template: &str, lines: &[String], step: usize) -> Result<bool> {
+        let arguments = self.place.command(template);
+        let lines = lines.iter().map(|line| self.place.command(line) + "\n");
+        let input: String = lines.collect();
+        let kernel = self.kernel.ipvsadm(&arguments, &input)?;
+        let ours = self.ours.ipvsadm(&arguments, &input)?;
+        self.outcome.commands += 1;
+        let place = self.place;
+        if kernel.status == ours.status
+            && listing::same(&arguments, place, &kernel.text, &ours.text)
+        {
+            return Ok(false);
+        }
+        let (told, told_by_ours) = listing::contrast(&arguments, place, &kernel.text, &ours.text);
+        self.outcome.difference = Some(Difference {
+            step,
+            subject: format!("ipvsadm {template}"),
+            what: format!(
+                "the kernel ends with {:?} and says\n{}\nours with {:?} and\n{}",
+                kernel.status, told, ours.status, told_by_ours
+            ),
+        });
+        Ok(true)
+    }
+
+    /// Compares what left since the last time; whether there was a difference.
+    fn settle(&mut self, step: usize) -> Result<bool> {
+        if !std::mem::take(&mut self.waiting) {
+            return Ok(false);
+        }
+        let mut kernel = self.kernel.world.settle()?;
+        let mut ours = self.ours.world.settle()?;
+        if contrast_all(&kernel, &ours).is_some() {
+            kernel.extend(self.kernel.world.late(LATE)?);
+            ours.extend(self.ours.world.late(LATE)?);
+        }
+        // An error about another run's packet may take its time.
+        for sent in [&mut kernel, &mut ours] {
+            sent.retain(|sent| self.place.is_in(&sent.frame));
+        }
+        self.outcome.frames += kernel.len();
+        self.learn(&kernel);
+        let difference = contrast_all(&kernel, &ours).map(|what| Difference {
+            step,
+            subject: "frames".to_owned(),
+            what,
+        });
+        let differs = difference.is_some();
+        self.outcome.difference = difference;
+        Ok(differs)
+    }
+
+    fn learn(&mut self, sent: &[Sent]) {
+        for ends in sent.iter().filter_map(|sent| frames::ends(&sent.frame)) {
+            if ends.dst.ip().octets()[0] == 10 {
+                self.chosen.insert((ends.udp, ends.src), ends.dst);
+            }
+        }
+    }
+}
+
+/// What left on a link by one director and not by the other. The order of packets that went in together is no behaviour: some
+/// take the way through the stack.
+fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<String> {
+    (0..LINKS.len()).find_map(|link| {
+        let by = |all: &[Sent]| -> Vec<Vec<u8>> {
+            let these = all.iter().filter(|sent| sent.link == link);
+            these.map(|sent| frames::comparable(&sent.frame)).collect()
+        };
+        let (kernel, ours) = (by(kernel), by(ours));
+        let (more, less) = (without(&kernel, &ours), without(&ours, &kernel));
+        if more.is_empty() && less.is_empty() {
+            return None;
+        }
+        if let ([one], [other]) = (&more[..], &less[..]) {
+            return Some(format!("by {}\n{}", LINKS[link], contrast(one, other)));
+        }
+        let list = |frames: &[Vec<u8>]| -> String {
+            let lines = frames
+                .iter()
+                .map(|frame| format!("\n    {}", describe(frame)));
+            lines.collect()
+        };
+        let (more, less) = (list(&more), list(&less));
+        Some(format!(
+            "by {}, only the kernel sends{more}\n  only ours sends{less}",
+            LINKS[link]
+        ))
+    })
+}
+
+/// The frames of `all` that have no equal in `others`, each of which counts once.
+fn without(all: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut others: Vec<_> = others.iter().collect();
+    let alone = all.iter().filter(|frame| {
+        let equal = others.iter().position(|other| other == frame);
+        equal.map(|at| others.swap_remove(at)).is_none()
+    });
+    alone.cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(link: usize, byte: u8) -> Sent {
+        Sent {
+            link,
+            frame: vec![byte; 60],
+        }
+    }
+
+    #[test]
+    fn frames_are_compared_by_link_in_any_order() {
+        let kernel = [sent(0, 1), sent(2, 2), sent(2, 2)];
+        assert_eq!(
+            contrast_all(&kernel, &[sent(2, 2), sent(2, 2), sent(0, 1)]),
+            None
+        );
+        assert!(contrast_all(&kernel, &[sent(0, 1), sent(2, 2), sent(2, 3)]).is_some());
+        assert!(contrast_all(&kernel, &kernel[..2]).is_some());
+        assert!(contrast_all(&kernel[..2], &kernel).is_some());
+        assert!(contrast_all(&kernel, &[sent(1, 1), sent(2, 2), sent(2, 2)]).is_some());
+    }
+}

@@ -1,0 +1,106 @@
+//! What a scenario is: steps in order, in terms that name no address. Knows neither networks nor directors.
+
+use std::collections::BTreeSet;
+
+use ipvs_common::Proto;
+use serde::{Deserialize, Serialize};
+
+/// Steps in order. In commands `VIP0` stands for a virtual address and `REAL0` for a real server's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    pub name: String,
+    /// What it is about, as the score counts.
+    pub behaviours: BTreeSet<String>,
+    pub steps: Vec<Step>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// Arguments of `ipvsadm`; how it ends and what it prints is compared.
+    Ipvsadm(String),
+    /// Lines for `ipvsadm -R`.
+    Restore(Vec<String>),
+    /// A knob of `/proc/sys/net/ipv4/vs/`, which is put back at the end.
+    Sysctl { name: String, value: u32 },
+    /// From a client to a virtual address.
+    Packet(Packet),
+    /// Back from the masqueraded real server that the kernel chose for the client's packets; nothing if it chose none.
+    Reply(Packet),
+    /// Milliseconds.
+    Wait(u64),
+}
+
+/// A packet between a client and a virtual service.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packet {
+    /// `udp` instead of TCP.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub udp: bool,
+    /// In by the link whose packets have a firewall mark.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub marked: bool,
+    pub client: u8,
+    pub client_port: u16,
+    pub vip: u8,
+    pub port: u16,
+    /// Of TCP, such as `SA`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub flags: String,
+    /// Bytes of data.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub data: usize,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Packet {
+    #[must_use]
+    pub const fn proto(&self) -> Proto {
+        if self.udp { Proto::Udp } else { Proto::Tcp }
+    }
+
+    /// TCP flags as bits.
+    #[must_use]
+    pub fn bits(&self) -> u8 {
+        const LETTERS: &str = "FSRPAU";
+        let bits = self.flags.chars().filter_map(|c| LETTERS.find(c));
+        bits.fold(0, |all, bit| all | 1 << bit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenario_survives_being_written_and_read() {
+        let packet = Packet {
+            udp: false,
+            marked: true,
+            client: 1,
+            client_port: 4000,
+            vip: 0,
+            port: 80,
+            flags: "SA".to_owned(),
+            data: 3,
+        };
+        assert_eq!(packet.bits(), 0x12);
+        let scenario = Scenario {
+            name: "a".to_owned(),
+            behaviours: BTreeSet::from(["rr".to_owned()]),
+            steps: vec![
+                Step::Ipvsadm("-A -t VIP0:80 -s rr".to_owned()),
+                Step::Packet(packet.clone()),
+                Step::Reply(packet),
+                Step::Wait(5),
+            ],
+        };
+        let text = serde_json::to_string(&scenario).unwrap();
+        assert_eq!(serde_json::from_str::<Scenario>(&text).unwrap(), scenario);
+    }
+}

@@ -1,0 +1,52 @@
+//! Parts of the kernel that not every kernel has. A test that is about one says so and ends where it is missing; in the machines
+//! of `cargo xtask vm`, which have all of them, that is a failure.
+
+use std::{env, process::Command};
+
+use anyhow::{Result, ensure};
+
+use super::Netns;
+
+/// Set where nothing may be missing.
+const ALL: &str = "IPVS_ALL_PARTS";
+
+/// What a test may want of the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// The tunnel device of IP in IP.
+    Ipip,
+    IpVs,
+    Nftables,
+}
+
+impl Part {
+    /// Whether it is there. It is loaded if it can be.
+    pub fn is_there(self) -> Result<bool> {
+        let netns = Netns::new("trial")?;
+        let there = match self {
+            Self::Ipip => {
+                load("ipip");
+                netns.ip("link set tunl0 up").is_ok()
+            }
+            Self::IpVs => {
+                load("ip_vs");
+                netns.get("ipv4/vs/conntrack").is_ok()
+            }
+            Self::Nftables => {
+                let add = ["add", "table", "ip", "trial", "{", "chain", "c", "{"];
+                let hook = "type nat hook postrouting priority 100; ct state new counter; }; }";
+                netns.output("nft", &[&add[..], &[hook]].concat()).is_ok()
+            }
+        };
+        if !there {
+            ensure!(env::var_os(ALL).is_none(), "this kernel has no {self:?}");
+            println!("this kernel has no {self:?}: `cargo xtask vm -- netns` tries one that has");
+        }
+        Ok(there)
+    }
+}
+
+/// Where it is a module. Whether that worked is seen by its use.
+fn load(module: &str) {
+    let _ = Command::new("modprobe").arg(module).output();
+}
