@@ -58,6 +58,8 @@ pub struct How {
 pub(super) struct Applied {
     config: Arc<Config>,
     at: SystemTime,
+    /// The daemon's own file said it: what holds is said by the file that the next start has, or by none.
+    by_file: bool,
 }
 
 /// A configuration, and where it is from.

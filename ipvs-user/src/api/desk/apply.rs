@@ -95,6 +95,7 @@ async fn apply_at(
     let applied = Applied {
         config: wanted.config,
         at: SystemTime::now(),
+        by_file: wanted.from == "file",
     };
     let last = desk.last.replace(applied);
     match (how.confirm, done.states) {

@@ -50,7 +50,9 @@ impl Desk {
         if adopted {
             let Remembered { applied, waiting } = self.store.load(&self.started);
             self.last = applied;
-            if let (None, Some(last)) = (&self.file, &self.last) {
+            if let (None, Some(last)) = (&self.file, &self.last)
+                && !last.by_file
+            {
                 self.started.interfaces.clone_from(&last.config.interfaces);
             }
             change = waiting.map(|waiting| self.judge(waiting));
@@ -112,6 +114,7 @@ impl Desk {
         self.last = Some(Applied {
             config: wanted,
             at: before.map_or_else(SystemTime::now, |l| l.at),
+            by_file: true,
         });
         self.write_down();
         Ok(())
@@ -177,6 +180,7 @@ impl Desk {
         let changed = Applied {
             config: Arc::clone(&waiting.wanted),
             at: SystemTime::now(),
+            by_file: false,
         };
         let last = self.last.replace(changed);
         self.wait(waiting, last);

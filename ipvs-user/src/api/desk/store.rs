@@ -54,6 +54,7 @@ struct AppliedRecord {
     /// Seconds since 1970.
     at: u64,
     config: wire::Config,
+    by_file: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,6 +165,7 @@ impl AppliedRecord {
         Self {
             at: at.map_or(0, |t| t.as_secs()),
             config: convert::shown_config(&applied.config),
+            by_file: applied.by_file,
         }
     }
 
@@ -172,6 +174,7 @@ impl AppliedRecord {
         Ok(Applied {
             config: Arc::new(convert::config(&self.config, rest)?),
             at: at.unwrap_or_else(SystemTime::now),
+            by_file: self.by_file,
         })
     }
 }
