@@ -136,7 +136,8 @@ pub struct Conn {
     /// Way back to the client in the reply direction, onwards in one that bypasses the real servers. (The way to a real server
     /// is kept with the real server.)
     pub hop: Hop,
-    pub pad: u32,
+    /// 0, or 1: another director told of it.
+    pub told: u32,
 }
 
 impl Conn {
@@ -205,5 +206,7 @@ pub struct Template {
     /// 0, or 1: a connection under it got established.
     pub assured: u32,
     /// 0, or 1: it was found unfit for new connections, and no longer answers to its name.
-    pub renamed: u32,
+    pub renamed: u16,
+    /// 0, or 1: another director told of it.
+    pub told: u16,
 }

@@ -63,10 +63,10 @@ described! {
     FlowKey { src, dst, sport, dport, proto, pad }
     Status { state, flags, method, template_prefix }
     Hop { ifindex, dst_mac, src_mac, mtu, kind, xmit, learned, epoch }
-    Conn { expires, dest, mark, to_addr, to_port, packets, generation, status: Status, seq, hop: Hop, pad }
+    Conn { expires, dest, mark, to_addr, to_port, packets, generation, status: Status, seq, hop: Hop, told }
     RingSlot { key: FlowKey, seq, used }
     TemplateKey { client, vip, vport, proto, generation }
-    Template { expires, timeout, dest, children, assured, renamed }
+    Template { expires, timeout, dest, children, assured, renamed, told }
     ServiceKey { addr, port, proto, pad, mark }
     Service {
         id, list_base, list_len, persist_timeout, scheduler, flags, persist_prefix, policy, mark, port, pad, table_base,

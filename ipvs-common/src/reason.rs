@@ -51,6 +51,7 @@ reasons! {
     KernelRoutes = "kernel_routes", "translated, and given to the kernel to route: its egress takes no XDP frames, or the packet is an aggregate";
     Unresolved = "unresolved", "translated, and given to the kernel because the neighbour is not resolved yet";
     Localnode = "localnode", "the real server is the director itself";
+    StandsBy = "stands_by", "a client's packet, while another director balances (`backup_only`)";
     ReplyForKernel = "reply_for_kernel", "reply that may not go on (time to live, length): the stack tells the real server";
 }
 

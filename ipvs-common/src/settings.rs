@@ -32,6 +32,20 @@ impl SettingsFlags {
     pub const HAS_EXPECTED: u32 = 1024;
     /// A backup director is told of connections and templates: the daemon wants to know of those that change.
     pub const SYNC_MASTER: u32 = 1 << 16;
+    /// Another director tells this one of its connections.
+    pub const SYNC_BACKUP: u32 = 1 << 17;
+    /// As long as one does, this one balances nothing (`backup_only`).
+    pub const BACKUP_ONLY: u32 = 1 << 18;
+}
+
+impl Settings {
+    /// The clients' packets are the other director's business.
+    #[must_use]
+    #[inline(always)]
+    pub const fn stands_by(&self) -> bool {
+        const BOTH: u32 = SettingsFlags::SYNC_BACKUP | SettingsFlags::BACKUP_ONLY;
+        self.flags & BOTH == BOTH
+    }
 }
 
 /// The one value of the `SETTINGS` map.

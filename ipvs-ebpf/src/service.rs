@@ -1,7 +1,8 @@
 //! Which virtual service a packet belongs to (only asked when no connection matches).
 
 use ipvs_common::{
-    DropReason, Iface, PassReason, Proto, Service, ServiceFlags, ServiceKey, SettingsFlags,
+    DropReason, Iface, PassReason, Proto, Service, ServiceFlags, ServiceKey, Settings,
+    SettingsFlags,
 };
 
 use crate::{
@@ -24,6 +25,15 @@ pub fn dest_gone<T: Tables>(t: &T) -> Exit {
         return PassReason::NoService.into();
     }
     DropReason::DestGone.into()
+}
+
+/// Clients' packets pass while another director balances (`backup_only`), as ip_vs then looks at none of them.
+#[inline(always)]
+pub fn at_work<T: Tables>(t: &T) -> Result<(), Exit> {
+    if t.settings().is_some_and(Settings::stands_by) {
+        return Err(PassReason::StandsBy.into());
+    }
+    Ok(())
 }
 
 /// The service of a packet: by mark, by address and port, for FTP's data by address and FTP's port, by address with port 0.

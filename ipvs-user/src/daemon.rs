@@ -2,10 +2,12 @@
 //!
 //! Decides nothing about services or packets: it passes on what the parts tell each other.
 
+mod beginning;
 mod detach;
 mod egress;
 mod interfaces;
 mod kernel;
+mod life;
 mod network;
 mod notes;
 mod notify;
@@ -17,6 +19,7 @@ mod reload;
 mod report;
 mod restart;
 mod socket;
+mod steps;
 mod switch;
 mod sync;
 
@@ -39,20 +42,21 @@ use tracing::{error, info};
 pub use crate::dataplane::bpf::ModePolicy;
 pub use detach::{detach, instances};
 pub use interfaces::Wanted;
+pub use life::run;
 pub use options::{Options, instance_of};
 pub use pace::{Pace, Slice};
 
 use crate::{
     api::{
-        desk::{Desk, Store},
+        desk::{self, Desk},
         server::{Attach, Handle},
     },
     config::Config,
     dataplane::bpf::{BpfDataplane, Instance},
     director::{Aged, Director},
     net::{
-        Changes, FeatureChanges, Features, ManagedNeighbours, Netlink, Network as _, Watch,
-        available_pages, source_towards, unprivileged_port,
+        Changes, FeatureChanges, ManagedNeighbours, Netlink, Network as _, Watch, available_pages,
+        source_towards, unprivileged_port,
     },
     slowpath::{self, PacketSocket},
 };
@@ -60,49 +64,10 @@ use egress::EgressSync;
 use interfaces::Interfaces;
 use patience::Patience;
 use report::{report_memory, report_need};
-use socket::Sockets;
 use switch::Switch;
 
 /// Neighbours that somebody flushed are held again after this time at the latest.
 const REFRESH: Duration = Duration::from_secs(10);
-/// Open requests get this long to end.
-const FAREWELL: Duration = Duration::from_secs(2);
-
-/// Runs until it is told to stop. Packets flow on, unless it was told to leave nothing behind.
-pub fn run(options: Options) -> Result<()> {
-    privileges::check()?;
-    let sockets = Sockets::bind(&options)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .on_thread_start(privileges::reduce_or_warn)
-        .build()?;
-    runtime.block_on(run_with(options, sockets))
-}
-
-async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
-    let socket = options.socket.clone();
-    let name = options.instance.clone();
-    let fresh = restart::is_fresh(&name)?;
-    let mut daemon = match Daemon::start(options).await {
-        // What is not begun is undone; what was there goes on.
-        Err(e) if fresh => {
-            if let Err(undone) = detach::undo(&name).await {
-                error!("{undone:#}");
-            }
-            return Err(e);
-        }
-        started => started?,
-    };
-    let mut tasks = daemon.tasks.take().unwrap_or_default();
-    privileges::reduce()?;
-    let serving = sockets.serve(&daemon.handle)?;
-    daemon.announce(&socket);
-    let ended = daemon.work(&mut tasks).await;
-    notify::stopping();
-    let _ = tokio::time::timeout(FAREWELL, serving.end()).await;
-    daemon.finish().await;
-    ended
-}
 
 /// A task that should never end; it ends with a reason.
 type Tasks = JoinSet<Result<()>>;
@@ -146,21 +111,17 @@ enum Wake {
 }
 
 impl Daemon {
-    async fn start(options: Options) -> Result<Self> {
+    /// Over the pins of the instance that this process claimed.
+    async fn start(options: Options, instance: Arc<Instance>) -> Result<Self> {
         let signals = [
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
             signal(SignalKind::hangup())?,
         ];
         report_need(options.config.capacities);
-        let store = Store::at(options.state.as_deref(), &options.socket);
-        let Options {
-            interfaces, config, ..
-        } = options;
-        let opened = block_in_place(|| {
-            restart::open(&options.instance, &options.socket, config.capacities)
-        })?;
-        let (instance, keeper, mut dataplane) = (opened.instance, opened.keeper, opened.dataplane);
+        let (store, capacities) = (options.store(), options.config.capacities);
+        let opened = block_in_place(|| restart::open(&instance, &options.socket, capacities))?;
+        let (keeper, mut dataplane) = (opened.keeper, opened.dataplane);
         let mut migration = opened.migration;
         report_memory(&dataplane);
         let loader = dataplane.loader();
@@ -181,17 +142,27 @@ impl Daemon {
         let mut desk = Desk::new(
             Config {
                 capacities,
-                ..config
+                ..options.config
             },
             options.file,
             store,
         )
         .with_reader(options.reader);
-        desk.begin(&mut director, adopted.is_some())
-            .context("cannot carry out the configuration; no interface was touched")?;
+        let network = Netlink::connect()?;
+        let links = network.links().await?;
+        let (egress, feature_changes) = EgressSync::begin(egress, &links).await?;
+        let recalled = desk.recall(adopted.is_some());
+        let wanted = options::wanted(&options.named, options.mode, desk.interfaces());
+        let mut interfaces = Interfaces::new(loader, wanted, keeper);
+        let mut beginning = block_in_place(|| interfaces.begin(links))?;
+        // Of services that are at work nothing changes before the new interfaces are attached to, which may refuse.
+        if adopted.is_some() {
+            block_in_place(|| interfaces.attach_new(&mut beginning))?;
+        }
+        desk.begin(&mut director, recalled)
+            .context("cannot carry out the configuration; interfaces are as they were")?;
         instance.set_current(&BpfDataplane::generation(capacities))?;
 
-        let network = Netlink::connect()?;
         let (changed, changes) = mpsc::channel(1);
         let mut tasks = Tasks::new();
         tasks.spawn(watch(Watch::start()?, changed));
@@ -209,11 +180,10 @@ impl Daemon {
         };
         let sync = sync::begin(&mut tasks, &handle.director, &network);
         let handle = Handle { sync, ..handle };
-        let (features, feature_changes) = Features::connect().await?.unzip();
         let mut daemon = Self {
             handle,
-            interfaces: Interfaces::new(loader, interfaces, keeper),
-            egress: EgressSync::new(egress, features),
+            interfaces,
+            egress,
             neighbours: ManagedNeighbours::new(network.clone()),
             network,
             changes,
@@ -227,10 +197,11 @@ impl Daemon {
             detach_on_exit: options.detach_on_exit,
             signals,
         };
-        let links = daemon.network.links().await?;
-        daemon.refresh_egress().await;
         let around = |moment| restart::around_swap(migration.as_mut(), moment);
-        block_in_place(|| daemon.interfaces.attach_all(&links, around))?;
+        block_in_place(|| {
+            daemon.interfaces.attach_new(&mut beginning)?;
+            daemon.interfaces.take_over(beginning, around)
+        })?;
         if let Some(migration) = migration {
             let instance = Arc::clone(&daemon.instance);
             daemon.with_director(|d| restart::end_migration(migration, d, &instance))?;
@@ -240,6 +211,7 @@ impl Daemon {
         daemon.neighbours.resume(held);
         daemon.hold_neighbours().await;
         daemon.resume_sync();
+        desk::go_on_waiting(&daemon.handle).await;
         Ok(daemon)
     }
 
@@ -366,19 +338,6 @@ impl Daemon {
         let now = self.interfaces.listing();
         let before = std::mem::replace(&mut *lock(&self.handle.interfaces), now.clone());
         self.handle.events.tell_all(switch::told(&before, &now));
-    }
-
-    async fn finish(mut self) {
-        if !self.detach_on_exit {
-            return info!(
-                "stopping: packets flow on; the next start goes on from here, and `ipvsd detach` takes everything away"
-            );
-        }
-        info!("stopping: detaching, and restoring settings");
-        let notes = self.interfaces.detach_all();
-        if let Err(e) = detach::take_down(&self.instance, &notes).await {
-            error!("{e:#}");
-        }
     }
 }
 

@@ -14,4 +14,4 @@ mod snapshot;
 pub use merge::{Difference, Rule, compare};
 pub use row::{Action, Row, Subject};
 pub use slots::{Moved, moved};
-pub use snapshot::snapshot;
+pub use snapshot::{foreseen, snapshot};

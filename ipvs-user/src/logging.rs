@@ -23,6 +23,6 @@ pub fn start(format: Format, usual: &str) {
         .with_target(false);
     match format {
         Format::Text => lines.init(),
-        Format::Json => lines.json().flatten_event(true).init(),
+        Format::Json => lines.with_target(true).json().flatten_event(true).init(),
     }
 }

@@ -22,6 +22,8 @@ pub enum File {
     IpVs,
     /// Connections
     IpVsConn,
+    /// Connections, and which of them another director told of
+    IpVsConnSync,
     /// Traffic of all services
     IpVsStats,
 }
@@ -31,6 +33,7 @@ pub async fn text(client: &Client, file: File) -> Result<String, ClientError> {
     Ok(match file {
         File::IpVs => services(&client.version().await?, &client.services().await?),
         File::IpVsConn => connections(&client.conns().await?),
+        File::IpVsConnSync => origins(&client.conns().await?),
         File::IpVsStats => traffic(&client.stats().await?),
     })
 }
@@ -115,18 +118,38 @@ fn connections(list: &[Conn]) -> String {
         "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n"
             .to_owned();
     for c in list {
-        let [client, virt, real] =
-            [c.client, c.r#virtual, c.real].map(|a| format!("{} {:04X}", digits(a.ip()), a.port()));
+        let ends = ends(c);
         let engine = c.engine.as_ref();
         let engine = engine.map_or_else(String::new, |e| format!(" {} {}", e.name, e.data));
         let (protocol, state, expires) = (&c.protocol, &c.state, c.expires);
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "{protocol:<3} {client} {virt} {real} {state:<11} {expires:>7}{engine}"
+            "{protocol:<3} {ends} {state:<11} {expires:>7}{engine}"
         );
     }
     text
+}
+
+fn origins(list: &[Conn]) -> String {
+    let mut text =
+        "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires\n".to_owned();
+    for c in list {
+        let (protocol, ends, state, expires) = (&c.protocol, ends(c), &c.state, c.expires);
+        let origin = if c.told { "SYNC" } else { "LOCAL" };
+        let _ = writeln!(
+            text,
+            "{protocol:<3} {ends} {state:<11} {origin:<6} {expires:>7}"
+        );
+    }
+    text
+}
+
+/// Client, virtual address and real server.
+fn ends(c: &Conn) -> String {
+    let each = [c.client, c.r#virtual, c.real];
+    each.map(|a| format!("{} {:04X}", digits(a.ip()), a.port()))
+        .join(" ")
 }
 
 fn traffic(t: &Totals) -> String {

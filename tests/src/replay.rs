@@ -7,6 +7,7 @@ mod features;
 mod folder;
 mod listing;
 mod made;
+mod names;
 mod outputs;
 mod readings;
 mod script;

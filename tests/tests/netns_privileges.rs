@@ -108,6 +108,52 @@ fn started_with_what_it_takes_and_no_more_it_works() {
     });
 }
 
+/// Nothing of what is there needs more rights to be taken over than to be made, be it `CAP_SYS_ADMIN` to open pins by their
+/// numbers or `CAP_DAC_OVERRIDE` to look into directories.
+#[test]
+fn started_over_what_is_there_it_takes_no_more_than_at_first() {
+    within(120, || {
+        let net = Topology::new()?;
+        let servers = MailServers::start(&net, [25, 26])?;
+        let full = Start {
+            config: Some(file("")),
+            stays: true,
+            ..Start::default()
+        };
+        let few = Start {
+            capabilities: Some(WHAT_IT_TAKES),
+            ..full.clone()
+        };
+        let director = Director::start(&net.dom0, &full)?;
+        servers.mail(&net, CLIENT, 1 << 20)?;
+        let director = director.kill()?.start(&few)?;
+        ensure!(director.log().contains("goes on where"), "no pins");
+        for (whose, bits) in &rights(director.pid())? {
+            ensure!(bits & !KEPT == 0, "{whose} {bits:x}");
+        }
+        servers.mail(&net, CLIENT, 1 << 20)?;
+        still_works(&net, &director, &servers)?;
+        // Other tables: the entries are copied.
+        let larger = Start {
+            config: Some(format!("[director]\nconnections = 9999\n{}", file(""))),
+            ..few.clone()
+        };
+        let director = director.leave()?.start(&larger)?;
+        servers.mail(&net, CLIENT, 1 << 20)?;
+        // Without the right that is given up after the start the start is refused, and packets flow on.
+        let three = Start {
+            capabilities: Some("+net_admin,+perfmon,+bpf"),
+            ..larger
+        };
+        let left = director.kill()?;
+        let said = left.refusal(&three)?;
+        ensure!(said.contains("missing CAP_NET_RAW"), "{said}");
+        servers.mail(&net, CLIENT, 1 << 20)?;
+        left.start(&few)?.stop()?;
+        Ok(())
+    });
+}
+
 #[test]
 fn missing_right_is_named() {
     within(60, || {

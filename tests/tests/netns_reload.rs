@@ -13,7 +13,10 @@ use ipvs_tests::{
     echo,
     topology::{CLIENT, Director, Start, Topology, vip, within},
 };
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 /// What goes to and fro in a transfer under changes.
 const BULK: usize = 20 << 20;
@@ -74,13 +77,21 @@ fn pattern(bytes: usize) -> Vec<u8> {
         .collect()
 }
 
-fn eventually(limit: Duration, mut holds: impl FnMut() -> Result<bool>) -> Result<bool> {
+fn eventually(limit: Duration, holds: impl FnMut() -> Result<bool>) -> Result<bool> {
+    eventually_every(Duration::from_millis(50), limit, holds)
+}
+
+fn eventually_every(
+    pause: Duration,
+    limit: Duration,
+    mut holds: impl FnMut() -> Result<bool>,
+) -> Result<bool> {
     let start = Instant::now();
     while start.elapsed() < limit {
         if holds()? {
             return Ok(true);
         }
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(pause);
     }
     Ok(false)
 }
@@ -205,6 +216,96 @@ fn unconfirmed_change_is_taken_back_though_the_client_is_gone() {
         director.run("ipvsd confirm")?;
         thread::sleep(Duration::from_secs(3));
         ensure!(director.run("ipvsadm -Ln")?.contains("Masq    7"));
+        director.stop()?;
+        Ok(())
+    });
+}
+
+fn stays() -> Start {
+    Start {
+        stays: true,
+        ..Start::default()
+    }
+}
+
+/// A change of weights, and a third real server, in a file beside the daemon's own.
+fn apply_for(director: &Director, seconds: u32) -> Result<String> {
+    let other = director.config().with_extension("other");
+    std::fs::write(&other, file(7, true))?;
+    Ok(format!(
+        "ipvsd apply {} --confirm {seconds}s",
+        other.display()
+    ))
+}
+
+fn holds(director: &Director) -> Result<bool> {
+    let listed = director.run("ipvsadm -Ln")?;
+    ensure!(
+        listed.contains("Masq    7") == listed.contains("10.0.1.77:9"),
+        "half of it:\n{listed}"
+    );
+    Ok(listed.contains("Masq    7"))
+}
+
+#[test]
+fn change_goes_on_and_is_taken_back_though_its_client_was_interrupted() {
+    within(90, || {
+        let net = Topology::new()?;
+        let director = start(&net, Start::default())?;
+        director.configure(&file(1, false).replace("[interface.vif2]\n", ""))?;
+        director.run("ipvsd reload")?;
+        let line = apply_for(&director, 3)?;
+        let mut client = director.begin(&line)?;
+        let mut record = director.socket().into_os_string();
+        record.push(".applied.json");
+        // It is in the middle while it attaches to an interface.
+        let begun = || {
+            let record = std::fs::read_to_string(&record)?;
+            Ok(record.contains("\"carried_out\":false"))
+        };
+        let limit = Duration::from_secs(20);
+        let begun = eventually_every(Duration::from_millis(1), limit, begun)?;
+        let pid = Pid::from_raw(client.id().cast_signed());
+        kill(pid, Signal::SIGINT)?;
+        let status = client.wait()?;
+        ensure!(begun && !status.success(), "it was not in the middle");
+        ensure!(eventually(limit, || holds(&director))?, "cut short");
+        let back = || Ok(!holds(&director)?);
+        ensure!(eventually(limit, back)?, "it is still there");
+        director.stop()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn change_that_waits_outlives_a_killed_daemon_and_is_taken_back_in_time() {
+    within(120, || {
+        let net = Topology::new()?;
+        let director = start(&net, stays())?;
+        director.run(&apply_for(&director, 20)?)?;
+        let how = Start {
+            interfaces: Vec::new(),
+            config: Some(file(1, false)),
+            ..stays()
+        };
+        let director = director.kill()?.start(&how)?;
+        ensure!(holds(&director)?, "{}", director.log());
+        let other = director.config().with_extension("other");
+        let plan = director.run(&format!("ipvsd plan {}", other.display()))?;
+        ensure!(plan.contains("waits to be confirmed"), "{plan}");
+        let back = || Ok(!holds(&director)?);
+        ensure!(eventually(Duration::from_secs(40), back)?, "still there");
+        ensure!(director.log().contains("going back"), "{}", director.log());
+        // Its time ends while nobody is there.
+        director.run(&apply_for(&director, 1)?)?;
+        let left = director.kill()?;
+        thread::sleep(Duration::from_secs(2));
+        let director = left.start(&how)?;
+        let log = director.log();
+        ensure!(!holds(&director)?, "{log}");
+        ensure!(log.contains("going back"), "{log}");
+        let plan = director.run(&format!("ipvsd plan {}", director.config().display()))?;
+        ensure!(plan == "nothing to change\n", "{plan}");
         director.stop()?;
         Ok(())
     });

@@ -161,6 +161,33 @@ fn persistent_clients_come_back_to_their_real_servers_at_the_backup() {
 }
 
 #[test]
+fn backup_only_director_leaves_clients_to_the_host_until_its_backup_ends() {
+    within(120, || {
+        let net = Pair::new()?;
+        let [first, second] = told(&net, "master", "backup")?;
+        second.run("ipvsd sysctl backup_only=1")?;
+        let one = steady(&net, CLIENT, MASQ)?;
+        becomes(&second, &["ESTABLISHED"], 1)?;
+        for (director, origin) in [(&first, " LOCAL "), (&second, " SYNC ")] {
+            let list = director.run("ipvsd proc ip_vs_conn_sync")?;
+            ensure!(list.contains(origin), "{list}");
+        }
+        first.kill()?;
+        net.put_in_charge(1)?;
+        let new = SocketAddrV4::new(PAIR_VIP, DROUTE);
+        ensure!(net.client.connect(CLIENT, new).is_err(), "it balances");
+        let reasons = second.run("ipvsd reasons")?;
+        ensure!(reasons.contains("stands_by"), "{reasons}");
+        // The end of the backup is where it takes over.
+        second.run("ipvsadm --stop-daemon backup")?;
+        steady(&net, CLIENT, DROUTE)?.finish()?;
+        second.stop()?;
+        drop(one);
+        Ok(())
+    });
+}
+
+#[test]
 fn masters_with_another_syncid_are_not_listened_to() {
     within(120, || {
         let net = Pair::new()?;

@@ -142,6 +142,7 @@ fn insert<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
         status: advance::moved(born, synced.state),
         // No place in the ring: numbers from the other end tell it from whoever had, or gets, its memory.
         seq: !t.synced_ticket(),
+        told: 1,
         ..Conn::default()
     };
     if !one_way && !insert_reply(t, key, &conn) {
@@ -197,6 +198,7 @@ pub fn tie<T: Tables>(t: &mut T, key: &TemplateKey, synced: &Synced) -> bool {
         children: 0,
         assured: u32::from(synced.state != 0),
         renamed: 0,
+        told: 1,
     };
     let mut key = *key;
     let mut vacant = TemplateKey::GENERATIONS;

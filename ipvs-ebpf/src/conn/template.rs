@@ -230,6 +230,7 @@ fn tie<T: Tables>(
         children: 1,
         assured: 0,
         renamed: 0,
+        told: 0,
     };
     let key = key_of(flow, *parent);
     if put(t, &key, &template) {

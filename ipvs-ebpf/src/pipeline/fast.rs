@@ -11,7 +11,7 @@ use crate::{
     frame::Frame,
     fwd,
     parse::{self, Packet, flag},
-    stats,
+    service, stats,
     tables::Tables,
 };
 
@@ -68,7 +68,7 @@ fn request<F: Frame, T: Tables>(
     }
     let (src, dst) = (dest.tunnel_src.low4(), dest.addr.low4());
     let hop = t.dest_state(id)?.hop;
-    if !plain(t, iface, p, &hop) {
+    if !plain(t, iface, p, &hop) || service::at_work(t).is_err() {
         return None;
     }
     stats::inbound(t, id, p);

@@ -39,6 +39,7 @@ pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
 
 #[inline(always)]
 fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> {
+    service::at_work(t)?;
     if let Some(conn) = expected::draft(t, p) {
         return Ok(conn);
     }

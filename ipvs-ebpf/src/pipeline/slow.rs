@@ -26,6 +26,11 @@ pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };
+    if let Err(exit) = service::at_work(t)
+        && !conn::find(t, &p.key).is_some_and(|hit| hit.is_reply())
+    {
+        return super::refuse(t, exit);
+    }
     let Some(hit) = known(t, &p) else {
         return Verdict::OPEN;
     };

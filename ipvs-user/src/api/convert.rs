@@ -173,6 +173,7 @@ pub(super) fn conn(c: &Connection) -> wire::Conn {
         state: c.state.to_owned(),
         expires: c.remaining,
         template: c.template,
+        told: c.told,
         engine: None,
     }
 }

@@ -2,6 +2,8 @@
 //! nobody confirms. One at a time; single commands may come in between, and what they do is seen by the comparison.
 
 mod apply;
+mod begin;
+mod clock;
 mod pending;
 mod reading;
 mod store;
@@ -22,11 +24,13 @@ use super::{
 use crate::{
     config::{Config, Interface, Reader},
     desired::Rule,
-    director::{Director, TogetherError},
 };
 pub(crate) use apply::apply;
 use pending::Pending;
+pub(crate) use pending::go_on_waiting;
 pub(super) use pending::{confirm, roll_back_now};
+use store::Waiting;
+use tracing::warn;
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug)]
@@ -56,10 +60,9 @@ pub(super) struct Applied {
     at: SystemTime,
 }
 
-/// A configuration, and the text to remember it by.
+/// A configuration, and where it is from.
 struct Wanted {
     config: Arc<Config>,
-    text: store::Text,
     from: &'static str,
 }
 
@@ -69,8 +72,6 @@ pub struct Desk {
     store: Store,
     last: Option<Applied>,
     pending: Option<Pending>,
-    /// Numbers those that wait to be confirmed.
-    count: u64,
     /// What the daemon was started with; its interfaces are those of now.
     started: Config,
 }
@@ -85,7 +86,6 @@ impl Desk {
             store,
             last: None,
             pending: None,
-            count: 0,
             started,
         }
     }
@@ -96,31 +96,28 @@ impl Desk {
         Self { reader, ..self }
     }
 
-    /// Brings a director to the configuration that the daemon starts with. One that goes on where the daemon before ended
-    /// (`adopted`) keeps what was changed there by hand, by the rule that holds for every reading of the file; without a file
-    /// all of it stays.
-    pub fn begin(&mut self, director: &mut Director, adopted: bool) -> Result<(), TogetherError> {
-        let last = adopted.then(|| self.store.load(&self.started)).flatten();
-        let wanted = Arc::new(self.started.clone());
-        if self.file.is_some() || !adopted {
-            let last_config = last.as_ref().map(|l| l.config.as_ref());
-            let difference = crate::desired::compare(last_config, director, &wanted, Rule::Keep);
-            director.carry_out(&difference.changes)?;
-        }
-        self.last = match &self.file {
-            None => last,
-            Some(_) => Some(Applied {
-                config: wanted,
-                at: SystemTime::now(),
-            }),
-        };
-        Ok(())
-    }
-
     /// Those of the configuration that holds.
     #[must_use]
     pub const fn interfaces(&self) -> &BTreeMap<String, Interface> {
         &self.started.interfaces
+    }
+
+    /// What is remembered from now on; beside everything else, because disks are slow.
+    async fn save(&self, applied: Option<Applied>, waiting: Option<Waiting>) -> Result<(), String> {
+        let store = self.store.clone();
+        let work = move || store.save(applied.as_ref(), waiting.as_ref());
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|e| Err(e.to_string()))
+    }
+
+    /// Remembers what was applied last, and that nothing waits. A failure is no reason to refuse what was applied: the daemon
+    /// itself knows it anyway.
+    async fn settle(&self) {
+        if let Err(e) = self.save(self.last.clone(), None).await {
+            warn!("{e}; a restart will not know what was applied last");
+            // It would be taken for what holds.
+            self.store.discard();
+        }
     }
 
     fn since(&self) -> Option<u64> {
@@ -134,6 +131,14 @@ impl Default for Desk {
     fn default() -> Self {
         Self::new(Config::empty(), None, Store::none())
     }
+}
+
+/// Goes on to the end, whatever becomes of whoever asked: a client that goes away takes the future of its answer along.
+async fn to_the_end<T: Send + 'static>(
+    job: impl Future<Output = Result<T, wire::Error>> + Send + 'static,
+) -> Result<T, wire::Error> {
+    let done = tokio::spawn(job).await;
+    done.unwrap_or_else(|e| Err(convert::error(ErrorCode::Other, e.to_string())))
 }
 
 fn no_file() -> wire::Error {

@@ -141,6 +141,7 @@ async fn status(State(handle): State<Handle>) -> Answer<wire::Status> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
+    let waiting = handle.desk.lock().await.waiting();
     let fill = |used: u64, capacity: u32| wire::Fill {
         used,
         capacity: capacity.into(),
@@ -159,6 +160,7 @@ async fn status(State(handle): State<Handle>) -> Answer<wire::Status> {
             timeouts: convert::timeouts(d.settings()),
             totals: convert::totals(d).map_err(convert::table_error)?,
             interfaces,
+            waiting,
         }))
     };
     handle.with(job).await
@@ -258,19 +260,19 @@ struct Applied {
 async fn commands(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {
     let list: Vec<wire::Command> = from_json(&body, "a list of commands")?;
     let events = handle.events.clone();
+    // Told there and then: whoever asked may be gone before there is an answer.
+    let changed = Arc::clone(&handle.changed);
     let job = move |d: &mut Director| {
         let commands = convert::commands(&list)?;
         d.execute_all(&commands)
             .map_err(|e| convert::director_error(&e, commands.len()))?;
         events.tell_all(list.into_iter().map(wire::What::Command));
+        changed.notify_one();
         Ok(Json(Applied {
             applied: commands.len(),
         }))
     };
-    let changed = Arc::clone(&handle.changed);
-    let applied = handle.with(job).await?;
-    changed.notify_one();
-    Ok(applied)
+    handle.with(job).await
 }
 
 async fn expectations(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {

@@ -11,7 +11,7 @@ use std::{
 use ipvs_common::{Addr, maps::Capacities};
 use ipvs_datapath::host::HostTables;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc},
     task::JoinHandle,
     time::{Duration, timeout},
 };
@@ -33,6 +33,7 @@ mod knobs;
 mod openapi;
 pub(crate) mod random;
 mod sync;
+mod waiting;
 
 /// A daemon without a datapath, on a socket of its own.
 pub(crate) struct TestDaemon {
@@ -53,6 +54,15 @@ impl TestDaemon {
     }
 
     pub(crate) fn carrying(carries: Carries) -> Self {
+        Self::with(carries, None)
+    }
+
+    /// One that asks for its interfaces.
+    fn attaching(daemon: mpsc::Sender<server::Attach>) -> Self {
+        Self::with(Carries::DATAPATH, Some(daemon))
+    }
+
+    fn with(carries: Carries, attaching: Option<mpsc::Sender<server::Attach>>) -> Self {
         let capacities = Capacities {
             conns: 4096,
             ..Capacities::SMALL
@@ -66,7 +76,10 @@ impl TestDaemon {
             .unwrap()
             .start()
             .unwrap();
-        let handle = Handle::new(director);
+        let handle = Handle {
+            attaching,
+            ..Handle::new(director)
+        };
         let changed = Arc::clone(&handle.changed);
         let sync = Arc::clone(&handle.sync);
         let director = Arc::clone(&handle.director);

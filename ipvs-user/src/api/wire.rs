@@ -21,7 +21,7 @@ pub use command::{
 };
 pub use desired::{
     Action, ApplyQuery, AttachPolicy, ByHand, Change, Config, ConfiguredDest, ConfiguredInterface,
-    ConfiguredService, Counts, Done, Moved, Plan,
+    ConfiguredService, Counts, Done, Moved, Plan, Waiting,
 };
 pub use event::{Event, EventQuery, What};
 pub use expectation::{Expectation, Protocol};
@@ -114,6 +114,9 @@ pub struct Conn {
     /// Seconds to go, rounded down.
     pub expires: u64,
     pub template: bool,
+    /// Another director told of it (`SYNC` in ip_vs's list); else packets made it (`LOCAL`).
+    #[serde(default)]
+    pub told: bool,
     /// Persistence engine that made the template, and what it found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineData>,
@@ -209,6 +212,8 @@ pub struct Status {
     pub timeouts: Timeouts,
     pub totals: Totals,
     pub interfaces: Vec<Interface>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
 }
 
 /// Why a request failed, for programs.

@@ -15,6 +15,7 @@ use ipvs_user::{
     daemon::{self, ModePolicy, Options},
     knobs, logging, proc,
 };
+use tracing::error;
 
 #[derive(Parser)]
 #[command(
@@ -200,21 +201,25 @@ impl From<Mode> for ModePolicy {
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
+    let mut format = logging::Format::Text;
     let done = if let Command::Run(run) = command {
-        logging::start(run.log_format, "info");
+        format = run.log_format;
+        logging::start(format, "info");
         run.options().and_then(daemon::run)
     } else {
         // Commands answer on standard output, and say more only of what is wrong.
-        logging::start(logging::Format::Text, "warn");
+        logging::start(format, "warn");
         ask(command)
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("ipvsd: {e:#}");
-            ExitCode::FAILURE
-        }
+    let Err(e) = done else {
+        return ExitCode::SUCCESS;
+    };
+    match format {
+        logging::Format::Text => eprintln!("ipvsd: {e:#}"),
+        // Whoever reads objects reads no other line.
+        logging::Format::Json => error!("{e:#}"),
     }
+    ExitCode::FAILURE
 }
 
 fn client(socket: Option<PathBuf>) -> Client {

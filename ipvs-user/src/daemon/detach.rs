@@ -44,22 +44,10 @@ pub async fn detach(name: &str) -> Result<bool> {
     }
 }
 
-/// The same for a start of this process that failed: what it held goes as its tasks end.
-pub(super) async fn undo(name: &str) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        match Instance::lock_existing(name) {
-            Ok(Some(instance)) => {
-                let keeper = Keeper::open(&instance)?;
-                return take_down(&instance, keeper.notes()).await;
-            }
-            Ok(None) => return Ok(()),
-            Err(PinError::Running(_)) if start.elapsed() < PATIENCE => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            Err(e) => return Err(e.into()),
-        }
-    }
+/// The same of an instance that this process holds. What it has open itself goes with it.
+pub(super) async fn take_away(instance: &Instance) -> Result<()> {
+    let keeper = Keeper::open(instance)?;
+    take_down(instance, keeper.notes()).await
 }
 
 /// Has the daemon do it.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use ipvs_common::Egress;
 use tracing::{debug, warn};
 
 use crate::{
     dataplane::bpf::EgressTable,
-    net::{Features, Link},
+    net::{FeatureChanges, Features, Link},
 };
 
 pub(super) struct EgressSync {
@@ -19,7 +20,18 @@ pub(super) struct EgressSync {
 }
 
 impl EgressSync {
-    pub(super) fn new(table: EgressTable, features: Option<Features>) -> Self {
+    /// With what is known of these links now; and where to hear of changes.
+    pub(super) async fn begin(
+        table: EgressTable,
+        links: &[Link],
+    ) -> Result<(Self, Option<FeatureChanges>)> {
+        let (features, changes) = Features::connect().await?.unzip();
+        let mut this = Self::new(table, features);
+        this.refresh(links).await;
+        Ok((this, changes))
+    }
+
+    fn new(table: EgressTable, features: Option<Features>) -> Self {
         if features.is_none() {
             warn!(
                 "this kernel does not tell which interfaces take XDP frames (Linux 6.3 does): assuming that devices and veths \

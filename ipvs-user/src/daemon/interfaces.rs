@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use anyhow::{Result, anyhow};
 use ipvs_common::{AttachMode, Iface};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
-use super::notes::{Keeper, Notes};
+use super::{
+    notes::{Keeper, Notes},
+    steps::Done,
+};
 use crate::{
     api::wire,
-    dataplane::bpf::{AttachError, Attachment, Loader, ModePolicy, Successor},
+    dataplane::bpf::{AttachError, Attachment, Loader, ModePolicy, Ready},
     net::{Link, Setting},
 };
 
@@ -23,20 +25,13 @@ pub struct Wanted {
     pub mark: u32,
 }
 
-/// A moment of the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Swap {
-    /// Programs are loaded and about to take the place of others.
-    Next,
-    /// They have.
-    Done,
-}
-
 pub(super) struct Interfaces {
-    loader: Loader,
+    pub(super) loader: Loader,
     pub(super) wanted: Vec<Wanted>,
-    attached: BTreeMap<String, Attachment>,
-    keeper: Keeper,
+    pub(super) attached: BTreeMap<String, Attachment>,
+    pub(super) keeper: Keeper,
+    /// What a start did that has not succeeded yet: it goes with this.
+    pub(super) undecided: Vec<Done>,
 }
 
 impl Interfaces {
@@ -46,62 +41,12 @@ impl Interfaces {
             wanted,
             attached: BTreeMap::new(),
             keeper,
+            undecided: Vec::new(),
         }
     }
 
     pub(super) const fn keeper(&mut self) -> &mut Keeper {
         &mut self.keeper
-    }
-
-    /// At the start every interface must be there and take the program. Those that another daemon left go on; the ones that
-    /// are no longer wanted are let go. `around` is called before and after programs are swapped.
-    pub(super) fn attach_all(
-        &mut self,
-        links: &[Link],
-        mut around: impl FnMut(Swap) -> Result<()>,
-    ) -> Result<()> {
-        let mut found = Vec::new();
-        for wanted in self.wanted.clone() {
-            let link = find(links, &wanted.name).ok_or_else(|| {
-                let names: Vec<_> = links.iter().map(|l| l.name.as_str()).collect();
-                anyhow!(
-                    "there is no interface {}; there are {}",
-                    wanted.name,
-                    names.join(", ")
-                )
-            })?;
-            found.push((wanted, link));
-        }
-        let mut successors = Vec::new();
-        for (wanted, link) in &found {
-            let successor = self.successor(wanted, constants(wanted, link))?;
-            successors.extend(successor.map(|s| (wanted, *link, s)));
-        }
-        // Without a pause in between: a packet in and its answer may meet both sides of a swap.
-        around(Swap::Next)?;
-        for (wanted, link, successor) in successors {
-            let attachment = successor.succeed()?;
-            self.attached.insert(wanted.name.clone(), attachment);
-            debug!(interface = wanted.name, ifindex = link.ifindex, "swapped");
-        }
-        around(Swap::Done)?;
-        for (wanted, link) in &found {
-            if self.attached.contains_key(&wanted.name) {
-                self.prepare(wanted, link);
-            } else {
-                self.attach(wanted, link)?;
-            }
-        }
-        let noted = self.keeper.notes().interfaces.keys();
-        let unwanted = noted.filter(|n| !self.attached.contains_key(*n));
-        for name in &unwanted.cloned().collect::<Vec<_>>() {
-            info!(
-                interface = name,
-                "is no longer one of the director's: detached"
-            );
-            self.let_go(name);
-        }
-        Ok(())
     }
 
     /// Later they may come and go, and change their address or MTU.
@@ -118,7 +63,7 @@ impl Interfaces {
         let ifindex = known.map(|a| a.iface().ifindex);
         if ifindex.is_some() && ifindex != link.map(|l| l.ifindex) {
             warn!(interface = wanted.name, "the interface is gone");
-            self.let_go(&wanted.name);
+            self.let_go(&wanted.name)?;
         }
         let Some(link) = link else { return Ok(()) };
         let Some(attached) = self.attached.get_mut(&wanted.name) else {
@@ -134,33 +79,46 @@ impl Interfaces {
             mtu = now.mtu,
             "address or MTU changed: replacing the program"
         );
-        if let Err(e) = attached.replace(&self.loader, now) {
-            warn!("{e}: attaching anew");
-            self.let_go(&wanted.name);
-            return self.attach(wanted, link);
+        let mode = attached.mode();
+        let ready = Ready::load(&self.loader, &wanted.name, now, mode)?;
+        match attached.change(&self.loader, ready) {
+            Ok(former) => former.settle(&wanted.name),
+            Err(e) => {
+                warn!("{e}: attaching anew");
+                self.let_go(&wanted.name)?;
+                return self.attach(wanted, link);
+            }
         }
         Ok(())
     }
 
-    pub(super) fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
+    /// To an interface that is there and has no program.
+    fn attach(&mut self, wanted: &Wanted, link: &Link) -> Result<(), AttachError> {
         let iface = constants(wanted, link);
-        let attachment = match self.successor(wanted, iface)? {
-            Some(successor) => successor.succeed()?,
-            None => Attachment::new(&self.loader, &wanted.name, iface, wanted.policy)
-                .map_err(|e| e.naming(&link.programs))?,
-        };
+        let mode = wanted.policy.first();
+        let ready = Ready::load(&self.loader, &wanted.name, iface, mode)?;
+        self.attach_ready(wanted, link, ready)
+    }
+
+    pub(super) fn attach_ready(
+        &mut self,
+        wanted: &Wanted,
+        link: &Link,
+        ready: Ready,
+    ) -> Result<(), AttachError> {
+        let attachment = Attachment::by_policy(&self.loader, ready, wanted.policy);
+        let attachment = attachment.map_err(|e| e.naming(&link.programs))?;
         self.attached.insert(wanted.name.clone(), attachment);
         self.prepare(wanted, link);
         Ok(())
     }
 
     /// Makes the interface of a program that is in force ready to forward.
-    fn prepare(&mut self, wanted: &Wanted, link: &Link) {
+    pub(super) fn prepare(&mut self, wanted: &Wanted, link: &Link) {
         let Some(attachment) = self.attached.get(&wanted.name) else {
             return;
         };
         report(attachment, link);
-        let mode = attachment.mode();
         // Noted before it is done, so that it can be undone whatever happens between.
         let needed = Setting::needed(&wanted.name);
         self.keeper.update(|notes| {
@@ -169,7 +127,6 @@ impl Interfaces {
                 note.settings.clear();
             }
             note.ifindex = link.ifindex;
-            note.generic = mode == AttachMode::Generic;
             for setting in &needed {
                 // What was there before anybody changed it is what comes back.
                 if !note.settings.iter().any(|s| s.key == setting.key) {
@@ -182,43 +139,10 @@ impl Interfaces {
         }
     }
 
-    /// What takes the place of what another daemon attached here, unless that is not the wanted way.
-    fn successor(
-        &mut self,
-        wanted: &Wanted,
-        iface: Iface,
-    ) -> Result<Option<Successor>, AttachError> {
-        let Some(note) = self.keeper.notes().interfaces.get(&wanted.name) else {
-            return Ok(None);
-        };
-        let mode = if note.generic {
-            AttachMode::Generic
-        } else {
-            AttachMode::Native
-        };
-        let fits = match wanted.policy {
-            ModePolicy::Auto => true,
-            ModePolicy::Native => mode == AttachMode::Native,
-            ModePolicy::Generic => mode == AttachMode::Generic,
-        };
-        if !fits {
-            let mode = mode_name(mode);
-            warn!(
-                interface = wanted.name,
-                "was attached {mode}, which is no longer wanted: attaching anew"
-            );
-            self.let_go(&wanted.name);
-            return Ok(None);
-        }
-        Successor::load(&self.loader, &wanted.name, iface, mode)
-    }
-
     /// Takes the program off, and puts back what was set for it.
-    pub(super) fn let_go(&mut self, name: &str) {
+    pub(super) fn let_go(&mut self, name: &str) -> Result<(), AttachError> {
         drop(self.attached.remove(name));
-        if let Err(e) = Attachment::forget(&self.loader, name) {
-            warn!("{e}");
-        }
+        let forgotten = Attachment::forget(&self.loader, name);
         let note = self.keeper.notes().interfaces.get(name).cloned();
         for setting in note.unwrap_or_default().settings.iter().rev() {
             setting.restore();
@@ -226,10 +150,7 @@ impl Interfaces {
         self.keeper.update(|notes| {
             notes.interfaces.remove(name);
         });
-    }
-
-    pub(super) fn names(&self) -> impl Iterator<Item = String> {
-        self.attached.keys().cloned()
+        forgotten
     }
 
     /// Lets go of all programs, whose pins are left to whoever goes by these notes.
@@ -249,6 +170,15 @@ impl Interfaces {
     }
 }
 
+impl Drop for Interfaces {
+    fn drop(&mut self) {
+        let undecided = std::mem::take(&mut self.undecided);
+        for failed in self.take_back(undecided) {
+            error!("a start that failed: {failed}");
+        }
+    }
+}
+
 impl fmt::Display for Interfaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let each = self.attached.iter();
@@ -261,7 +191,18 @@ pub(super) fn find<'a>(links: &'a [Link], name: &str) -> Option<&'a Link> {
     links.iter().find(|l| l.name == name)
 }
 
-fn constants(wanted: &Wanted, link: &Link) -> Iface {
+/// The same, or an error that lists those that are there.
+pub(super) fn found<'a>(links: &'a [Link], name: &str) -> Result<&'a Link, String> {
+    find(links, name).ok_or_else(|| {
+        let names: Vec<_> = links.iter().map(|l| l.name.as_str()).collect();
+        format!(
+            "there is no interface {name}; there are {}",
+            names.join(", ")
+        )
+    })
+}
+
+pub(super) fn constants(wanted: &Wanted, link: &Link) -> Iface {
     Iface {
         mac: link.mac,
         tx: u8::from(link.sends_back()),
@@ -279,7 +220,7 @@ const fn mode_name(mode: AttachMode) -> &'static str {
     }
 }
 
-fn report(attachment: &Attachment, link: &Link) {
+pub(super) fn report(attachment: &Attachment, link: &Link) {
     let interface = attachment.interface();
     info!(
         interface,

@@ -31,8 +31,6 @@ pub(super) struct Notes {
 #[serde(default)]
 pub(super) struct InterfaceNote {
     pub(super) ifindex: u32,
-    /// Attached in the stack, not in the driver.
-    pub(super) generic: bool,
     pub(super) settings: Vec<Setting>,
 }
 

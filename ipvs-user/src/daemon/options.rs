@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use super::interfaces::Wanted;
 use crate::{
-    api::DEFAULT_SOCKET,
+    api::{DEFAULT_SOCKET, desk::Store},
     config::{Config, Interface, Mode, Reader},
     dataplane::bpf::ModePolicy,
 };
@@ -62,6 +62,11 @@ impl Options {
             reader: Reader::default(),
             state: None,
         })
+    }
+
+    /// Where to remember what was applied last.
+    pub(super) fn store(&self) -> Store {
+        Store::at(self.state.as_deref(), &self.socket, &self.instance)
     }
 }
 

@@ -7,7 +7,7 @@ use ipvs_common::maps::Capacities;
 use tracing::{info, warn};
 
 use super::{
-    interfaces::Swap,
+    beginning::Swap,
     notes::{Keeper, Notes},
 };
 use crate::{
@@ -16,39 +16,43 @@ use crate::{
     net::netns_number,
 };
 
-/// The pins of an instance, which this process holds.
+/// What is among the pins of an instance.
 pub(super) struct Opened {
-    pub(super) instance: Arc<Instance>,
     pub(super) keeper: Keeper,
     pub(super) dataplane: BpfDataplane,
     pub(super) migration: Option<Migration>,
 }
 
-/// Opens what is there, or begins.
-pub(super) fn open(name: &str, socket: &Path, capacities: Capacities) -> Result<Opened> {
+/// Takes the pins of an instance for this process.
+pub(super) fn claim(name: &str) -> Result<Arc<Instance>> {
     let instance = Arc::new(Instance::lock(name)?);
-    let mut keeper = Keeper::open(&instance)?;
-    let instance = if is_foreign(&instance, keeper.notes())? {
-        warn!(
-            instance = name,
-            "leftovers of a network namespace that is gone: removing them"
-        );
-        instance.remove()?;
-        let new = Arc::new(Instance::lock(name)?);
-        keeper = Keeper::open(&new)?;
-        new
-    } else {
-        instance
-    };
+    let keeper = Keeper::open(&instance)?;
+    if !is_foreign(&instance, keeper.notes())? {
+        return Ok(instance);
+    }
+    warn!(
+        instance = name,
+        "leftovers of a network namespace that is gone: removing them"
+    );
+    instance.remove()?;
+    Ok(Arc::new(Instance::lock(name)?))
+}
+
+/// Opens what is there, or begins.
+pub(super) fn open(
+    instance: &Arc<Instance>,
+    socket: &Path,
+    capacities: Capacities,
+) -> Result<Opened> {
+    let mut keeper = Keeper::open(instance)?;
     keeper.update(|notes| {
         socket.clone_into(&mut notes.socket);
         notes.netns = netns_number();
         env!("CARGO_PKG_VERSION").clone_into(&mut notes.daemon);
     });
-    let tables = BpfDataplane::open(OBJECT, capacities, &instance)
-        .with_context(|| format!("instance {name}"))?;
+    let tables = BpfDataplane::open(OBJECT, capacities, instance)
+        .with_context(|| format!("instance {}", instance.name()))?;
     Ok(Opened {
-        instance,
         keeper,
         dataplane: tables.dataplane,
         migration: tables.migration,
@@ -84,12 +88,6 @@ pub(super) fn end_migration(
     instance.forget_previous()?;
     director.carried()?;
     Ok(())
-}
-
-/// Nothing is there that a daemon could go on with.
-pub(super) fn is_fresh(name: &str) -> Result<bool> {
-    let instance = Instance::lock_existing(name)?;
-    Ok(instance.is_none_or(|i| i.current().is_none()))
 }
 
 /// Says what was there.

@@ -1,15 +1,15 @@
-//! Other interfaces than at the start, because the configuration names others: new ones are attached to before old ones are
-//! let go, and where one refuses, all is as it was.
+//! Other interfaces than at the start, or other ways to attach to them, because the configuration says so: where one refuses,
+//! all is as it was.
 
 use std::collections::BTreeMap;
 
 use tokio::{sync::mpsc, task::block_in_place};
-use tracing::{error, info};
 
 use super::{
     Daemon,
-    interfaces::{Interfaces, Wanted, find},
+    interfaces::{Interfaces, Wanted, found},
     options::wanted,
+    steps::Step,
 };
 use crate::{
     api::{
@@ -58,54 +58,31 @@ impl Switch {
 
 impl Interfaces {
     fn switch(&mut self, wanted: Vec<Wanted>, links: &[Link]) -> Result<(), String> {
-        let before = std::mem::take(&mut self.wanted);
-        for one in &wanted {
-            if before.contains(one) {
-                continue;
-            }
-            if let Err(e) = self.bring(one, links) {
-                self.go_back(before, links);
-                return Err(e);
-            }
-        }
-        for gone in before
-            .iter()
-            .filter(|b| !wanted.iter().any(|w| w.name == b.name))
-        {
-            info!(interface = gone.name, "is no longer one of the director's");
-            self.let_go(&gone.name);
-        }
-        self.wanted = wanted;
+        let steps = self.steps_to(&wanted, links)?;
+        let done = self.carry_out(steps)?;
+        self.settle(done, links);
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        let gone = before.iter().map(|b| &b.name);
+        let gone = gone.filter(|b| !self.wanted.iter().any(|w| w.name == **b));
+        self.let_all_go(&gone.cloned().collect::<Vec<_>>());
         Ok(())
     }
 
-    /// An interface that is new, or wanted in another way.
-    fn bring(&mut self, wanted: &Wanted, links: &[Link]) -> Result<(), String> {
-        let link = find(links, &wanted.name).ok_or_else(|| {
-            let names: Vec<_> = links.iter().map(|l| l.name.as_str()).collect();
-            let (name, names) = (&wanted.name, names.join(", "));
-            format!("there is no interface {name}; there are {names}")
-        })?;
-        self.let_go(&wanted.name);
-        self.attach(wanted, link).map_err(|e| e.to_string())
-    }
-
-    fn go_back(&mut self, before: Vec<Wanted>, links: &[Link]) {
-        let known = |name: &str| before.iter().any(|b| b.name == name);
-        let new: Vec<_> = self.names().filter(|name| !known(name)).collect();
-        for name in &new {
-            self.let_go(name);
-        }
-        for one in &before {
-            // Those that were not reached yet are as they were, but which ones is not worth knowing here.
-            if let Some(link) = find(links, &one.name) {
-                self.let_go(&one.name);
-                if let Err(e) = self.attach(one, link) {
-                    error!("{e}");
-                }
+    /// What there is to do: all names are looked up and all programs loaded before anything is touched, and what can be
+    /// taken back without a gap comes first.
+    fn steps_to(&self, wanted: &[Wanted], links: &[Link]) -> Result<Vec<Step>, String> {
+        let mut steps = Vec::new();
+        for one in wanted {
+            let before = self.wanted.iter().find(|b| b.name == one.name);
+            if before == Some(one) {
+                continue;
             }
+            let link = found(links, &one.name)?;
+            let step = self.step(one, before.map(|b| b.policy), link);
+            steps.extend(step.map_err(|e| e.to_string())?);
         }
-        self.wanted = before;
+        steps.sort_by_key(Step::rank);
+        Ok(steps)
     }
 }
 
@@ -114,6 +91,8 @@ impl Daemon {
     pub(super) async fn attach(&mut self, asked: Attach) {
         let done = match self.network.links().await {
             Ok(links) => block_in_place(|| {
+                // Those that went or came just now, first.
+                self.interfaces.follow(&links);
                 self.switch
                     .carry_out(&mut self.interfaces, &asked.interfaces, &links)
             }),

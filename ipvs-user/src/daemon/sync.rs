@@ -9,7 +9,7 @@ use super::{Daemon, Tasks};
 use crate::{
     director::Director,
     net::Netlink,
-    sync::{Config, Control, Daemons, task},
+    sync::{Config, Control, Daemons, Role, task},
 };
 
 /// Spawns their task; the answer speaks to it.
@@ -37,6 +37,12 @@ impl Daemon {
                 let role = config.role;
                 warn!(%role, "sync daemon of the process before this one: {e}");
             }
+        }
+        // The settings still say what that process said.
+        let backup = |c: &Config| c.role == Role::Backup;
+        let listens = self.with_sync(|sync| sync.running().iter().any(backup));
+        if !listens && let Err(e) = self.with_director(|d| d.listen_to_master(false)) {
+            warn!("sync daemon: {e}");
         }
     }
 

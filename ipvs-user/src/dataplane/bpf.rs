@@ -42,7 +42,7 @@ use ipvs_common::{
 };
 use ipvs_datapath::{conn::expected::Expected, expire::Batch};
 
-pub use attach::{Attachment, IfaceProgram, ModePolicy, Successor};
+pub use attach::{Attachment, Former, IfaceProgram, ModePolicy, Ready, Successor};
 pub use available::Available;
 pub use error::{AttachError, LoadError};
 pub use handover::{EgressTable, Messages, PuntReader, PuntRing};

@@ -298,7 +298,13 @@ impl Dataplane for HostDataplane {
     }
 
     fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()> {
-        self.noted().extend(entries.iter().copied());
+        let room = self.tables().capacities.entries(maps::LEDGER);
+        let mut noted = self.noted();
+        let new = entries.iter().filter(|(key, _)| !noted.contains_key(key));
+        if noted.len() + new.count() > room.unwrap_or_default() as usize {
+            return slot(None, maps::LEDGER, "update", 0);
+        }
+        noted.extend(entries.iter().copied());
         Ok(())
     }
 

@@ -1,12 +1,13 @@
 //! What is, in the form of a configuration: to be shown, and to be gone back to.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::settings;
 use crate::{
     config::{Config, ServiceConfig},
-    director::Director,
-    model::VirtualService,
+    director::{Director, Together},
+    model::{Model, VirtualService},
+    timeouts::Timeouts,
 };
 
 /// The running state. What is not the director's (interfaces, the API) is as in `rest`.
@@ -21,6 +22,25 @@ pub fn snapshot(running: &Director, rest: &Config) -> Config {
         services: running.model().services().map(service).collect(),
         api: rest.api.clone(),
         interfaces: rest.interfaces.clone(),
+    }
+}
+
+/// What will be, once these changes are carried out over what was; `model` is that of then.
+#[must_use]
+pub fn foreseen(before: &Config, model: &Model, changes: &Together) -> Config {
+    let mut sysctls: BTreeMap<_, _> = before.sysctls.iter().cloned().collect();
+    sysctls.extend(changes.sysctls.iter().cloned());
+    let (was, now) = (before.timeouts, changes.timeouts);
+    Config {
+        timeouts: Timeouts {
+            tcp: now.tcp.or(was.tcp),
+            tcp_fin: now.tcp_fin.or(was.tcp_fin),
+            udp: now.udp.or(was.udp),
+        },
+        icmp_rate: changes.icmp_rate.or(before.icmp_rate),
+        sysctls: sysctls.into_iter().collect(),
+        services: model.services().map(service).collect(),
+        ..before.clone()
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Connection {
     /// Seconds to go, rounded down.
     pub remaining: u64,
     pub template: bool,
+    /// Another director told of it.
+    pub told: bool,
 }
 
 impl Director {
@@ -68,6 +70,7 @@ struct Paired {
     real: SocketAddrV4,
     state: u8,
     expires: u64,
+    told: bool,
 }
 
 impl Paired {
@@ -83,6 +86,7 @@ impl Paired {
             },
             state: conn.status.state,
             expires: conn.expires,
+            told: conn.told != 0,
         }
     }
 
@@ -94,6 +98,7 @@ impl Paired {
             real: socket(key.src, key.sport),
             state: conn.status.state,
             expires: conn.expires,
+            told: conn.told != 0,
         }
     }
 
@@ -106,6 +111,7 @@ impl Paired {
             state: State::from_number(self.state).map_or("ERR!", State::name),
             remaining,
             template: false,
+            told: self.told,
         }
     }
 }
@@ -161,6 +167,7 @@ fn template_line(
         },
         remaining,
         template: true,
+        told: template.told != 0,
     }
 }
 

@@ -135,10 +135,25 @@ impl Director {
         self.turn(before.knobs, before.defence)
     }
 
+    /// Noted first: a note that fails leaves the datapath as it is, and whoever comes after a crash goes by the notes.
     fn turn(&mut self, knobs: Knobs, defence: Defence) -> Result<(), TableError> {
-        self.adjust_settings(|settings| knobs.write(&defence, settings))?;
-        let records = self.knob_records(&knobs);
-        self.tables.note(self.dataplane.as_mut(), &records)?;
+        self.note_knobs(&knobs)?;
+        if let Err(e) = self.adjust_settings(|settings| knobs.write(&defence, settings)) {
+            let before = self.controls.knobs;
+            return Err(match self.note_knobs(&before) {
+                Ok(()) => e,
+                Err(undo) => {
+                    let both = format!(
+                        "{}; and the notes of before could not be put back: {undo}",
+                        e.source
+                    );
+                    TableError {
+                        source: both.into(),
+                        ..e
+                    }
+                }
+            });
+        }
         self.controls.knobs = knobs;
         self.controls.defence = defence;
         self.set_drop_entry(defence.drop_entry());
@@ -148,5 +163,10 @@ impl Director {
             ..self.cache_limits()
         });
         Ok(())
+    }
+
+    fn note_knobs(&mut self, knobs: &Knobs) -> Result<(), TableError> {
+        let records = self.knob_records(knobs);
+        self.tables.note(self.dataplane.as_mut(), &records)
     }
 }

@@ -118,6 +118,18 @@ impl Director {
         Ok(())
     }
 
+    /// From here on another director tells, or no longer; under `backup_only` it is the one that balances.
+    pub fn listen_to_master(&mut self, listen: bool) -> Result<(), TableError> {
+        self.adjust_settings(|s| {
+            s.flags &= !SettingsFlags::SYNC_BACKUP;
+            s.flags |= if listen {
+                SettingsFlags::SYNC_BACKUP
+            } else {
+                0
+            };
+        })
+    }
+
     /// What changed since the last call, of at most so many notes; `None`: there was no note.
     pub fn changes_to_tell(&mut self, most: usize) -> Result<Option<Vec<Entry>>, TableError> {
         self.take_up_knobs();

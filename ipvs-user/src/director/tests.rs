@@ -28,6 +28,7 @@ const HZ: u32 = 100;
 struct Bench {
     director: Director,
     tables: Arc<Mutex<HostTables>>,
+    dataplane: HostDataplane,
 }
 
 impl Bench {
@@ -36,8 +37,9 @@ impl Bench {
         let dataplane = HostDataplane::new(Arc::clone(&tables));
         let source = Box::new(|_| Some(Addr::v4([192, 0, 2, 1])));
         Self {
-            director: Director::new(Box::new(dataplane), source).unwrap(),
+            director: Director::new(Box::new(dataplane.clone()), source).unwrap(),
             tables,
+            dataplane,
         }
     }
 

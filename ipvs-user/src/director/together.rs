@@ -43,6 +43,9 @@ impl Together {
 impl Director {
     /// Carries out all of it, or none.
     pub fn carry_out(&mut self, changes: &Together) -> Result<(), TogetherError> {
+        // What is against the rules is so before packets see anything of the rest.
+        self.rehearse(&changes.commands)?;
+        changes.timeouts.check().map_err(SetTimeoutsError::from)?;
         let before = self.controls_now();
         match self.carry_out_in_turn(changes) {
             Ok(()) => Ok(()),

@@ -19,6 +19,8 @@ pub struct Link {
     pub kind: String,
     /// Numbers of the XDP programs on it.
     pub programs: Vec<u32>,
+    /// They are in the stack, not in the driver.
+    pub generic: bool,
 }
 
 impl Link {
@@ -40,6 +42,7 @@ impl Link {
             running: flags.contains(LinkFlags::Running),
             kind: String::new(),
             programs: Vec::new(),
+            generic: false,
         };
         for attribute in &message.attributes {
             link.take(attribute);
@@ -62,6 +65,8 @@ impl Link {
                 None
             });
             self.programs = ids.filter(|id| *id != 0).collect();
+            let in_stack = |x: &LinkXdp| matches!(x, LinkXdp::SkbProgId(id) if *id != 0);
+            self.generic = xdp.iter().any(in_stack);
         } else if let LinkAttribute::LinkInfo(infos) = attribute {
             for info in infos {
                 if let LinkInfo::Kind(kind) = info {

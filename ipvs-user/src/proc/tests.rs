@@ -90,6 +90,7 @@ fn connections_are_the_kernels_to_the_byte() {
         state: state.to_owned(),
         expires,
         template: false,
+        told: false,
         engine: None,
     };
     let list = [
@@ -98,4 +99,30 @@ fn connections_are_the_kernels_to_the_byte() {
     ];
     let recorded = recorded("ipvsadm_output", "cat /proc/net/ip_vs_conn");
     assert_eq!(connections(&list), recorded);
+}
+
+/// What ip_vs's format makes of the same two lines.
+#[test]
+fn origins_of_connections_stand_between_state_and_timer() {
+    let conn = |client: &str, state: &str, expires, told| Conn {
+        protocol: "TCP".to_owned(),
+        client: client.parse().unwrap(),
+        r#virtual: "203.0.113.10:80".parse().unwrap(),
+        real: "10.0.2.10:80".parse().unwrap(),
+        state: state.to_owned(),
+        expires,
+        template: false,
+        told,
+        engine: None,
+    };
+    let list = [
+        conn("198.51.100.1:0", "NONE", 357, true),
+        conn("198.51.100.1:40000", "SYN_RECV", 57, false),
+    ];
+    let expected = "\
+Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires
+TCP C6336401 0000 CB00710A 0050 0A00020A 0050 NONE        SYNC       357
+TCP C6336401 9C40 CB00710A 0050 0A00020A 0050 SYN_RECV    LOCAL       57
+";
+    assert_eq!(origins(&list), expected);
 }

@@ -26,6 +26,7 @@ impl Network for Fake {
             running: true,
             kind: String::new(),
             programs: Vec::new(),
+            generic: false,
         }])
     }
 

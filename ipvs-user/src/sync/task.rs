@@ -136,7 +136,11 @@ impl<N: Network> Task<N> {
                 told.map_err(|e| Error::Failed(e.to_string()))?;
                 self.master = Some(Master::new(daemon, sockets));
             }
-            Role::Backup => self.backup = Some(Backup::new(daemon, sockets)),
+            Role::Backup => {
+                let listens = block_in_place(|| lock(&self.director).listen_to_master(true));
+                listens.map_err(|e| Error::Failed(e.to_string()))?;
+                self.backup = Some(Backup::new(daemon, sockets));
+            }
         }
         self.list();
         Ok(())
@@ -155,8 +159,9 @@ impl<N: Network> Task<N> {
         let ended = block_in_place(|| match role {
             Role::Master => lock(&self.director).tell_backup(false),
             Role::Backup => {
-                lock(&self.director).forget_unbound();
-                Ok(())
+                let mut director = lock(&self.director);
+                director.forget_unbound();
+                director.listen_to_master(false)
             }
         });
         ended.map_err(|e| Error::Failed(e.to_string()))

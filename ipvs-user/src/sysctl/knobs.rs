@@ -14,6 +14,7 @@ use super::{
 pub enum Knob {
     AmDroprate,
     Amemthresh,
+    BackupOnly,
     CacheBypass,
     ConnReuseMode,
     DropEntry,
@@ -121,6 +122,7 @@ impl Knobs {
     pub fn write(&self, defence: &Defence, settings: &mut Settings) {
         let on = |knob| self.get(knob) != 0;
         let flags = [
+            (SettingsFlags::BACKUP_ONLY, on(Knob::BackupOnly)),
             (SettingsFlags::CACHE_BYPASS, on(Knob::CacheBypass)),
             (SettingsFlags::EXPIRE_NODEST, on(Knob::ExpireNodestConn)),
             (

@@ -83,12 +83,12 @@ pub const TABLE: &[Sysctl] = &[
         Knob::Amemthresh,
         "Pages of free memory below which the automatic defences are in force.",
     ),
-    fixed(
+    knob(
         "backup_only",
         "0",
         Range::SWITCH,
-        "it does not apply yet, because a director in the backup state balances whatever comes to it",
-        "1: a director in the backup state balances nothing.",
+        Knob::BackupOnly,
+        "1: as long as a backup daemon runs, this director balances nothing.",
     ),
     knob(
         "cache_bypass",

@@ -26,6 +26,7 @@ use ipvs_user::{
 };
 use tokio::runtime::{Builder, Runtime};
 
+use super::names::Recorded;
 use crate::trace::Network;
 
 pub struct Console {
@@ -71,7 +72,7 @@ impl Console {
         let args: Vec<_> = words.collect();
         let client = Client::new(&self.socket);
         let mut input = input.as_bytes();
-        let run = ipvsadm::run(&program, &args, &client, &ipvsadm::System, &mut input);
+        let run = ipvsadm::run(&program, &args, &client, &Recorded, &mut input);
         Ok(self.runtime.block_on(run))
     }
 

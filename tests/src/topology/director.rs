@@ -42,6 +42,8 @@ pub struct Start {
     pub arguments: Vec<String>,
     /// With these capabilities and no others, as `setpriv` names them; nothing: with all.
     pub capabilities: Option<&'static str>,
+    /// Beside what the tests themselves were started with.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Default for Start {
@@ -55,6 +57,7 @@ impl Default for Start {
             program: None,
             arguments: Vec::new(),
             capabilities: None,
+            environment: Vec::new(),
         }
     }
 }
@@ -149,6 +152,7 @@ impl Director {
         }
         let process = command
             .env("IPVSD_SOCKET", place.socket())
+            .envs(how.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(place.scratch.path().join("log"))?)
@@ -203,6 +207,13 @@ impl Director {
         let output = self.place.output(line)?;
         ensure!(!output.status.success(), "{line}: success");
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Begins a command line, which may be cut short.
+    pub fn begin(&self, line: &str) -> Result<Child> {
+        let mut command = self.place.command(line)?;
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().with_context(|| format!("starting {line}"))
     }
 
     /// Writes the file that it reads again when it is told to.

@@ -104,6 +104,53 @@ fn replies_of_masqueraded_real_servers_are_translated_by_who_was_told() {
 }
 
 #[test]
+fn under_backup_only_clients_packets_pass_while_another_director_balances() {
+    let mut first = master(&MASQ);
+    let mut second = Rig::new(&MASQ);
+    first.send(C0, syn(1));
+    first.send(C0, ack(1));
+    hand_on(&first, &second);
+    second.knob("backup_only", "1");
+    assert!(second.leaves_by(ack(1)).is_some(), "no backup runs");
+    second.console.director().listen_to_master(true).unwrap();
+    let before = second.counts(0);
+    let fin = segment(1, flag::FIN | flag::ACK);
+    for packet in [ack(1), fin, syn(1), syn(2), ack(3), datagram(4)] {
+        assert_eq!(second.leaves_by(packet), None);
+    }
+    assert_eq!(second.reason("stands_by"), 6);
+    assert_eq!(second.counts(0), before);
+    assert!(second.entry_of(2).is_none());
+    // ip_vs does not look at this knob where replies leave.
+    let reply = Packet::tcp(real(1, 8080), client(1), flag::ACK);
+    assert_eq!(link(&second.send(R1, reply)), Some(C0));
+    second.console.director().listen_to_master(false).unwrap();
+    assert!(second.leaves_by(ack(1)).is_some());
+    second.console.director().listen_to_master(true).unwrap();
+    second.knob("backup_only", "0");
+    assert!(second.leaves_by(ack(1)).is_some());
+}
+
+#[test]
+fn what_another_director_told_of_is_listed_as_such() {
+    let mut first = master(&DROUTE);
+    let mut second = Rig::new(&DROUTE);
+    for rig in [&first, &second] {
+        rig.ipvsadm("-E -t 203.0.113.10:80 -s rr -p 300");
+    }
+    first.send(C0, syn(1));
+    first.send(C0, ack(1));
+    hand_on(&first, &second);
+    second.send(C0, ack(1));
+    let all = |rig: &Rig| -> Vec<_> {
+        let all = rig.console.director().connections().unwrap();
+        all.iter().map(|c| (c.template, c.told)).collect()
+    };
+    assert_eq!(all(&first), [(true, false), (false, false)]);
+    assert_eq!(all(&second), [(true, true), (false, true)]);
+}
+
+#[test]
 fn half_open_connections_are_not_told_of() {
     let mut rig = master(&DROUTE);
     for n in 0..3 {

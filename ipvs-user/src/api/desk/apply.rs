@@ -10,9 +10,11 @@ use ipvs_common::ServiceKey;
 use tracing::{info, warn};
 
 use super::{
-    Applied, Desk, How, Pending, Rule, Source, convert,
-    pending::{another_pending, watch},
-    wire::{self, What},
+    Applied, Desk, How, Rule, Source, clock, convert,
+    pending::watch,
+    store::Waiting,
+    to_the_end,
+    wire::{self, ErrorCode, What},
 };
 use crate::{
     api::server::Handle,
@@ -45,13 +47,17 @@ pub(crate) async fn apply(
     source: Source,
     how: How,
 ) -> Result<wire::Plan, wire::Error> {
-    let mut desk = handle.desk.lock().await;
-    let applied = apply_at(handle, &mut desk, source, how).await;
-    if let (Err(e), false) = (&applied, how.dry_run) {
-        let message = e.message.clone();
-        handle.events.tell(What::Refused { message });
-    }
-    applied
+    let handle = handle.clone();
+    to_the_end(async move {
+        let mut desk = handle.desk.lock().await;
+        let applied = apply_at(&handle, &mut desk, source, how).await;
+        if let (Err(e), false) = (&applied, how.dry_run) {
+            let message = e.message.clone();
+            handle.events.tell(What::Refused { message });
+        }
+        applied
+    })
+    .await
 }
 
 async fn apply_at(
@@ -60,8 +66,8 @@ async fn apply_at(
     source: Source,
     how: How,
 ) -> Result<wire::Plan, wire::Error> {
-    if desk.pending.is_some() && !how.dry_run {
-        return Err(another_pending());
+    if !how.dry_run {
+        desk.refuse_another()?;
     }
     let wanted = desk.read(source).await?;
     let job = Job {
@@ -73,30 +79,89 @@ async fn apply_at(
         from: wanted.from,
         confirm: how.confirm,
     };
-    let done = carry_out(handle, desk, job).await?;
     if how.dry_run {
-        return Ok(done.plan);
+        let mut plan = carry_out(handle, desk, job).await?.plan;
+        plan.waiting = desk.waiting();
+        return Ok(plan);
     }
+    if let Some(time) = how.confirm {
+        foretell(handle, desk, &job, time).await?;
+    }
+    let done = carry_out(handle, desk, job).await;
+    if done.is_err() && how.confirm.is_some() {
+        desk.settle().await;
+    }
+    let done = done?;
     let applied = Applied {
         config: wanted.config,
         at: SystemTime::now(),
     };
     let last = desk.last.replace(applied);
     match (how.confirm, done.states) {
-        (Some(time), Some((before, after))) => {
-            desk.count += 1;
-            desk.pending = Some(Pending {
-                id: desk.count,
-                before,
-                after,
-                last,
-                text: wanted.text,
-            });
-            watch(handle.clone(), desk.count, time);
-        }
-        (None, _) | (_, None) => desk.store.save(&wanted.text),
+        (Some(time), Some(states)) => wait(handle, desk, time, states, last).await,
+        (None, _) | (_, None) => desk.settle().await,
     }
     Ok(done.plan)
+}
+
+/// Writes down what is about to change, so that whoever starts after a crash in the middle takes it back.
+async fn foretell(
+    handle: &Handle,
+    desk: &Desk,
+    job: &Job,
+    time: Duration,
+) -> Result<(), wire::Error> {
+    let (last, new, rule) = (job.last.clone(), Arc::clone(&job.new), job.rule);
+    let rest = desk.started.clone();
+    let look = move |director: &mut Director| {
+        let changes = desired::compare(last.as_deref(), director, &new, rule).changes;
+        let model = director.rehearse(&changes.commands);
+        let model = model.map_err(|e| convert::director_error(&e, changes.commands.len()))?;
+        let before = desired::snapshot(director, &rest);
+        let after = Config {
+            interfaces: new.interfaces.clone(),
+            ..desired::foreseen(&before, &model, &changes)
+        };
+        Ok((Arc::new(before), Arc::new(after)))
+    };
+    let (before, after) = handle.clone().with(look).await?;
+    let waiting = Waiting {
+        carried_out: false,
+        ends: clock::since_boot() + time,
+        before,
+        after,
+        wanted: Arc::clone(&job.new),
+    };
+    let saved = desk.save(desk.last.clone(), Some(waiting)).await;
+    saved.map_err(|e| {
+        let message = format!(
+            "{e}; a crash would leave a change in force that nobody confirmed, so nothing was changed"
+        );
+        convert::error(ErrorCode::Other, message)
+    })
+}
+
+/// The change holds, for this time.
+async fn wait(
+    handle: &Handle,
+    desk: &mut Desk,
+    time: Duration,
+    (before, after): (Arc<Config>, Arc<Config>),
+    last: Option<Applied>,
+) {
+    let wanted = desk.last.as_ref().map(|l| Arc::clone(&l.config));
+    let waiting = Waiting {
+        carried_out: true,
+        ends: clock::since_boot() + time,
+        wanted: wanted.unwrap_or_else(|| Arc::clone(&after)),
+        before,
+        after,
+    };
+    if let Err(e) = desk.save(last.clone(), Some(waiting.clone())).await {
+        warn!("{e}; a daemon that starts before the change is confirmed will take it back at once");
+    }
+    let id = desk.wait(waiting, last);
+    watch(handle.clone(), id);
 }
 
 /// Interfaces first: they may refuse, and can be put back.

@@ -4,7 +4,6 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     Desk, Source, Wanted, convert, no_file,
-    store::Text,
     wire::{self, ErrorCode},
 };
 use crate::config::{self, Config, Diagnostic, Reader};
@@ -38,12 +37,11 @@ fn read(
         Source::File => {
             let file = file.ok_or_else(no_file)?;
             let text = config::text_of(file).map_err(|e| mistakes(&[e]))?;
-            from_toml(reader, &file.display().to_string(), text, "file")
+            from_toml(reader, &file.display().to_string(), &text, "file")
         }
-        Source::Toml { name, text } => from_toml(reader, &name, text, "put"),
+        Source::Toml { name, text } => from_toml(reader, &name, &text, "put"),
         Source::Json(given) => Ok(Wanted {
             config: Arc::new(convert::config(&given, rest)?),
-            text: Text::Json(given),
             from: "put",
         }),
     }
@@ -52,13 +50,12 @@ fn read(
 fn from_toml(
     reader: &mut Reader,
     name: &str,
-    text: String,
+    text: &str,
     from: &'static str,
 ) -> Result<Wanted, wire::Error> {
-    let config = reader.read(name, &text).map_err(|m| mistakes(&m))?;
+    let config = reader.read(name, text).map_err(|m| mistakes(&m))?;
     Ok(Wanted {
         config: Arc::new(config),
-        text: Text::Toml(text),
         from,
     })
 }

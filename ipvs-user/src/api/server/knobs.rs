@@ -15,6 +15,7 @@ pub(super) async fn sysctls(State(handle): State<Handle>) -> Answer<Vec<wire::Sy
 pub(super) async fn set_sysctls(State(handle): State<Handle>, body: Bytes) -> Answer<Applied> {
     let changes: wire::SysctlChanges = from_json(&body, "an object of knobs and their values")?;
     let events = handle.events.clone();
+    let changed = Arc::clone(&handle.changed);
     let job = move |d: &mut Director| {
         let told = changes.clone();
         let changes: Vec<_> = changes
@@ -26,13 +27,11 @@ pub(super) async fn set_sysctls(State(handle): State<Handle>, body: Bytes) -> An
             .map_err(|e| convert::sysctl_error(&e, changes.len()))?;
         let applied = changes.len();
         events.tell(wire::What::Sysctls(told));
+        // What some of them begin does not wait for the next second.
+        changed.notify_one();
         Ok(Json(Applied { applied }))
     };
-    // What some of them begin does not wait for the next second.
-    let changed = Arc::clone(&handle.changed);
-    let applied = handle.with(job).await?;
-    changed.notify_one();
-    Ok(applied)
+    handle.with(job).await
 }
 
 pub(super) async fn timeouts(State(handle): State<Handle>) -> Answer<wire::Timeouts> {

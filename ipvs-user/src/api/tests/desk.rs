@@ -3,15 +3,9 @@
 use std::time::Duration;
 
 use super::{TestDaemon, code};
-use crate::{
-    api::{
-        desk::{Desk, Store},
-        wire::{Action, ApplyQuery, ByHand, Change, Command, ErrorCode, Plan, What},
-    },
-    config::{self, Config},
-};
+use crate::api::wire::{Action, ApplyQuery, ByHand, Change, Command, ErrorCode, Plan, What};
 
-const FILE: &str = r#"
+pub(super) const FILE: &str = r#"
 [[service]]
 tcp = "10.0.0.5:80"
 scheduler = "wlc"
@@ -34,16 +28,16 @@ method = "masq"
 "#;
 
 impl TestDaemon {
-    async fn put(&self, file: &str) -> Plan {
+    pub(super) async fn put(&self, file: &str) -> Plan {
         self.put_how(file, ApplyQuery::default()).await
     }
 
-    async fn put_how(&self, file: &str, how: ApplyQuery) -> Plan {
+    pub(super) async fn put_how(&self, file: &str, how: ApplyQuery) -> Plan {
         let put = self.client.put_file(file.to_owned(), &how).await;
         put.unwrap_or_else(|e| panic!("{e}"))
     }
 
-    async fn by_hand(&self, line: &str) {
+    pub(super) async fn by_hand(&self, line: &str) {
         let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
         let nothing = &mut std::io::empty();
         let outcome = crate::ipvsadm::run(
@@ -57,7 +51,7 @@ impl TestDaemon {
         assert_eq!((outcome.status, outcome.stderr.as_str()), (0, ""), "{line}");
     }
 
-    async fn weight(&self, service: usize, real: &str) -> Option<u32> {
+    pub(super) async fn weight(&self, service: usize, real: &str) -> Option<u32> {
         let services = self.client.services().await.unwrap();
         let dests = &services[service].dests;
         let found = dests.iter().find(|d| d.address.to_string() == real);
@@ -65,11 +59,11 @@ impl TestDaemon {
     }
 }
 
-fn lines(changes: &[Change]) -> Vec<String> {
+pub(super) fn lines(changes: &[Change]) -> Vec<String> {
     changes.iter().map(ToString::to_string).collect()
 }
 
-fn dry() -> ApplyQuery {
+pub(super) fn dry() -> ApplyQuery {
     ApplyQuery {
         dry_run: true,
         ..ApplyQuery::default()
@@ -335,28 +329,4 @@ async fn what_only_a_start_can_change_is_named() {
         told.contains(&"~ api.socket_mode: default -> 0666".to_owned()),
         "{told:?}"
     );
-}
-
-/// A director that has services already, as after a restart that kept them.
-#[tokio::test]
-async fn next_daemon_knows_what_was_applied_last() {
-    let daemon = TestDaemon::start();
-    let directory = std::env::temp_dir().join(format!("ipvsd-state-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let store = || Store::at(Some(&directory), &daemon.socket);
-    let desk = |file: Option<&str>| {
-        let config = file.map_or_else(Config::empty, |f| config::parse("f", f).unwrap());
-        Desk::new(config, file.map(|_| "f".into()), store())
-    };
-    *daemon.handle.desk.lock().await = desk(None);
-    daemon.put(FILE).await;
-    daemon
-        .by_hand("-e -t 10.0.0.5:80 -r 10.0.1.1 -g -w 0")
-        .await;
-    let mut next = desk(Some(&FILE.replace("weight = 2", "weight = 5")));
-    next.begin(&mut daemon.director.lock().unwrap(), true)
-        .unwrap();
-    assert_eq!(daemon.weight(0, "10.0.1.1:80").await, Some(0));
-    assert_eq!(daemon.weight(0, "10.0.1.2:80").await, Some(5));
-    std::fs::remove_dir_all(directory).unwrap();
 }

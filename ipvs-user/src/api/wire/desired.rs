@@ -108,6 +108,21 @@ pub struct Plan {
     /// Seconds within which it has to be confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<u32>,
+    /// Another change that waits to be confirmed; others are refused until it does no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// A change that waits to be confirmed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Waiting {
+    /// Until it goes back by itself; 0: its time is over.
+    pub seconds: u32,
+    /// Attempts to go back that failed.
+    pub failed: u32,
+    /// Why the last one of them did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Action, Change, Moved, Plan, ServiceId};
+use super::{Action, Change, Moved, Plan, ServiceId, Waiting};
 
 impl fmt::Display for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,12 +91,30 @@ impl fmt::Display for Plan {
             &self.overridden,
         )?;
         section(f, "needs a restart:", &self.needs_restart)?;
-        match self.confirm {
-            Some(seconds) => writeln!(
+        if let Some(seconds) = self.confirm {
+            writeln!(
                 f,
                 "goes back by itself in {seconds} seconds unless `ipvsd confirm` comes before"
-            ),
+            )?;
+        }
+        match &self.waiting {
+            Some(waiting) => writeln!(f, "{waiting}"),
             None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, failed) = (self.seconds, self.failed);
+        f.write_str("a change waits to be confirmed")?;
+        if let Some(trouble) = &self.trouble {
+            write!(
+                f,
+                ", and going back failed ({failed} of 10 attempts, the last one: {trouble})"
+            )
+        } else {
+            write!(f, ", and goes back by itself in {seconds} seconds")
         }
     }
 }

@@ -1,15 +1,17 @@
 //! Programs of interfaces: one load for each, attached by a link. With it, or with its pin, the program goes.
 
+mod attachment;
 mod keep;
 mod occupied;
+mod ready;
+
+pub use attachment::{Attachment, Former};
+pub use ready::{Ready, Successor};
 
 use aya::{
     Ebpf,
     maps::ProgramArray,
-    programs::{
-        ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp, XdpMode, links::FdLink,
-        xdp::XdpLink,
-    },
+    programs::{ProgramError, ProgramFd, TestRun as _, TestRunOptions, Xdp},
 };
 use ipvs_common::{
     AttachMode, Iface,
@@ -31,6 +33,22 @@ pub enum ModePolicy {
     Auto,
     Native,
     Generic,
+}
+
+impl ModePolicy {
+    /// The mode to try first.
+    #[must_use]
+    pub const fn first(self) -> AttachMode {
+        match self {
+            Self::Auto | Self::Native => AttachMode::Native,
+            Self::Generic => AttachMode::Generic,
+        }
+    }
+
+    #[must_use]
+    pub fn allows(self, mode: AttachMode) -> bool {
+        self == Self::Auto || self.first() == mode
+    }
 }
 
 /// The forwarding program with the constants of one interface, in the kernel but not attached.
@@ -89,6 +107,14 @@ impl IfaceProgram {
         cloned_fd(&self.ebpf, FORWARD)
     }
 
+    const fn mode(&self) -> AttachMode {
+        if self.iface.mode == AttachMode::Generic as u8 {
+            AttachMode::Generic
+        } else {
+            AttachMode::Native
+        }
+    }
+
     fn xdp(&mut self, name: &'static str) -> Result<&mut Xdp, LoadError> {
         self.ebpf
             .program_mut(name)
@@ -115,211 +141,6 @@ fn cloned_fd(ebpf: &Ebpf, name: &'static str) -> Result<ProgramFd, LoadError> {
     fd.map_err(|source| LoadError::Program { name, source })
 }
 
-/// A program that is to take the place of the one that another process left on an interface: loaded, and not in force.
-pub struct Successor {
-    interface: String,
-    program: IfaceProgram,
-    stages: keep::Stages,
-    link: FdLink,
-}
-
-impl Successor {
-    /// For the link that is pinned for the interface. `None`: there is none, or it is on another interface of this name, which
-    /// is gone.
-    pub fn load(
-        loader: &Loader,
-        interface: &str,
-        iface: Iface,
-        mode: AttachMode,
-    ) -> Result<Option<Self>, AttachError> {
-        let Some(link) = keep::pinned(loader, interface, iface.ifindex)? else {
-            return Ok(None);
-        };
-        let program = load(loader, interface, in_mode(iface, mode))?;
-        let stages = keep::stages(loader, interface, &program)?;
-        Ok(Some(Self {
-            interface: interface.to_owned(),
-            program,
-            stages,
-            link,
-        }))
-    }
-
-    /// Puts it in force, without a packet in between that sees no program.
-    pub fn succeed(self) -> Result<Attachment, AttachError> {
-        let Self {
-            interface,
-            mut program,
-            stages,
-            link,
-        } = self;
-        let xdp = program
-            .xdp(FORWARD)
-            .map_err(|e| load_failed(&interface, e))?;
-        let link = move_link(xdp, &interface, link)?;
-        stages.in_force(&interface)?;
-        Ok(Attachment {
-            interface,
-            program,
-            link: Some(link),
-            refusal: None,
-        })
-    }
-}
-
-/// A program on its interface. Dropping it detaches, unless its link is pinned.
-pub struct Attachment {
-    interface: String,
-    program: IfaceProgram,
-    /// Gone if a replacement failed half-way.
-    link: Option<FdLink>,
-    refusal: Option<String>,
-}
-
-impl Attachment {
-    /// Attaches to the interface that `iface` describes; its mode is chosen here.
-    pub fn new(
-        loader: &Loader,
-        interface: &str,
-        iface: Iface,
-        policy: ModePolicy,
-    ) -> Result<Self, AttachError> {
-        let attach = |mode| Self::in_mode(loader, interface, iface, mode);
-        match policy {
-            ModePolicy::Generic => attach(AttachMode::Generic),
-            ModePolicy::Native => attach(AttachMode::Native),
-            ModePolicy::Auto => match attach(AttachMode::Native) {
-                Err(AttachError::NativeRefused { reason, .. }) => {
-                    let attached = attach(AttachMode::Generic)?;
-                    Ok(Self {
-                        refusal: Some(reason),
-                        ..attached
-                    })
-                }
-                attached => attached,
-            },
-        }
-    }
-
-    fn in_mode(
-        loader: &Loader,
-        interface: &str,
-        iface: Iface,
-        mode: AttachMode,
-    ) -> Result<Self, AttachError> {
-        let mut program = load(loader, interface, in_mode(iface, mode))?;
-        let stages = keep::stages(loader, interface, &program)?;
-        let xdp = program
-            .xdp(FORWARD)
-            .map_err(|e| load_failed(interface, e))?;
-        let link = link(xdp, interface, iface.ifindex, mode)?;
-        let link = keep::link(loader, interface, link)?;
-        stages.in_force(interface)?;
-        Ok(Self {
-            interface: interface.to_owned(),
-            program,
-            link: Some(link),
-            refusal: None,
-        })
-    }
-
-    /// Puts another load with these constants in the place of this one, without a packet in between that sees none. What the
-    /// way of attaching decides stays as it is.
-    pub fn replace(&mut self, loader: &Loader, iface: Iface) -> Result<(), AttachError> {
-        let constants = Iface {
-            mode: self.program.iface.mode,
-            tx: self.program.iface.tx,
-            ..iface
-        };
-        let mut program = load(loader, &self.interface, constants)?;
-        let stages = keep::stages(loader, &self.interface, &program)?;
-        let xdp = program
-            .xdp(FORWARD)
-            .map_err(|e| load_failed(&self.interface, e))?;
-        let link = self.link.take().ok_or_else(|| no_link(&self.interface))?;
-        self.link = Some(move_link(xdp, &self.interface, link)?);
-        stages.in_force(&self.interface)?;
-        self.program = program;
-        Ok(())
-    }
-
-    /// Forgets what is pinned of an attachment: where no process holds it, the program is off the interface.
-    pub fn forget(loader: &Loader, interface: &str) -> Result<(), AttachError> {
-        keep::nothing(loader, interface)
-    }
-
-    /// The constants that the program was loaded with.
-    #[must_use]
-    pub const fn iface(&self) -> &Iface {
-        &self.program.iface
-    }
-
-    #[must_use]
-    pub fn interface(&self) -> &str {
-        &self.interface
-    }
-
-    #[must_use]
-    pub const fn mode(&self) -> AttachMode {
-        if self.program.iface.mode == AttachMode::Generic as u8 {
-            AttachMode::Generic
-        } else {
-            AttachMode::Native
-        }
-    }
-
-    /// Why the driver was passed over, if it was asked first.
-    #[must_use]
-    pub fn refusal(&self) -> Option<&str> {
-        self.refusal.as_deref()
-    }
-}
-
-/// In the stack sending back works on every interface; in the driver not on all of them (veth).
-const fn in_mode(iface: Iface, mode: AttachMode) -> Iface {
-    let tx = match mode {
-        AttachMode::Native => iface.tx,
-        AttachMode::Generic => 1,
-    };
-    Iface {
-        mode: mode as u8,
-        tx,
-        ..iface
-    }
-}
-
-fn load(loader: &Loader, interface: &str, iface: Iface) -> Result<IfaceProgram, AttachError> {
-    IfaceProgram::load(loader, iface).map_err(|e| load_failed(interface, e))
-}
-
-fn link(
-    xdp: &mut Xdp,
-    interface: &str,
-    ifindex: u32,
-    mode: AttachMode,
-) -> Result<FdLink, AttachError> {
-    let flags = match mode {
-        AttachMode::Native => XdpMode::Driver,
-        AttachMode::Generic => XdpMode::Skb,
-    };
-    let refused = |e: ProgramError| refusal(interface, mode, &e);
-    let id = xdp.attach_to_if_index(ifindex, flags).map_err(refused)?;
-    let link = xdp.take_link(id).map_err(refused)?;
-    FdLink::try_from(link).map_err(|_| no_link(interface))
-}
-
-/// Has a link run another program.
-fn move_link(xdp: &mut Xdp, interface: &str, link: FdLink) -> Result<FdLink, AttachError> {
-    let refused = |e: ProgramError| AttachError::Refused {
-        interface: interface.to_owned(),
-        reason: with_causes(&e),
-    };
-    let link = XdpLink::try_from(link).map_err(|_| no_link(interface))?;
-    let id = xdp.attach_to_link(link).map_err(refused)?;
-    let link = xdp.take_link(id).map_err(refused)?;
-    FdLink::try_from(link).map_err(|_| no_link(interface))
-}
-
 fn load_failed(interface: &str, source: LoadError) -> AttachError {
     AttachError::Load {
         interface: interface.to_owned(),
@@ -338,11 +159,7 @@ fn refusal(interface: &str, mode: AttachMode, error: &ProgramError) -> AttachErr
     let interface = interface.to_owned();
     let reason = with_causes(error);
     match (os_error(error), mode) {
-        (Some(libc::EBUSY | libc::EEXIST), _) => AttachError::Occupied {
-            remedy: format!("`ip link set dev {interface} xdp off`, or end its owner"),
-            program: "whose name is not known".to_owned(),
-            interface,
-        },
+        (Some(libc::EBUSY | libc::EEXIST), _) => AttachError::occupied(interface),
         (Some(libc::EPERM | libc::EACCES | libc::ENODEV), _) | (_, AttachMode::Generic) => {
             AttachError::Refused { interface, reason }
         }

@@ -95,6 +95,11 @@ pub enum AttachError {
     },
     #[error("{interface}: the kernel has no links for XDP programs (needs Linux 5.9 or later)")]
     NoLink { interface: String },
+    #[error("{cause}; and what was there could not be put back: {undo}")]
+    Lost {
+        cause: Box<AttachError>,
+        undo: Box<AttachError>,
+    },
 }
 
 /// An error with all its causes, on one line. aya's own texts leave the system's answer to the cause.

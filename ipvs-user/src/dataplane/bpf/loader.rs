@@ -111,6 +111,12 @@ impl Loader {
         self.0.instance.as_deref()
     }
 
+    /// Interfaces that links are pinned for.
+    pub fn pinned(&self) -> Result<Vec<String>, LoadError> {
+        let pinned = self.instance().map(Instance::interfaces).transpose()?;
+        Ok(pinned.unwrap_or_default())
+    }
+
     /// The ledger beside the maps, which no program knows.
     pub(super) fn ledger(&self) -> Result<HashMap<MapData, Key, Value>, LoadError> {
         let failed = |source| LoadError::Map {

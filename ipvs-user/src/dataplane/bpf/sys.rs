@@ -14,6 +14,7 @@ use bytemuck::{Pod, Zeroable};
 
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// The head of `struct bpf_link_info` for a link of an XDP program.
 #[repr(C)]
@@ -53,6 +54,14 @@ pub(super) fn link_interface(pin: &Path) -> io::Result<Option<u32>> {
 /// The kernel's number of a pinned link.
 pub(super) fn link_id(pin: &Path) -> io::Result<u32> {
     Ok(link_info(pin)?.id)
+}
+
+/// Takes what a pinned link holds off, whoever else has it open. The link stays, and holds nothing.
+pub(super) fn detach_link(pin: &Path) -> io::Result<()> {
+    let link = open_pin(pin)?;
+    let mut request = link.as_raw_fd().to_ne_bytes();
+    // SAFETY: the request is a descriptor, and the kernel writes nowhere.
+    unsafe { call(BPF_LINK_DETACH, &mut request) }.map(drop)
 }
 
 fn link_info(pin: &Path) -> io::Result<LinkInfo> {

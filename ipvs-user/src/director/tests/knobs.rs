@@ -2,10 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ipvs_common::Policy;
+use ipvs_common::{Policy, maps};
 
 use super::*;
-use crate::{sysctl::Knob, timeouts::Timeouts};
+use crate::{
+    dataplane::Dataplane as _,
+    director::Together,
+    ledger::{Key, Kind, Value},
+    sysctl::Knob,
+    timeouts::Timeouts,
+};
 
 fn value(b: &Bench, name: &str) -> String {
     let all = b.director.sysctls();
@@ -36,6 +42,51 @@ fn all_knobs_are_turned_or_none() {
     assert_eq!(value(&b, "sloppy_tcp"), "0");
     let both = [("sloppy_tcp", "1"), ("conntrack", "0")];
     b.director.set_sysctls(both).unwrap();
+    assert_eq!(value(&b, "sloppy_tcp"), "1");
+}
+
+#[test]
+fn knobs_that_cannot_be_noted_are_not_turned() {
+    let mut b = Bench::new();
+    let before = b.tables().settings;
+    let room = Capacities::SMALL.entries(maps::LEDGER).unwrap() as usize;
+    // Of no kind that anybody asks for.
+    let there = b.dataplane.ledger().unwrap().len();
+    let full: Vec<_> = (0..u32::try_from(room - there).unwrap())
+        .map(|n| (Key::new(Kind::Reason, 1_000_000 + n), Value::of(&0_u64)))
+        .collect();
+    b.dataplane.put_ledger(&full).unwrap();
+    let refused = b.director.set_sysctl("sloppy_tcp", "1").unwrap_err();
+    assert!(refused.to_string().contains("LEDGER"), "{refused}");
+    assert_eq!(b.tables().settings, before);
+    assert_eq!(value(&b, "sloppy_tcp"), "0");
+    let keys: Vec<_> = full.iter().map(|(key, _)| *key).collect();
+    b.dataplane.remove_ledger(&keys).unwrap();
+    b.director.set_sysctl("sloppy_tcp", "1").unwrap();
+    assert_eq!(value(&b, "sloppy_tcp"), "1");
+}
+
+#[test]
+fn packets_see_nothing_of_changes_that_go_with_a_refused_command() {
+    let mut b = Bench::with_three(Scheduler::Rr);
+    // Each look counts, too.
+    let batches = |b: &mut Bench| b.director.tables.ledger_mut().next_batch();
+    let before = batches(&mut b);
+    let mut changes = Together {
+        commands: vec![delete(9)],
+        sysctls: vec![("sloppy_tcp".to_owned(), "1".to_owned())],
+        icmp_rate: Some(7),
+        ..Together::default()
+    };
+    assert!(b.director.carry_out(&changes).is_err());
+    changes.commands.clear();
+    changes.timeouts.tcp = Some(u32::MAX);
+    assert!(b.director.carry_out(&changes).is_err());
+    // Neither turned nor turned back.
+    assert_eq!(batches(&mut b), before + 1);
+    changes.timeouts.tcp = Some(60);
+    b.director.carry_out(&changes).unwrap();
+    assert!(batches(&mut b) > before + 2);
     assert_eq!(value(&b, "sloppy_tcp"), "1");
 }
 

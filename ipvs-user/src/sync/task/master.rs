@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::block_in_place, time::timeout};
+use tokio::{
+    task::block_in_place,
+    time::{Instant, timeout_at},
+};
 use tracing::{debug, warn};
 
 use super::{Shared, lock};
@@ -27,7 +30,7 @@ const NOTES: usize = 1024;
 const LOOKS: usize = 16;
 /// Entries told again in a turn: 100,000 a second.
 const AGAIN: usize = 2000;
-/// How long a socket without room is waited for.
+/// How long sockets without room are waited for in a turn, all together: the next turn, and whoever asks, wait for it.
 const PATIENCE: Duration = Duration::from_millis(10);
 
 pub(super) struct Master {
@@ -64,15 +67,12 @@ impl Master {
             return;
         };
         let (mut sent, mut failed) = (0, None);
+        let until = Instant::now() + PATIENCE;
         for (n, datagram) in fill(&mut self.writers, &entries) {
-            let to = (&sockets.each[n], sockets.to[n]);
-            match timeout(PATIENCE, to.0.send_to(&datagram, to.1)).await {
-                Ok(Ok(_)) => sent += 1,
-                Ok(Err(e)) => failed = Some((failed.map_or(1, |(n, _)| n + 1), e)),
-                Err(_) => {
-                    let full = io::Error::from(io::ErrorKind::WouldBlock);
-                    failed = Some((failed.map_or(1, |(n, _)| n + 1), full));
-                }
+            let send = sockets.each[n].send_to(&datagram, sockets.to[n]);
+            match within(until, send).await {
+                Ok(_) => sent += 1,
+                Err(e) => failed = Some((failed.map_or(1, |(n, _)| n + 1), e)),
             }
         }
         let mut director = lock(director);
@@ -115,6 +115,15 @@ impl Master {
     }
 }
 
+/// What can be done at once is done, also after that time.
+async fn within(
+    until: Instant,
+    send: impl Future<Output = io::Result<usize>>,
+) -> io::Result<usize> {
+    let done = timeout_at(until, send).await;
+    done.unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
+}
+
 /// The datagrams that these entries make, each with the number of its socket: a connection always goes by the same one.
 fn fill(writers: &mut [Writer], entries: &[Entry]) -> Vec<(usize, Vec<u8>)> {
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
@@ -128,4 +137,24 @@ fn fill(writers: &mut [Writer], entries: &[Entry]) -> Vec<(usize, Vec<u8>)> {
         done.extend(writer.take().map(|datagram| (n, datagram)));
     }
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn sockets_without_room_are_waited_for_once_and_those_with_room_never() {
+        let start = Instant::now();
+        let until = start + PATIENCE;
+        for _ in 0..100 {
+            let full = within(until, pending()).await;
+            assert_eq!(full.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert_eq!(within(until, ready(Ok(7))).await.ok(), Some(7));
+        }
+        let took = start.elapsed();
+        assert!((PATIENCE..10 * PATIENCE).contains(&took), "{took:?}");
+    }
 }

@@ -10,6 +10,7 @@ use aya::{
     programs::links::{FdLink, PinnedLink},
 };
 use ipvs_common::maps::STAGES;
+use tracing::warn;
 
 use super::{AttachError, IfaceProgram, no_link};
 use crate::dataplane::bpf::{loader::Loader, sys};
@@ -22,12 +23,17 @@ pub(super) struct Stages {
 
 impl Stages {
     /// The program that they belong to is.
-    pub(super) fn in_force(mut self, interface: &str) -> Result<(), AttachError> {
+    pub(super) fn in_force(mut self, interface: &str) {
         self.new = None;
         for old in &self.old {
-            fs::remove_file(old).map_err(failed(interface))?;
+            match fs::remove_file(old) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    // It takes memory, and the next change tries again.
+                    warn!(interface, "stages of a program that is gone: {e}");
+                }
+                Ok(()) | Err(_) => {}
+            }
         }
-        Ok(())
     }
 }
 
@@ -100,11 +106,29 @@ pub(super) fn pinned(
     Ok(Some(link.into()))
 }
 
-/// Forgets what is pinned for an interface.
+/// Takes the program of a link off its interface, now: a link that is only closed goes in the kernel's own time.
+pub(super) fn detach(loader: &Loader, interface: &str, link: FdLink) -> Result<(), AttachError> {
+    drop(link);
+    let Some(instance) = loader.instance() else {
+        return Ok(());
+    };
+    let place = instance.link(interface).map_err(failed(interface))?;
+    match sys::detach_link(&place) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed(interface)(e)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Takes the program that is pinned for an interface off it, and forgets it.
 pub(super) fn nothing(loader: &Loader, interface: &str) -> Result<(), AttachError> {
     let Some(instance) = loader.instance() else {
         return Ok(());
     };
+    let place = instance.link(interface).map_err(failed(interface))?;
+    match sys::detach_link(&place) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => warn!(interface, "detaching: {e}"),
+        Ok(()) | Err(_) => {}
+    }
     instance
         .remove_interface(interface)
         .map_err(failed(interface))

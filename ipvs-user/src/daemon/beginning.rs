@@ -1,0 +1,135 @@
+//! Interfaces at the start: what another daemon left goes on without a gap, and a start that fails leaves all as it was.
+
+use anyhow::{Result, anyhow};
+use tracing::{debug, warn};
+
+use super::{
+    interfaces::{Interfaces, Wanted, constants, found},
+    steps::Step,
+};
+use crate::{
+    dataplane::bpf::{AttachError, Successor},
+    net::Link,
+};
+use ipvs_common::AttachMode;
+
+/// A moment of the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Swap {
+    /// Programs are loaded and about to take the place of others.
+    Next,
+    /// They have.
+    Done,
+}
+
+/// What is to be done at the start: loaded, and nothing of it in force.
+pub(super) struct Beginning {
+    links: Vec<Link>,
+    /// On interfaces without a program.
+    new: Vec<Step>,
+    /// In the place of programs that another daemon left, in their mode.
+    successors: Vec<(Wanted, Link, Successor)>,
+    /// From that mode into another.
+    turns: Vec<Step>,
+}
+
+impl Interfaces {
+    /// Every interface must be there, and free of others' programs.
+    pub(super) fn begin(&self, links: Vec<Link>) -> Result<Beginning> {
+        let mut wanted = Vec::new();
+        for one in &self.wanted {
+            let link = found(&links, &one.name).map_err(|e| anyhow!(e))?;
+            wanted.push((one, link.clone()));
+        }
+        let mut beginning = Beginning {
+            links,
+            new: Vec::new(),
+            successors: Vec::new(),
+            turns: Vec::new(),
+        };
+        for (one, link) in wanted {
+            self.begin_one(&mut beginning, one, link)?;
+        }
+        Ok(beginning)
+    }
+
+    /// The kernel is asked for the link and for its mode, and not the notes: a daemon may have ended before it wrote them.
+    fn begin_one(
+        &self,
+        beginning: &mut Beginning,
+        wanted: &Wanted,
+        link: Link,
+    ) -> Result<(), AttachError> {
+        let mode = if link.generic {
+            AttachMode::Generic
+        } else {
+            AttachMode::Native
+        };
+        let iface = constants(wanted, &link);
+        let Some(successor) = Successor::load(&self.loader, &wanted.name, iface, mode)? else {
+            beginning.new.push(Step::attach(self, wanted, &link)?);
+            return Ok(());
+        };
+        if !wanted.policy.allows(mode) {
+            warn!(
+                interface = wanted.name,
+                "is attached in a mode that is no longer wanted"
+            );
+            beginning.turns.push(Step::turn(self, wanted, &link)?);
+        }
+        let successor = (wanted.clone(), link, successor);
+        beginning.successors.push(successor);
+        Ok(())
+    }
+
+    /// The new ones come first: what refuses does so before anything that was there is touched.
+    pub(super) fn attach_new(&mut self, beginning: &mut Beginning) -> Result<()> {
+        let new = std::mem::take(&mut beginning.new);
+        let done = self.carry_out(new).map_err(|e| anyhow!(e))?;
+        self.undecided.extend(done);
+        Ok(())
+    }
+
+    /// Programs that another daemon left give way to ours, then modes change; those of interfaces that are no longer wanted
+    /// end. `around` is called before and after programs are swapped.
+    pub(super) fn take_over(
+        &mut self,
+        beginning: Beginning,
+        mut around: impl FnMut(Swap) -> Result<()>,
+    ) -> Result<()> {
+        let Beginning {
+            links,
+            successors,
+            turns,
+            ..
+        } = beginning;
+        // Without a pause in between: a packet in and its answer may meet both sides of a swap.
+        around(Swap::Next)?;
+        let mut swapped = Vec::new();
+        for (wanted, link, successor) in successors {
+            let attachment = successor.succeed()?;
+            self.attached.insert(wanted.name.clone(), attachment);
+            debug!(interface = wanted.name, ifindex = link.ifindex, "swapped");
+            swapped.push((wanted, link));
+        }
+        around(Swap::Done)?;
+        for (wanted, link) in &swapped {
+            self.prepare(wanted, link);
+        }
+        let turned = self.carry_out(turns).map_err(|e| anyhow!(e))?;
+        self.settle(turned, &links);
+        self.undecided.clear();
+        self.let_unwanted_go()
+    }
+
+    /// Known by the notes, or by a link that was not noted yet.
+    fn let_unwanted_go(&mut self) -> Result<()> {
+        let noted = self.keeper.notes().interfaces.keys().cloned();
+        let mut unwanted: Vec<_> = noted.chain(self.loader.pinned()?).collect();
+        unwanted.retain(|n| !self.attached.contains_key(n));
+        unwanted.sort();
+        unwanted.dedup();
+        self.let_all_go(&unwanted);
+        Ok(())
+    }
+}
