@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     frames, listing,
-    place::{Place, real_link},
+    place::Place,
     scenario::{Packet, Scenario, Step},
     side::Side,
     world::{LINKS, Sent},
@@ -217,10 +217,8 @@ impl Run<'_> {
         };
         let id = self.next_id();
         let made = frames::from_real(packet, self.place, real, id);
-        self.kernel
-            .world
-            .real_sends(made.clone(), real_link(real))?;
-        self.ours.world.real_sends(made, real_link(real))?;
+        self.kernel.world.real_sends(made.clone())?;
+        self.ours.world.real_sends(made)?;
         self.outcome.packets += 1;
         self.waiting = true;
         Ok(())

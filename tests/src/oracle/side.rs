@@ -65,7 +65,15 @@ impl Ours {
 
 impl Side {
     pub(super) fn kernel() -> Result<Self> {
-        let world = World::new(true)?;
+        Self::kernel_in(World::new(true, true)?)
+    }
+
+    /// As it is at its best: nothing at the far ends stands in the way of packets of the stack.
+    pub(super) fn kernel_alone() -> Result<Self> {
+        Self::kernel_in(World::new(false, false)?)
+    }
+
+    fn kernel_in(world: World) -> Result<Self> {
         ensure!(
             world.director.get("ipv4/vs/conntrack").is_ok(),
             "this kernel has no ip_vs: run this with `cargo xtask vm -- oracle`"
@@ -74,7 +82,7 @@ impl Side {
     }
 
     pub(super) fn ours() -> Result<Self> {
-        let world = World::new(false)?;
+        let world = World::new(false, true)?;
         let start = Start {
             interfaces: LINKS.to_vec(),
             config: Some(format!(

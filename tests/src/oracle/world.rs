@@ -27,11 +27,16 @@ use nix::{
     },
 };
 
+use socket2::{Domain, Socket, Type};
+
 use super::{
     frames,
-    place::{REAL_LINKS, REALS_PER_LINK, VIPS, real, real_mac},
+    place::{REAL_LINKS, REALS_PER_LINK, VIPS, real, real_link, real_mac},
 };
-use crate::topology::{FarEnd, Netns, OnFarEnd, attach};
+use crate::{
+    packet::Packet,
+    topology::{FarEnd, Netns, OnFarEnd, attach},
+};
 
 /// The director's interfaces: clients', marked clients', real servers'.
 pub(super) const LINKS: [&str; 4] = ["c0", "c1", "r1", "r2"];
@@ -43,7 +48,7 @@ const REALS: usize = 2;
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 const GATEWAY_MAC: Mac = [2, 0, 0, 0, 0x0c, 2];
 /// Where markers go: a neighbour on the first real servers' link that is no real server.
-const SINK: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 250);
+pub(super) const SINK: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 250);
 const SINK_MAC: Mac = [2, 0, 0, 1, 1, 250];
 const MARKER_LIMIT: Duration = Duration::from_secs(3);
 const RECEIVE_BUFFER: usize = 16 << 20;
@@ -71,6 +76,8 @@ pub(super) struct World {
     _around: Netns,
     /// All links' far ends at once.
     socket: OwnedFd,
+    /// For what is timed: no tap sees what goes out by it.
+    blaster: OwnedFd,
     indices: [u32; LINKS.len()],
     macs: [Mac; LINKS.len()],
     markers: u16,
@@ -78,8 +85,8 @@ pub(super) struct World {
 }
 
 impl World {
-    /// `mark_in_stack` has the kernel give what comes in by `c1` its mark.
-    pub(super) fn new(mark_in_stack: bool) -> Result<Self> {
+    /// `mark_in_stack` has the kernel give what comes in by `c1` its mark; `xdp` readies the far ends for native XDP.
+    pub(super) fn new(mark_in_stack: bool, xdp: bool) -> Result<Self> {
         let director = Netns::new("director")?;
         let around = Netns::new("around")?;
         for (key, value) in SYSCTLS {
@@ -97,13 +104,16 @@ impl World {
         }
         let programs = FAR_ENDS
             .iter()
+            .filter(|_| xdp)
             .map(|end| attach(&around, end, FarEnd::Pass));
         let programs = programs.collect::<Result<_>>()?;
         let (socket, indices) = around.enter(open)?;
+        let blaster = around.enter(open_blaster)?;
         Ok(Self {
             director,
             _around: around,
             socket,
+            blaster,
             indices,
             macs: [0, 1, 2, 3].map(mac),
             markers: 0,
@@ -112,16 +122,42 @@ impl World {
     }
 
     /// Injects what a client sends.
-    pub(super) fn client_sends(&self, packet: crate::packet::Packet, marked: bool) -> Result<()> {
+    pub(super) fn client_sends(&self, packet: Packet, marked: bool) -> Result<()> {
         let link = if marked { MARKED } else { CLIENTS };
         self.send(link, &packet.between(GATEWAY_MAC, self.macs[link]).frame())
     }
 
     /// Injects what the real server that it comes from sends.
-    pub(super) fn real_sends(&self, packet: crate::packet::Packet, link: u8) -> Result<()> {
-        let link = REALS + usize::from(link);
+    pub(super) fn real_sends(&self, packet: Packet) -> Result<()> {
+        let (link, frame) = self.frame_of_real(packet);
+        self.send(link, &frame)
+    }
+
+    /// With the link that it goes in by.
+    pub(super) fn frame_of_client(&self, packet: Packet) -> (usize, Vec<u8>) {
+        let frame = packet.between(GATEWAY_MAC, self.macs[CLIENTS]).frame();
+        (CLIENTS, frame)
+    }
+
+    pub(super) fn frame_of_real(&self, packet: Packet) -> (usize, Vec<u8>) {
+        let link = REALS + usize::from(real_link(packet.src));
         let from = real_mac(*packet.src.ip());
-        self.send(link, &packet.between(from, self.macs[link]).frame())
+        (link, packet.between(from, self.macs[link]).frame())
+    }
+
+    /// Sends frames as fast as that goes.
+    pub(super) fn blast(&self, frames: &[(usize, Vec<u8>)]) -> Result<()> {
+        let to = self.indices.map(address);
+        for (link, frame) in frames {
+            let sent = sendto(
+                self.blaster.as_raw_fd(),
+                frame,
+                &to[*link],
+                MsgFlags::empty(),
+            );
+            sent.with_context(|| format!("sending to {}", LINKS[*link]))?;
+        }
+        Ok(())
     }
 
     fn send(&self, link: usize, frame: &[u8]) -> Result<()> {
@@ -272,6 +308,24 @@ fn open() -> Result<(OwnedFd, [u32; LINKS.len()])> {
         *index = if_nametoindex(end).map_err(io::Error::from)?;
     }
     Ok((socket, indices))
+}
+
+/// Receives nothing, and goes past queues and taps.
+fn open_blaster() -> Result<OwnedFd> {
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("a packet socket")?;
+    let on: libc::c_int = 1;
+    // SAFETY: the value is an int, and its length is given.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_QDISC_BYPASS,
+            ptr::from_ref(&on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    nix::Error::result(set).context("past queues")?;
+    Ok(socket.into())
 }
 
 /// Where a packet socket sends to.
