@@ -99,6 +99,11 @@ impl Oracle {
         Ok(outcome)
     }
 
+    /// Why ours did not forward what it did not.
+    pub fn reasons(&self) -> Result<String> {
+        self.ours.reasons()
+    }
+
     pub fn stop(self) -> Result<()> {
         self.ours.stop()
     }

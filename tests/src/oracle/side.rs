@@ -166,6 +166,12 @@ impl Side {
         Ok(self.world.director.enter(f)?)
     }
 
+    /// Of ours: why packets were not forwarded, so far.
+    pub(super) fn reasons(&self) -> Result<String> {
+        let ours = self.ours.as_ref();
+        ours.map_or(Ok(String::new()), |ours| ours.director.run("ipvsd reasons"))
+    }
+
     /// Ends our daemon in an orderly way.
     pub(super) fn stop(self) -> Result<()> {
         self.ours
