@@ -10,7 +10,7 @@ use super::{
     place::Place,
     scenario::{Packet, Scenario, Step},
     side::Side,
-    world::{LINKS, Sent},
+    world::{Ends, LINKS, Sent},
 };
 use crate::packet::{contrast, describe};
 
@@ -71,7 +71,7 @@ impl Oracle {
     pub fn new() -> Result<Self> {
         Ok(Self {
             kernel: Side::kernel()?,
-            ours: Side::ours()?,
+            ours: Side::ours(Ends::Caught)?,
             runs: 0,
             knobs: Vec::new(),
         })

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs_user::ipvsadm::{self, Client, System};
 use tokio::runtime::{Builder, Runtime};
 
-use super::world::{LINKS, MARK, MARKED, World};
+use super::world::{Ends, LINKS, MARK, MARKED, World};
 use crate::topology::{Director, Start};
 
 /// Out of so many runs, our commands are processes in one.
@@ -65,12 +65,12 @@ impl Ours {
 
 impl Side {
     pub(super) fn kernel() -> Result<Self> {
-        Self::kernel_in(World::new(true, true)?)
+        Self::kernel_in(World::new(true, Ends::Caught)?)
     }
 
-    /// As it is at its best: nothing at the far ends stands in the way of packets of the stack.
+    /// For speed: nobody listens to what it sends.
     pub(super) fn kernel_alone() -> Result<Self> {
-        Self::kernel_in(World::new(false, false)?)
+        Self::kernel_in(World::new(false, Ends::Unheard)?)
     }
 
     fn kernel_in(world: World) -> Result<Self> {
@@ -81,8 +81,8 @@ impl Side {
         Ok(Self { world, ours: None })
     }
 
-    pub(super) fn ours() -> Result<Self> {
-        let world = World::new(false, true)?;
+    pub(super) fn ours(ends: Ends) -> Result<Self> {
+        let world = World::new(false, ends)?;
         let start = Start {
             interfaces: LINKS.to_vec(),
             config: Some(format!(
@@ -181,7 +181,7 @@ impl Side {
 
 /// Whether the programs pass this kernel's verifier, by starting the daemon: the line it says when it is ready.
 pub fn load() -> Result<String> {
-    let side = Side::ours()?;
+    let side = Side::ours(Ends::Caught)?;
     let ready = side
         .ours
         .as_ref()

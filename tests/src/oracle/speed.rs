@@ -1,17 +1,19 @@
-//! What a packet costs the kernel's ip_vs and ours, in the same machine and run: the same frames go into the same network, and
-//! the time is that from the far end's send to the other far end's socket. Plain routing by the kernel is the base.
+//! What a packet costs the kernel's ip_vs and ours, in the same machine and run. Frames come in as a driver gets them, page by
+//! page and 64 at a time, and are thrown away at the other end of their way. Plain routing by the kernel is the base.
 
-use std::{fmt, time::Instant};
+use std::{fmt, thread, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use ipvs_common::bench::Source;
 
 use super::{
     frames,
     place::{Place, real},
     scenario::Packet,
     side::Side,
-    world::{SINK, World},
+    world::{Ends, SINK, World},
 };
+use crate::topology::Sender;
 
 const METHODS: [(&str, &str); 3] = [
     ("direct routing", "-g"),
@@ -19,9 +21,12 @@ const METHODS: [(&str, &str); 3] = [
     ("IP in IP", "-i"),
 ];
 const PORT: u16 = 80;
-const REALS: u8 = 4;
 /// Connections of the packets that hit.
-const FLOWS: u16 = 256;
+const FLOWS: u32 = 256;
+/// What packets carry, to fill a frame of 64 bytes.
+const DATA: usize = 10;
+/// After that ip_vs has counted everything.
+const COUNTED: Duration = Duration::from_millis(4500);
 const FIRST_PORT: u16 = 1024;
 
 /// How much is measured.
@@ -29,7 +34,7 @@ const FIRST_PORT: u16 = 1024;
 pub struct Effort {
     pub rounds: usize,
     /// Of a case in a round.
-    pub packets: u16,
+    pub packets: u32,
     /// Of virtual time, where an instruction takes one step of it.
     pub ns_per_instruction: Option<f64>,
 }
@@ -70,15 +75,19 @@ impl fmt::Display for Versus {
 
 /// Measures all cases. Wants a kernel with ip_vs.
 pub fn versus(effort: Effort) -> Result<Versus> {
-    let plain = World::new(false, false)?;
-    let sides = [Side::kernel_alone()?, Side::ours()?];
+    let plain = Lane::new(World::new(false, Ends::Unheard)?)?;
+    let kernel = Side::kernel_alone()?;
+    let ours = Side::ours(Ends::Dropped)?;
     let mut bench = Bench {
         effort,
-        plain,
-        sides,
+        senders: [
+            Sender::new(&kernel.world.around)?,
+            Sender::new(&ours.world.around)?,
+        ],
+        sides: [kernel, ours],
         place: 0,
     };
-    let plain = bench.routing()?;
+    let plain = routing(plain, effort)?;
     let mut rows = Vec::new();
     for (name, letter) in METHODS {
         rows.extend(bench.method(name, letter)?);
@@ -93,105 +102,142 @@ pub fn versus(effort: Effort) -> Result<Versus> {
     Ok(Versus { unit, plain, rows })
 }
 
+/// A director's world, and who sends into it.
+struct Lane {
+    world: World,
+    sender: Sender,
+}
+
+impl Lane {
+    fn new(world: World) -> Result<Self> {
+        let sender = Sender::new(&world.around)?;
+        Ok(Self { world, sender })
+    }
+}
+
+fn routing(mut lane: Lane, effort: Effort) -> Result<f64> {
+    let mut made = frames::from_client(&segment("A"), Place::new(0), 1);
+    made.dst.set_ip(SINK);
+    let (link, frame) = lane.world.frame_of_client(made);
+    let source = source(lane.world.sends_by(link), &frame, FLOWS, FIRST_PORT, false)?;
+    let mut times = Vec::new();
+    for _ in 0..=effort.rounds {
+        times.push(effort.each(lane.sender.send(&source, effort.packets)?));
+    }
+    Ok(median(times))
+}
+
 struct Bench {
     effort: Effort,
-    plain: World,
     sides: [Side; 2],
+    senders: [Sender; 2],
     place: u16,
 }
 
-/// Frames, and by which link they go in.
-type Load = Vec<(usize, Vec<u8>)>;
+/// What packets do, as the statistics of a service count it: connections, packets in, packets out.
+type Counted = [u64; 3];
 
 impl Bench {
-    fn routing(&mut self) -> Result<f64> {
-        let packet = segment(0, "A");
-        let mut made = frames::from_client(&packet, Place::new(0), 1);
-        made.dst.set_ip(SINK);
-        let load = vec![self.plain.frame_of_client(made); self.effort.packets.into()];
-        let mut times = Vec::new();
-        for _ in 0..=self.effort.rounds {
-            times.push(timed(&mut self.plain, &load, self.effort)?);
-        }
-        Ok(median(times))
-    }
-
-    /// The cases of a forwarding method: new connections, packets of known ones, and answers where they come by here.
+    /// The cases of a forwarding method: packets of known connections, answers where they come by here, new connections.
     fn method(&mut self, name: &str, letter: &str) -> Result<Vec<Row>> {
         self.place += 1;
         let place = Place::new(self.place);
         for side in &self.sides {
-            told(side, &place.command(&format!("-A -t VIP0:{PORT} -s rr")))?;
-            for real in 0..REALS {
-                let add = format!("-a -t VIP0:{PORT} -r REAL{real} {letter}");
-                told(side, &place.command(&add))?;
-            }
+            told(side, &place.command(&format!("-A -t VIP0:{PORT} -s wlc")))?;
+            told(
+                side,
+                &place.command(&format!("-a -t VIP0:{PORT} -r REAL0 {letter}")),
+            )?;
         }
         let masq = letter == "-m";
-        self.open(place, masq)?;
-        let mut rows = vec![self.hits(name, place)?];
-        if masq {
-            rows.push(self.answers(name, place)?);
+        for flags in ["S", "SA", "A"] {
+            if masq || flags != "SA" {
+                self.send(place, flags, FLOWS, FIRST_PORT, FLOWS)?;
+            }
         }
-        rows.push(self.openings(name, place)?);
+        let mut rows = vec![self.row(&format!("{name}, known connection"), place, "A")?];
+        if masq {
+            rows.push(self.row(&format!("{name}, answer"), place, "SA")?);
+        }
+        rows.push(self.row(&format!("{name}, new connection"), place, "S")?);
         for side in &self.sides {
             told(side, "-C")?;
         }
         Ok(rows)
     }
 
-    /// Connections that are established for either director.
-    fn open(&mut self, place: Place, masq: bool) -> Result<()> {
-        for side in &mut self.sides {
-            for flags in ["S", "SA", "A"] {
-                let from_real = flags == "SA";
-                if from_real && !masq {
-                    continue;
-                }
-                let load = load(&side.world, place, flags, FLOWS);
-                side.world.blast(&load)?;
-                side.world.settle()?;
+    /// Both in turn, round after round; the first warms up. All packets have to be counted as what they are.
+    fn row(&mut self, case: &str, place: Place, flags: &str) -> Result<Row> {
+        let (packets, opens) = (self.effort.packets, flags == "S");
+        let before = self.counted(place)?;
+        let mut times = [Vec::new(), Vec::new()];
+        for round in 0..=self.effort.rounds {
+            let (first, flows) = if opens {
+                let round = u16::try_from(packets * round as u32)?;
+                (FIRST_PORT + FLOWS as u16 + round, packets)
+            } else {
+                (FIRST_PORT, FLOWS)
+            };
+            let took = self.send(place, flags, packets, first, flows)?;
+            for (times, took) in times.iter_mut().zip(took) {
+                times.push(self.effort.each(took));
             }
         }
-        Ok(())
-    }
-
-    fn hits(&mut self, name: &str, place: Place) -> Result<Row> {
-        self.row(format!("{name}, known connection"), |side, packets, _| {
-            load(&side.world, place, "A", packets)
-        })
-    }
-
-    fn answers(&mut self, name: &str, place: Place) -> Result<Row> {
-        self.row(format!("{name}, answer"), |side, packets, _| {
-            load(&side.world, place, "SA", packets)
-        })
-    }
-
-    fn openings(&mut self, name: &str, place: Place) -> Result<Row> {
-        self.row(format!("{name}, new connection"), |side, packets, round| {
-            let first = FIRST_PORT + FLOWS + packets * round;
-            let syns = (0..packets).map(|n| segment_from(first + n, "S"));
-            let frames = syns.map(|s| {
-                side.world
-                    .frame_of_client(frames::from_client(&s, place, 1))
-            });
-            frames.collect()
-        })
-    }
-
-    /// Both in turn, round after round; the first warms up.
-    fn row(&mut self, case: String, load: impl Fn(&Side, u16, u16) -> Load) -> Result<Row> {
-        let mut times = [Vec::new(), Vec::new()];
-        for round in 0..=self.effort.rounds as u16 {
-            for (side, times) in self.sides.iter_mut().zip(&mut times) {
-                let load = load(side, self.effort.packets, round);
-                times.push(timed(&mut side.world, &load, self.effort)?);
-            }
+        let due = u64::from(packets) * (self.effort.rounds as u64 + 1);
+        let due = match flags {
+            "S" => [due, due, 0],
+            "SA" => [0, 0, due],
+            _ => [0, due, 0],
+        };
+        for (before, after) in before.iter().zip(self.counted(place)?) {
+            let found = [0, 1, 2].map(|n| after[n] - before[n]);
+            ensure!(found == due, "{case}: {found:?} were counted, not {due:?}");
         }
         let [kernel, ours] = times.map(median);
+        let case = case.to_owned();
         Ok(Row { case, kernel, ours })
     }
+
+    fn send(
+        &mut self,
+        place: Place,
+        flags: &str,
+        packets: u32,
+        first: u16,
+        flows: u32,
+    ) -> Result<[Duration; 2]> {
+        let mut took = [Duration::ZERO; 2];
+        for ((side, sender), took) in self.sides.iter().zip(&mut self.senders).zip(&mut took) {
+            let answer = flags == "SA";
+            let (link, frame) = if answer {
+                let from = std::net::SocketAddrV4::new(real(0), PORT);
+                let made = frames::from_real(&segment(flags), place, from, 1);
+                side.world.frame_of_real(made)
+            } else {
+                let made = frames::from_client(&segment(flags), place, 1);
+                side.world.frame_of_client(made)
+            };
+            let source = source(side.world.sends_by(link), &frame, flows, first, answer)?;
+            *took = sender.send(&source, packets)?;
+        }
+        Ok(took)
+    }
+
+    fn counted(&self, place: Place) -> Result<[Counted; 2]> {
+        thread::sleep(COUNTED);
+        let [kernel, ours] = &self.sides;
+        Ok([counted(kernel, place)?, counted(ours, place)?])
+    }
+}
+
+fn counted(side: &Side, place: Place) -> Result<Counted> {
+    let command = place.command(&format!("-Ln --stats --exact -t VIP0:{PORT}"));
+    let said = side.ipvsadm(&command, "")?;
+    let line = said.text.lines().find(|line| line.starts_with("TCP"));
+    let line = line.with_context(|| format!("no service in\n{}", said.text))?;
+    let words: Vec<_> = line.split_whitespace().collect();
+    let number = |n: usize| -> Result<u64> { Ok(words.get(n).context("no number")?.parse()?) };
+    Ok([number(2)?, number(3)?, number(4)?])
 }
 
 fn told(side: &Side, arguments: &str) -> Result<()> {
@@ -200,51 +246,43 @@ fn told(side: &Side, arguments: &str) -> Result<()> {
     Ok(())
 }
 
-fn segment(flow: u16, flags: &str) -> Packet {
-    segment_from(FIRST_PORT + flow % FLOWS, flags)
-}
-
-fn segment_from(client_port: u16, flags: &str) -> Packet {
+/// Of the client's port 0, for which others are put.
+fn segment(flags: &str) -> Packet {
     Packet {
         udp: false,
         marked: false,
         client: 1,
-        client_port,
+        client_port: 0,
         vip: 0,
         port: PORT,
         flags: flags.to_owned(),
-        data: 0,
+        data: DATA,
     }
 }
 
-/// Segments of known connections in turn, from the clients, or from the real servers that rr gave them.
-fn load(world: &World, place: Place, flags: &str, packets: u16) -> Load {
-    let frames = (0..packets).map(|n| {
-        let segment = segment(n, flags);
-        if flags == "SA" {
-            let at = real((n % FLOWS % u16::from(REALS)) as u8);
-            let from = std::net::SocketAddrV4::new(at, PORT);
-            world.frame_of_real(frames::from_real(&segment, place, from, 1))
-        } else {
-            world.frame_of_client(frames::from_client(&segment, place, 1))
-        }
-    });
-    frames.collect()
+fn source(ifindex: u32, frame: &[u8], flows: u32, first: u16, to_client: bool) -> Result<Source> {
+    ensure!(
+        flows.is_power_of_two() && frame.len() == 64,
+        "no such source"
+    );
+    let sum = u16::from_be_bytes([frame[50], frame[51]]);
+    Ok(Source {
+        ifindex,
+        sent: 0,
+        mask: flows - 1,
+        first_port: first,
+        shift: if to_client { 0 } else { 16 },
+        sum: (!sum).into(),
+        ports: u32::from_be_bytes([frame[34], frame[35], frame[36], frame[37]]),
+        frame: bytemuck::pod_read_unaligned(frame),
+    })
 }
 
-/// Per packet. All have to come out.
-fn timed(world: &mut World, load: &[(usize, Vec<u8>)], effort: Effort) -> Result<f64> {
-    let start = Instant::now();
-    world.blast(load)?;
-    let took = start.elapsed();
-    let left = world.settle()?.len();
-    ensure!(
-        left == load.len(),
-        "{left} of {} packets came out",
-        load.len()
-    );
-    let ns = took.as_secs_f64() * 1e9 / f64::from(effort.packets);
-    Ok(ns / effort.ns_per_instruction.unwrap_or(1.0))
+impl Effort {
+    fn each(&self, took: Duration) -> f64 {
+        let ns = took.as_secs_f64() * 1e9 / f64::from(self.packets);
+        ns / self.ns_per_instruction.unwrap_or(1.0)
+    }
 }
 
 fn median(mut times: Vec<f64>) -> f64 {

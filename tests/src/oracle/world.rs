@@ -27,8 +27,6 @@ use nix::{
     },
 };
 
-use socket2::{Domain, Socket, Type};
-
 use super::{
     frames,
     place::{REAL_LINKS, REALS_PER_LINK, VIPS, real, real_link, real_mac},
@@ -63,6 +61,16 @@ const SYSCTLS: [(&str, &str); 7] = [
     ("ipv6/conf/default/disable_ipv6", "1"),
 ];
 
+/// What becomes of frames that the director sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ends {
+    Caught,
+    /// As soon as they arrive, by a program, which also lets a native program send to there.
+    Dropped,
+    /// The stack has no use for them. What it is sent itself it takes frame by frame, as a driver does.
+    Unheard,
+}
+
 /// A frame that the director sent, and the link it left by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Sent {
@@ -73,11 +81,9 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) director: Netns,
-    _around: Netns,
+    pub(super) around: Netns,
     /// All links' far ends at once.
     socket: OwnedFd,
-    /// For what is timed: no tap sees what goes out by it.
-    blaster: OwnedFd,
     indices: [u32; LINKS.len()],
     macs: [Mac; LINKS.len()],
     markers: u16,
@@ -85,8 +91,8 @@ pub(super) struct World {
 }
 
 impl World {
-    /// `mark_in_stack` has the kernel give what comes in by `c1` its mark; `xdp` readies the far ends for native XDP.
-    pub(super) fn new(mark_in_stack: bool, xdp: bool) -> Result<Self> {
+    /// `mark_in_stack` has the kernel give what comes in by `c1` its mark.
+    pub(super) fn new(mark_in_stack: bool, ends: Ends) -> Result<Self> {
         let director = Netns::new("director")?;
         let around = Netns::new("around")?;
         for (key, value) in SYSCTLS {
@@ -102,18 +108,27 @@ impl World {
         if mark_in_stack {
             mark(&director)?;
         }
-        let programs = FAR_ENDS
-            .iter()
-            .filter(|_| xdp)
-            .map(|end| attach(&around, end, FarEnd::Pass));
+        let program = match ends {
+            Ends::Caught => Some(FarEnd::Pass),
+            Ends::Dropped => Some(FarEnd::Drop),
+            Ends::Unheard => None,
+        };
+        let programs = FAR_ENDS.iter().filter_map(|end| {
+            let program = program?;
+            Some(attach(&around, end, program))
+        });
         let programs = programs.collect::<Result<_>>()?;
-        let (socket, indices) = around.enter(open)?;
-        let blaster = around.enter(open_blaster)?;
+        if ends == Ends::Unheard {
+            for link in LINKS {
+                // Without a program, this is what lets it take frames.
+                director.output("ethtool", &["-K", link, "gro", "on"])?;
+            }
+        }
+        let (socket, indices) = around.enter(|| open(ends))?;
         Ok(Self {
             director,
-            _around: around,
+            around,
             socket,
-            blaster,
             indices,
             macs: [0, 1, 2, 3].map(mac),
             markers: 0,
@@ -145,19 +160,9 @@ impl World {
         (link, packet.between(from, self.macs[link]).frame())
     }
 
-    /// Sends frames as fast as that goes.
-    pub(super) fn blast(&self, frames: &[(usize, Vec<u8>)]) -> Result<()> {
-        let to = self.indices.map(address);
-        for (link, frame) in frames {
-            let sent = sendto(
-                self.blaster.as_raw_fd(),
-                frame,
-                &to[*link],
-                MsgFlags::empty(),
-            );
-            sent.with_context(|| format!("sending to {}", LINKS[*link]))?;
-        }
-        Ok(())
+    /// Whose far end gets what a director is to receive by a link.
+    pub(super) const fn sends_by(&self, link: usize) -> u32 {
+        self.indices[link]
     }
 
     fn send(&self, link: usize, frame: &[u8]) -> Result<()> {
@@ -294,12 +299,12 @@ fn colons(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn open() -> Result<(OwnedFd, [u32; LINKS.len()])> {
+fn open(ends: Ends) -> Result<(OwnedFd, [u32; LINKS.len()])> {
     let socket = socket(
         AddressFamily::Packet,
         SockType::Raw,
         SockFlag::SOCK_NONBLOCK,
-        SockProtocol::EthAll,
+        (ends == Ends::Caught).then_some(SockProtocol::EthAll),
     )
     .context("a packet socket")?;
     setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER).context("a large buffer")?;
@@ -308,24 +313,6 @@ fn open() -> Result<(OwnedFd, [u32; LINKS.len()])> {
         *index = if_nametoindex(end).map_err(io::Error::from)?;
     }
     Ok((socket, indices))
-}
-
-/// Receives nothing, and goes past queues and taps.
-fn open_blaster() -> Result<OwnedFd> {
-    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("a packet socket")?;
-    let on: libc::c_int = 1;
-    // SAFETY: the value is an int, and its length is given.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_PACKET,
-            libc::PACKET_QDISC_BYPASS,
-            ptr::from_ref(&on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    nix::Error::result(set).context("past queues")?;
-    Ok(socket.into())
 }
 
 /// Where a packet socket sends to.
