@@ -63,6 +63,27 @@ pub struct FloorFlow {
     pub real: u16,
 }
 
+/// What a source sends: one frame over and over, with the ports of one flow after another.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Source {
+    /// Whose far end gets the frames.
+    pub ifindex: u32,
+    /// Frames so far.
+    pub sent: u32,
+    /// Flows less one: a power of two less one.
+    pub mask: u32,
+    pub first_port: u16,
+    /// Bits of the ports, taken as one number, behind the changing one: 16 if it is the source's.
+    pub shift: u16,
+    /// Sum of the segment with 0 for that port.
+    pub sum: u32,
+    /// Both ports with 0 for that one.
+    pub ports: u32,
+    /// Ethernet, IPv4 and TCP headers, and ten bytes.
+    pub frame: [u64; 8],
+}
+
 /// A real server of the lean balancers.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]

@@ -5,7 +5,7 @@ use crate::{
     Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
     PuntHeader, SchedState, Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template,
     TemplateKey,
-    bench::{FloorCount, FloorFlow, FloorReal, Walk},
+    bench::{FloorCount, FloorFlow, FloorReal, Source, Walk},
     conn::RingSlot,
     hdr::{Eth, Icmp, Ipv4, Ports, Tcp, Udp},
     punt::{PUNT_FRAME, PUNT_RECORD},
@@ -22,7 +22,7 @@ sizes! {
     SyncNote = 32, Synced = 16,
     Stats = 40, Iface = 28, Egress = 4, Settings = 96, PuntHeader = 32,
     Eth = 14, Ipv4 = 20, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
-    Walk = 96, FloorFlow = 8, FloorReal = 16, FloorCount = 16,
+    Walk = 96, FloorFlow = 8, FloorReal = 16, FloorCount = 16, Source = 88,
 }
 
 const _: () = assert!(PUNT_FRAME + size_of::<PuntHeader>() == PUNT_RECORD);
@@ -37,8 +37,8 @@ mod user {
     }
     use super::{
         Conn, Dest, DestState, Egress, FloorFlow, FloorReal, FlowKey, Iface, LblcEntry, LblcKey,
-        LblcrEntry, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template,
-        TemplateKey, Walk,
+        LblcrEntry, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Source, Stats,
+        Template, TemplateKey, Walk,
     };
     aya_pod!(
         FlowKey,
@@ -61,6 +61,7 @@ mod user {
         Settings,
         Walk,
         FloorFlow,
-        FloorReal
+        FloorReal,
+        Source
     );
 }

@@ -1,10 +1,16 @@
 //! Programs for the far ends of links in tests. They know nothing of services.
 //!
 //! A veth takes redirected frames if its far end has GRO switched on or any native XDP program; `peer_pass` is such a
-//! program. `peer_decap` stands in for the `ipip` device of a real server, on kernels that have none.
+//! program. `peer_decap` stands in for the `ipip` device of a real server, on kernels that have none. `peer_source` and
+//! `peer_drop` are both ends of a benchmark.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     target_arch = "bpf",
+    expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "ports, and the verdict of a helper"
+    ),
     expect(
         clippy::cast_possible_wrap,
         reason = "the helper takes a signed difference"
@@ -21,10 +27,16 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 mod programs {
     use aya_ebpf::{
-        bindings::xdp_action, helpers::generated::bpf_xdp_adjust_head, macros::xdp,
+        bindings::xdp_action,
+        helpers::generated::{bpf_redirect, bpf_xdp_adjust_head},
+        macros::{map, xdp},
+        maps::Array,
         programs::XdpContext,
     };
-    use ipvs_common::hdr::{Eth, Ipv4};
+    use ipvs_common::{
+        bench::Source,
+        hdr::{Eth, Ipv4},
+    };
 
     const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
     const IPIP: u8 = 4;
@@ -34,6 +46,51 @@ mod programs {
     #[xdp]
     pub(crate) fn peer_pass(_ctx: XdpContext) -> u32 {
         xdp_action::XDP_PASS
+    }
+
+    #[xdp]
+    pub(crate) fn peer_drop(_ctx: XdpContext) -> u32 {
+        xdp_action::XDP_DROP
+    }
+
+    #[map]
+    static SOURCE: Array<Source> = Array::with_max_entries(1, 0);
+
+    /// Where the ports and the checksum of a TCP segment are, behind Ethernet and a plain IPv4 header.
+    const PORTS: usize = size_of::<Eth>() + size_of::<Ipv4>();
+    const CHECKSUM: usize = PORTS + 16;
+
+    /// Run with live frames: each is sent to the interface as a driver would.
+    #[xdp]
+    pub(crate) fn peer_source(ctx: XdpContext) -> u32 {
+        next(&ctx).unwrap_or(xdp_action::XDP_ABORTED)
+    }
+
+    fn next(ctx: &XdpContext) -> Option<u32> {
+        let source = SOURCE.get_ptr_mut(0)?;
+        let frame = header::<[u64; 8]>(ctx, 0)?;
+        // SAFETY: the map's value is there as long as the program, and one CPU runs it.
+        let source = unsafe { &mut *source };
+        let port = source.first_port + (source.sent & source.mask) as u16;
+        source.sent += 1;
+        let sum = source.sum + u32::from(port);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        let ports = source.ports | u32::from(port) << (source.shift & 16);
+        // SAFETY: 64 bytes of the frame were checked, which begins at a multiple of eight; both places are within.
+        unsafe {
+            frame.write(source.frame);
+            let bytes = frame.cast::<u8>();
+            bytes
+                .add(PORTS)
+                .cast::<[u8; 4]>()
+                .write(ports.to_be_bytes());
+            bytes
+                .add(CHECKSUM)
+                .cast::<[u8; 2]>()
+                .write(sum.to_be_bytes());
+            Some(bpf_redirect(source.ifindex, 0) as u32)
+        }
     }
 
     /// Takes an outer IPv4 header off (RFC 2003). Everything else stays as it is.

@@ -15,6 +15,7 @@ mod scenario;
 mod score;
 mod shrink;
 mod side;
+mod speed;
 mod world;
 
 pub use expect::Expectations;
@@ -24,3 +25,4 @@ pub use scenario::{Packet, Scenario, Step};
 pub use score::Score;
 pub use shrink::shrink;
 pub use side::load;
+pub use speed::{Effort, Versus, versus};

@@ -33,7 +33,7 @@ use nix::unistd::Uid;
 pub use counters::Refused;
 pub use cpu::stay_on_cpu;
 pub use director::{DOM0_INTERFACES, Director, Start};
-pub use far_end::{FarEnd, OnFarEnd, attach};
+pub use far_end::{FarEnd, OnFarEnd, Sender, attach};
 pub use left::Left;
 pub use limit::within;
 pub use netns::Netns;

@@ -13,7 +13,7 @@ use ipvs_tests::{
     smtp::{MailServer, Message, Session},
     topology::{
         CLIENT, Director, FarEnd, GUESTS, Netns, OnFarEnd, Part, Start, THREE_CLIENT, THREE_REAL,
-        Three, Topology, VIP, attach, within,
+        THREE_VIP, Three, Topology, VIP, attach, within,
     },
 };
 
@@ -112,10 +112,13 @@ fn kernels_tunnel_device_unpacks_with_a_loose_filter_and_not_with_a_strict_one()
             return Ok(());
         }
         let net = Three::new()?;
+        let with_address = format!("addr add {THREE_VIP}/32 dev tunl0\n");
         tunnel_device(&net.real, "2")?;
+        net.real.ip(&with_address)?;
         transfer(&net, "-i")?;
         let net = Three::new()?;
         tunnel_device(&net.real, "1")?;
+        net.real.ip(&with_address)?;
         let lost = transfer(&net, "-i");
         ensure!(
             lost.is_err(),

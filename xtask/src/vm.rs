@@ -23,6 +23,7 @@ use crate::{
     shell::{say, target_dir},
 };
 use boot::Machine;
+pub(crate) use boot::NS_PER_INSTRUCTION;
 use kernel::Kernel;
 
 /// The kernel that the project is tested on besides the developer's own.
@@ -53,6 +54,15 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
+    /// Instructions are its clock.
+    pub(crate) fn counting(command: Vec<OsString>) -> Self {
+        Self {
+            icount: true,
+            command,
+            ..Self::of(DEFAULT_KERNEL, &[], DEFAULT_SECONDS)
+        }
+    }
+
     /// As `cargo xtask ci` asks for it.
     pub(crate) fn of(kernel: &str, command: &[&str], seconds: u64) -> Self {
         Self {

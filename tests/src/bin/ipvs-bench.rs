@@ -4,7 +4,10 @@ use std::io::{Write as _, stdout};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use ipvs_tests::bench::{self, Options};
+use ipvs_tests::{
+    bench::{self, Options},
+    oracle::{self, Effort},
+};
 use nix::unistd::Uid;
 
 /// Nanoseconds per packet of the datapath, by test runs in the kernel on one CPU.
@@ -29,6 +32,12 @@ struct Args {
     /// Instead: what it takes to load and to reload 10,000 services with 10 real servers each (with --quick, 1,000).
     #[arg(long)]
     config: bool,
+    /// Instead: packets through the kernel's ip_vs and ours. Wants a kernel with ip_vs, which `cargo xtask bench` boots.
+    #[arg(long = "vs-ip_vs")]
+    versus: bool,
+    /// Under virtual time, to tell instructions.
+    #[arg(long, requires = "versus")]
+    ns_per_instruction: Option<f64>,
     /// Only cases whose names begin so.
     #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
     only: Vec<String>,
@@ -53,6 +62,14 @@ fn main() -> Result<()> {
             reals: 10,
         };
         return bench::config::run(size).map(|report| print!("{report}"));
+    }
+    if args.versus {
+        let effort = Effort {
+            rounds: if args.quick { 3 } else { 15 },
+            packets: 1024,
+            ns_per_instruction: args.ns_per_instruction,
+        };
+        return oracle::versus(effort).map(|table| print!("{table}"));
     }
     let options = if args.quick {
         Options::quick()

@@ -43,7 +43,7 @@ struct Run {
     /// Stop after so many differing scenarios
     #[arg(long, default_value_t = 20)]
     most: usize,
-    /// Tell each scenario's time
+    /// Tell each scenario's time, and at the end our director's reasons
     #[arg(long)]
     verbose: bool,
     /// Where differing scenarios are left, shrunk
@@ -105,6 +105,9 @@ fn run(args: &Run) -> Result<ExitCode> {
             println!("{} differs: {found}", scenario.name);
             report(args, &mut oracle, &scenario, &kernel, found)?;
         }
+    }
+    if args.verbose {
+        print!("{}", oracle.reasons()?);
     }
     oracle.stop()?;
     println!("{score}\nin {} s", start.elapsed().as_secs());

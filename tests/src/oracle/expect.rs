@@ -23,6 +23,9 @@ struct Intended {
     /// Only in scenarios about all of these.
     #[serde(default)]
     behaviours: Vec<String>,
+    /// And about one of these at least.
+    #[serde(default)]
+    any: Vec<String>,
     /// `frames`, or the beginning of a command.
     subject: String,
     /// Only where the difference, as it is told, contains this.
@@ -58,6 +61,8 @@ impl Expectations {
                     .behaviours
                     .iter()
                     .all(|b| scenario.behaviours.contains(b))
+                && (entry.any.is_empty()
+                    || entry.any.iter().any(|b| scenario.behaviours.contains(b)))
                 && entry
                     .what
                     .as_ref()

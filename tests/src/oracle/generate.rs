@@ -94,6 +94,10 @@ impl Draft {
                 value,
             });
         }
+        if self.chance(20) {
+            self.about("reused ports");
+            self.traffic.reuses_ports = true;
+        }
         let start = self.steps.len();
         let bystander = !self.chance(10);
         if bystander {
@@ -167,6 +171,7 @@ impl Draft {
         let kind = match self.rng.u8(..10) {
             0..6 => Kind::Tcp,
             6..9 => Kind::Udp,
+            _ if self.services.iter().any(|s| s.kind == Kind::Marked) => Kind::Tcp,
             _ => Kind::Marked,
         };
         let any_port = kind != Kind::Marked && self.chance(8);

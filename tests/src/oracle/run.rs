@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 
 use super::{
     frames, listing,
-    place::{Place, real_link},
+    place::Place,
     scenario::{Packet, Scenario, Step},
     side::Side,
-    world::{LINKS, Sent},
+    world::{Ends, LINKS, Sent},
 };
 use crate::packet::{contrast, describe};
 
@@ -20,6 +20,7 @@ const LATE: Duration = Duration::from_millis(150);
 const RUNS_BETWEEN_FLUSHES: u16 = 50;
 const MARKED: &str = " -f ";
 const NODEST: &str = "expire_nodest_conn";
+const LAST: [&str; 2] = ["-A -t 192.0.2.2:1", "-a -t 192.0.2.2:1 -r 10.0.1.10"];
 const DEFAULT_TIMEOUTS: &str = "--set 900 120 300";
 
 /// The first thing in which a run differed; what comes after would only follow from it.
@@ -70,7 +71,7 @@ impl Oracle {
     pub fn new() -> Result<Self> {
         Ok(Self {
             kernel: Side::kernel()?,
-            ours: Side::ours()?,
+            ours: Side::ours(Ends::Caught)?,
             runs: 0,
             knobs: Vec::new(),
         })
@@ -98,6 +99,11 @@ impl Oracle {
         Ok(outcome)
     }
 
+    /// Why ours did not forward what it did not.
+    pub fn reasons(&self) -> Result<String> {
+        self.ours.reasons()
+    }
+
     pub fn stop(self) -> Result<()> {
         self.ours.stop()
     }
@@ -121,6 +127,10 @@ impl Oracle {
             self.runs.is_multiple_of(RUNS_BETWEEN_FLUSHES) || scenario.steps.iter().any(marks);
         if flush {
             self.both(|side| side.set_knob(NODEST, 1))?;
+            // The kernel looks when a real server is deleted, and there may be none left.
+            for line in LAST {
+                self.both(|side| side.ipvsadm(line, "").map(drop))?;
+            }
         }
         self.both(|side| side.ipvsadm("-C", "").map(drop))?;
         if flush {
@@ -212,10 +222,8 @@ impl Run<'_> {
         };
         let id = self.next_id();
         let made = frames::from_real(packet, self.place, real, id);
-        self.kernel
-            .world
-            .real_sends(made.clone(), real_link(real))?;
-        self.ours.world.real_sends(made, real_link(real))?;
+        self.kernel.world.real_sends(made.clone())?;
+        self.ours.world.real_sends(made)?;
         self.outcome.packets += 1;
         self.waiting = true;
         Ok(())
@@ -285,7 +293,7 @@ impl Run<'_> {
 /// What left on a link by one director and not by the other. The order of packets that went in together is no behaviour: some
 /// take the way through the stack.
 fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<String> {
-    (0..LINKS.len()).find_map(|link| {
+    let by_link = (0..LINKS.len()).filter_map(|link| {
         let by = |all: &[Sent]| -> Vec<Vec<u8>> {
             let these = all.iter().filter(|sent| sent.link == link);
             these.map(|sent| frames::comparable(&sent.frame)).collect()
@@ -309,7 +317,9 @@ fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<String> {
             "by {}, only the kernel sends{more}\n  only ours sends{less}",
             LINKS[link]
         ))
-    })
+    });
+    let all: Vec<_> = by_link.collect();
+    (!all.is_empty()).then(|| all.join("\n  and "))
 }
 
 /// The frames of `all` that have no equal in `others`, each of which counts once.

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs_user::ipvsadm::{self, Client, System};
 use tokio::runtime::{Builder, Runtime};
 
-use super::world::{LINKS, MARK, MARKED, World};
+use super::world::{Ends, LINKS, MARK, MARKED, World};
 use crate::topology::{Director, Start};
 
 /// Out of so many runs, our commands are processes in one.
@@ -65,7 +65,15 @@ impl Ours {
 
 impl Side {
     pub(super) fn kernel() -> Result<Self> {
-        let world = World::new(true)?;
+        Self::kernel_in(World::new(true, Ends::Caught)?)
+    }
+
+    /// For speed: nobody listens to what it sends.
+    pub(super) fn kernel_alone() -> Result<Self> {
+        Self::kernel_in(World::new(false, Ends::Unheard)?)
+    }
+
+    fn kernel_in(world: World) -> Result<Self> {
         ensure!(
             world.director.get("ipv4/vs/conntrack").is_ok(),
             "this kernel has no ip_vs: run this with `cargo xtask vm -- oracle`"
@@ -73,8 +81,8 @@ impl Side {
         Ok(Self { world, ours: None })
     }
 
-    pub(super) fn ours() -> Result<Self> {
-        let world = World::new(false)?;
+    pub(super) fn ours(ends: Ends) -> Result<Self> {
+        let world = World::new(false, ends)?;
         let start = Start {
             interfaces: LINKS.to_vec(),
             config: Some(format!(
@@ -158,6 +166,12 @@ impl Side {
         Ok(self.world.director.enter(f)?)
     }
 
+    /// Of ours: why packets were not forwarded, so far.
+    pub(super) fn reasons(&self) -> Result<String> {
+        let ours = self.ours.as_ref();
+        ours.map_or(Ok(String::new()), |ours| ours.director.run("ipvsd reasons"))
+    }
+
     /// Ends our daemon in an orderly way.
     pub(super) fn stop(self) -> Result<()> {
         self.ours
@@ -167,7 +181,7 @@ impl Side {
 
 /// Whether the programs pass this kernel's verifier, by starting the daemon: the line it says when it is ready.
 pub fn load() -> Result<String> {
-    let side = Side::ours()?;
+    let side = Side::ours(Ends::Caught)?;
     let ready = side
         .ours
         .as_ref()

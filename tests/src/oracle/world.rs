@@ -29,9 +29,12 @@ use nix::{
 
 use super::{
     frames,
-    place::{REAL_LINKS, REALS_PER_LINK, VIPS, real, real_mac},
+    place::{REAL_LINKS, REALS_PER_LINK, VIPS, real, real_link, real_mac},
 };
-use crate::topology::{FarEnd, Netns, OnFarEnd, attach};
+use crate::{
+    packet::Packet,
+    topology::{FarEnd, Netns, OnFarEnd, attach},
+};
 
 /// The director's interfaces: clients', marked clients', real servers'.
 pub(super) const LINKS: [&str; 4] = ["c0", "c1", "r1", "r2"];
@@ -43,7 +46,7 @@ const REALS: usize = 2;
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 const GATEWAY_MAC: Mac = [2, 0, 0, 0, 0x0c, 2];
 /// Where markers go: a neighbour on the first real servers' link that is no real server.
-const SINK: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 250);
+pub(super) const SINK: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 250);
 const SINK_MAC: Mac = [2, 0, 0, 1, 1, 250];
 const MARKER_LIMIT: Duration = Duration::from_secs(3);
 const RECEIVE_BUFFER: usize = 16 << 20;
@@ -58,6 +61,16 @@ const SYSCTLS: [(&str, &str); 7] = [
     ("ipv6/conf/default/disable_ipv6", "1"),
 ];
 
+/// What becomes of frames that the director sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ends {
+    Caught,
+    /// As soon as they arrive, by a program, which also lets a native program send to there.
+    Dropped,
+    /// The stack has no use for them. What it is sent itself it takes frame by frame, as a driver does.
+    Unheard,
+}
+
 /// A frame that the director sent, and the link it left by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Sent {
@@ -68,7 +81,7 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) director: Netns,
-    _around: Netns,
+    pub(super) around: Netns,
     /// All links' far ends at once.
     socket: OwnedFd,
     indices: [u32; LINKS.len()],
@@ -79,7 +92,7 @@ pub(super) struct World {
 
 impl World {
     /// `mark_in_stack` has the kernel give what comes in by `c1` its mark.
-    pub(super) fn new(mark_in_stack: bool) -> Result<Self> {
+    pub(super) fn new(mark_in_stack: bool, ends: Ends) -> Result<Self> {
         let director = Netns::new("director")?;
         let around = Netns::new("around")?;
         for (key, value) in SYSCTLS {
@@ -95,14 +108,26 @@ impl World {
         if mark_in_stack {
             mark(&director)?;
         }
-        let programs = FAR_ENDS
-            .iter()
-            .map(|end| attach(&around, end, FarEnd::Pass));
+        let program = match ends {
+            Ends::Caught => Some(FarEnd::Pass),
+            Ends::Dropped => Some(FarEnd::Drop),
+            Ends::Unheard => None,
+        };
+        let programs = FAR_ENDS.iter().filter_map(|end| {
+            let program = program?;
+            Some(attach(&around, end, program))
+        });
         let programs = programs.collect::<Result<_>>()?;
-        let (socket, indices) = around.enter(open)?;
+        if ends == Ends::Unheard {
+            for link in LINKS {
+                // Without a program, this is what lets it take frames.
+                director.output("ethtool", &["-K", link, "gro", "on"])?;
+            }
+        }
+        let (socket, indices) = around.enter(|| open(ends))?;
         Ok(Self {
             director,
-            _around: around,
+            around,
             socket,
             indices,
             macs: [0, 1, 2, 3].map(mac),
@@ -112,16 +137,32 @@ impl World {
     }
 
     /// Injects what a client sends.
-    pub(super) fn client_sends(&self, packet: crate::packet::Packet, marked: bool) -> Result<()> {
+    pub(super) fn client_sends(&self, packet: Packet, marked: bool) -> Result<()> {
         let link = if marked { MARKED } else { CLIENTS };
         self.send(link, &packet.between(GATEWAY_MAC, self.macs[link]).frame())
     }
 
     /// Injects what the real server that it comes from sends.
-    pub(super) fn real_sends(&self, packet: crate::packet::Packet, link: u8) -> Result<()> {
-        let link = REALS + usize::from(link);
+    pub(super) fn real_sends(&self, packet: Packet) -> Result<()> {
+        let (link, frame) = self.frame_of_real(packet);
+        self.send(link, &frame)
+    }
+
+    /// With the link that it goes in by.
+    pub(super) fn frame_of_client(&self, packet: Packet) -> (usize, Vec<u8>) {
+        let frame = packet.between(GATEWAY_MAC, self.macs[CLIENTS]).frame();
+        (CLIENTS, frame)
+    }
+
+    pub(super) fn frame_of_real(&self, packet: Packet) -> (usize, Vec<u8>) {
+        let link = REALS + usize::from(real_link(packet.src));
         let from = real_mac(*packet.src.ip());
-        self.send(link, &packet.between(from, self.macs[link]).frame())
+        (link, packet.between(from, self.macs[link]).frame())
+    }
+
+    /// Whose far end gets what a director is to receive by a link.
+    pub(super) const fn sends_by(&self, link: usize) -> u32 {
+        self.indices[link]
     }
 
     fn send(&self, link: usize, frame: &[u8]) -> Result<()> {
@@ -258,12 +299,12 @@ fn colons(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn open() -> Result<(OwnedFd, [u32; LINKS.len()])> {
+fn open(ends: Ends) -> Result<(OwnedFd, [u32; LINKS.len()])> {
     let socket = socket(
         AddressFamily::Packet,
         SockType::Raw,
         SockFlag::SOCK_NONBLOCK,
-        SockProtocol::EthAll,
+        (ends == Ends::Caught).then_some(SockProtocol::EthAll),
     )
     .context("a packet socket")?;
     setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER).context("a large buffer")?;

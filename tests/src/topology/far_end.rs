@@ -1,12 +1,18 @@
-//! Programs on the far ends of links, where a test stands in for a guest or a router.
+//! Programs on the far ends of links, where a test stands in for a guest, a router or a network card.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use aya::{
-    Ebpf,
-    programs::{Xdp, XdpMode, links::FdLink},
+    Ebpf, TestRun as _,
+    maps::Array,
+    programs::{TestRunAttrs, TestRunOptions, Xdp, XdpMode, links::FdLink},
 };
+use ipvs_common::bench::Source;
 use nix::net::if_::if_nametoindex;
 
 use super::Netns;
@@ -18,6 +24,8 @@ pub enum FarEnd {
     Pass,
     /// Unpacks IP in IP.
     Decap,
+    /// Takes frames, and throws them away.
+    Drop,
 }
 
 impl FarEnd {
@@ -25,6 +33,7 @@ impl FarEnd {
         match self {
             Self::Pass => "peer_pass",
             Self::Decap => "peer_decap",
+            Self::Drop => "peer_drop",
         }
     }
 }
@@ -38,16 +47,62 @@ pub struct OnFarEnd {
 
 /// Puts a program on an interface, natively.
 pub fn attach(netns: &Netns, interface: &str, which: FarEnd) -> Result<OnFarEnd> {
+    let bytes = read()?;
+    netns
+        .enter(|| load_and_link(&bytes, interface, which.program()))
+        .with_context(|| format!("{} on {interface} in {}", which.program(), netns.name()))
+}
+
+/// A program that sends, as a driver does that has received.
+#[derive(Debug)]
+pub struct Sender {
+    ebpf: Ebpf,
+    netns: Netns,
+}
+
+impl Sender {
+    const NAME: &str = "peer_source";
+    /// As many as a driver handles at once.
+    const BATCH: u32 = 64;
+
+    pub fn new(netns: &Netns) -> Result<Self> {
+        let mut ebpf = netns.enter(|| Ebpf::load(&read()?).context("loading the source"))?;
+        let program = ebpf.program_mut(Self::NAME).context("no such program")?;
+        <&mut Xdp>::try_from(program)?.load()?;
+        Ok(Self {
+            ebpf,
+            netns: netns.clone(),
+        })
+    }
+
+    /// Sends so many frames: the time from the first to the end of the last one's way.
+    pub fn send(&mut self, source: &Source, frames: u32) -> Result<Duration> {
+        let map = self.ebpf.map_mut("SOURCE").context("no such map")?;
+        Array::<_, Source>::try_from(map)?.set(0, source, 0)?;
+        let program = self.ebpf.program(Self::NAME).context("no such program")?;
+        let program = <&Xdp>::try_from(program)?;
+        let took = self.netns.enter(|| {
+            let options = TestRunOptions {
+                data_in: Some(&[0; 64]),
+                repeat: frames,
+                attrs: TestRunAttrs::new().xdp_live_frames(Self::BATCH),
+                ..TestRunOptions::new()
+            };
+            let start = Instant::now();
+            program.test_run(options).map(|_| start.elapsed())
+        });
+        took.context("sending live frames")
+    }
+}
+
+fn read() -> Result<Vec<u8>> {
     let path = object()?;
-    let bytes = fs::read(&path).with_context(|| {
+    fs::read(&path).with_context(|| {
         format!(
             "{}: build it with `cargo xtask test` or `cargo xtask build`",
             path.display()
         )
-    })?;
-    netns
-        .enter(|| load_and_link(&bytes, interface, which.program()))
-        .with_context(|| format!("{} on {interface} in {}", which.program(), netns.name()))
+    })
 }
 
 fn load_and_link(object: &[u8], interface: &str, name: &str) -> Result<OnFarEnd> {

@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+/// `shift=3`: that many to the power of 2.
+pub(crate) const NS_PER_INSTRUCTION: u32 = 1 << 3;
 const QEMU: &str = "qemu-system-x86_64";
 /// So much of the kernel's messages is shown.
 const LAST_WORDS: usize = 60;

@@ -68,6 +68,9 @@ pub(super) fn prepare(words: &[OsString]) -> Result<Job> {
         "conformance" => job.tests(&["conformance", "flood"], &rest)?,
         "netns" => job.tests(&["netns"], &rest)?,
         "matrix" => job.matrix()?,
+        name if tests_dir().join(name).with_extension("rs").exists() => {
+            job.tests(&[name], &rest)?;
+        }
         // One word is a line of shell, several are a command.
         _ if rest.is_empty() => job.lines.push(first.clone()),
         _ => job.lines.push(format!("{} {rest}", quoted(first))),
@@ -155,9 +158,13 @@ impl Job {
     }
 }
 
+fn tests_dir() -> PathBuf {
+    workspace().join("tests/tests")
+}
+
 /// Compiles the tests whose files' names begin like this, and asks cargo where it put them.
 fn test_programs(prefixes: &[&str]) -> Result<Vec<(String, PathBuf)>> {
-    let dir = workspace().join("tests/tests");
+    let dir = tests_dir();
     let entries = fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))?;
     let names = entries.flatten().filter_map(|entry| {
         let name = entry.path().file_stem()?.to_str()?.to_owned();

@@ -23,9 +23,14 @@ const SEGMENTS: [(&str, u8); 7] = [
 ];
 const ANSWERS: [(&str, u8); 5] = [("SA", 40), ("A", 20), ("PA", 20), ("FA", 14), ("R", 6)];
 
-/// Conversations so far: the first packet of each.
+/// Conversations so far.
 #[derive(Debug, Default)]
-pub(super) struct Traffic(Vec<Packet>);
+pub(super) struct Traffic {
+    /// The first packet of each.
+    begun: Vec<Packet>,
+    /// Clients send SYNs on connections that they have.
+    pub(super) reuses_ports: bool,
+}
 
 impl Traffic {
     pub(super) fn step(
@@ -35,15 +40,18 @@ impl Traffic {
         about: &mut BTreeSet<String>,
     ) -> Step {
         let roll = rng.u8(..100);
-        if self.0.is_empty() || roll < 40 {
+        if self.begun.is_empty() || roll < 40 {
             return self.begin(rng, services);
         }
-        let packet = self.0[rng.usize(..self.0.len())].clone();
+        let packet = self.begun[rng.usize(..self.begun.len())].clone();
         if roll < 62 {
             about.insert("replies".to_owned());
             return Step::Reply(go_on(rng, packet, &ANSWERS));
         }
-        let packet = go_on(rng, packet, &SEGMENTS);
+        let mut packet = go_on(rng, packet, &SEGMENTS);
+        if packet.flags.starts_with('S') && !self.reuses_ports {
+            "A".clone_into(&mut packet.flags);
+        }
         if packet.flags.starts_with('R') {
             about.insert("resets".to_owned());
         }
@@ -66,13 +74,13 @@ impl Traffic {
             udp,
             marked: service.kind == Kind::Marked || rng.u8(..100) < 3,
             client: rng.u8(CLIENTS),
-            client_port: FIRST_PORT + self.0.len() as u16,
+            client_port: FIRST_PORT + self.begun.len() as u16,
             vip: service.vip,
             port,
             flags: if udp { "" } else { "S" }.to_owned(),
             data: if udp { rng.usize(1..60) } else { 0 },
         };
-        self.0.push(packet.clone());
+        self.begun.push(packet.clone());
         Step::Packet(packet)
     }
 }
