@@ -1,0 +1,1 @@
+//! The plan, over machines that are made up.
