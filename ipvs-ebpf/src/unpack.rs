@@ -29,8 +29,9 @@ const GRE_CHECKSUM: [u8; 2] = [0x80, 0];
 
 /// A frame to look at.
 pub trait Peek {
-    /// The `T` at a byte offset, if the frame reaches that far.
-    fn peek<T: Pod>(&self, at: usize) -> Option<T>;
+    /// The `T` at a byte offset; zeros, where the frame does not reach that far. (Half an `Option` would be an undefined
+    /// register, which the verifier lets nobody move.)
+    fn peek<T: Pod>(&self, at: usize) -> T;
     fn length(&self) -> usize;
 }
 
@@ -96,10 +97,7 @@ const V6_DESTINATION: usize = 24;
 /// Looks at a frame. `role` tells what an address is to this machine ([`Role`]).
 #[inline(always)]
 pub fn look<P: Peek>(p: &P, tunnel: Tunnel, role: impl Fn(&Addr) -> u8) -> Look {
-    let Some(ether_type) = p.peek::<[u8; 2]>(ETH - 2) else {
-        return Look::OTHER;
-    };
-    match ether_type {
+    match p.peek::<[u8; 2]>(ETH - 2) {
         ETHERTYPE_IPV4 => look_v4(p, tunnel, role),
         ETHERTYPE_IPV6 => look_v6(p, tunnel, role),
         _ => Look::OTHER,
@@ -108,9 +106,7 @@ pub fn look<P: Peek>(p: &P, tunnel: Tunnel, role: impl Fn(&Addr) -> u8) -> Look 
 
 #[inline(always)]
 fn look_v4<P: Peek>(p: &P, tunnel: Tunnel, role: impl Fn(&Addr) -> u8) -> Look {
-    let Some(Ipv4(outer)) = p.peek::<Ipv4>(ETH) else {
-        return Look::OTHER;
-    };
+    let Ipv4(outer) = p.peek::<Ipv4>(ETH);
     if !is_carried(tunnel, outer.proto) {
         return Look::OTHER;
     }
@@ -125,12 +121,8 @@ fn look_v4<P: Peek>(p: &P, tunnel: Tunnel, role: impl Fn(&Addr) -> u8) -> Look {
 
 #[inline(always)]
 fn look_v6<P: Peek>(p: &P, tunnel: Tunnel, role: impl Fn(&Addr) -> u8) -> Look {
-    let (Some(proto), Some(destination)) = (
-        p.peek::<u8>(ETH + NEXT_HEADER),
-        p.peek::<[u8; 16]>(ETH + V6_DESTINATION),
-    ) else {
-        return Look::OTHER;
-    };
+    let proto = p.peek::<u8>(ETH + NEXT_HEADER);
+    let destination = p.peek::<[u8; 16]>(ETH + V6_DESTINATION);
     if !is_carried(tunnel, proto) {
         return Look::OTHER;
     }
@@ -163,7 +155,7 @@ fn of_others<P: Peek>(p: &P, tunnel: Tunnel, proto: u8, at: usize) -> Look {
 
 #[inline(always)]
 fn is_to<P: Peek>(p: &P, port: [u8; 2], at: usize) -> bool {
-    p.peek::<[u8; 2]>(at + 2).is_some_and(|to| to == port)
+    p.peek::<[u8; 2]>(at + 2) == port
 }
 
 /// The tunnel's own header, and where the packet begins that it carries.
@@ -179,20 +171,18 @@ fn inside<P: Peek>(
         IN_IPV4 => inner_v4(p, at, role),
         IN_IPV6 => inner_v6(p, at, role),
         GRE => match p.peek::<[[u8; 2]; 2]>(at) {
-            Some([[0, 0], carried]) => inner(p, carried, at + 4, role),
-            Some([GRE_CHECKSUM, carried]) => inner(p, carried, at + 8, role),
-            Some(_) => Look::count(Count::Unsupported),
-            None => Look::count(Count::Broken),
+            [[0, 0], carried] => inner(p, carried, at + 4, role),
+            [GRE_CHECKSUM, carried] => inner(p, carried, at + 8, role),
+            _ => Look::count(Count::Unsupported),
         },
         _ => {
             if !is_to(p, tunnel.port, at) {
                 return Look::OTHER;
             }
             match p.peek::<[u8; 4]>(at + UDP) {
-                Some([0, IN_IPV4, 0, 0]) => inner_v4(p, at + UDP + 4, role),
-                Some([0, IN_IPV6, 0, 0]) => inner_v6(p, at + UDP + 4, role),
-                Some(_) => Look::count(Count::Unsupported),
-                None => Look::count(Count::Broken),
+                [0, IN_IPV4, 0, 0] => inner_v4(p, at + UDP + 4, role),
+                [0, IN_IPV6, 0, 0] => inner_v6(p, at + UDP + 4, role),
+                _ => Look::count(Count::Unsupported),
             }
         }
     }
@@ -209,9 +199,7 @@ fn inner<P: Peek>(p: &P, carried: [u8; 2], at: usize, role: impl Fn(&Addr) -> u8
 
 #[inline(always)]
 fn inner_v4<P: Peek>(p: &P, at: usize, role: impl Fn(&Addr) -> u8) -> Look {
-    let Some(Ipv4(ip)) = p.peek::<Ipv4>(at) else {
-        return Look::count(Count::Broken);
-    };
+    let Ipv4(ip) = p.peek::<Ipv4>(at);
     let total = usize::from(u16::from_be_bytes(ip.tot_len));
     let header = usize::from(ip.vihl & 0xf) * 4;
     if ip.vihl >> 4 != 4 || header < IPV4 || total < header || p.length() < at + total {
@@ -225,13 +213,9 @@ fn inner_v4<P: Peek>(p: &P, at: usize, role: impl Fn(&Addr) -> u8) -> Look {
 
 #[inline(always)]
 fn inner_v6<P: Peek>(p: &P, at: usize, role: impl Fn(&Addr) -> u8) -> Look {
-    let (Some(version), Some(payload), Some(destination)) = (
-        p.peek::<u8>(at + VERSION),
-        p.peek::<[u8; 2]>(at + PAYLOAD),
-        p.peek::<[u8; 16]>(at + V6_DESTINATION),
-    ) else {
-        return Look::count(Count::Broken);
-    };
+    let version = p.peek::<u8>(at + VERSION);
+    let payload = p.peek::<[u8; 2]>(at + PAYLOAD);
+    let destination = p.peek::<[u8; 16]>(at + V6_DESTINATION);
     let total = IPV6 + usize::from(u16::from_be_bytes(payload));
     if version >> 4 != 6 || p.length() < at + total {
         return Look::count(Count::Broken);

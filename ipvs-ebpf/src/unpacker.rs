@@ -45,14 +45,14 @@ mod program {
 
     impl Peek for Frame<'_> {
         #[inline(always)]
-        fn peek<T: Pod>(&self, at: usize) -> Option<T> {
+        fn peek<T: Pod>(&self, at: usize) -> T {
             const { assert!(align_of::<T>() == 1) };
             let start = self.0.data() + at;
             if start + size_of::<T>() > self.0.data_end() {
-                return None;
+                return T::zeroed();
             }
             // SAFETY: in bounds by the check above, which the verifier checks again; any bytes are a `T` of alignment 1.
-            Some(unsafe { (start as *const T).read() })
+            unsafe { (start as *const T).read() }
         }
 
         #[inline(always)]
@@ -93,9 +93,7 @@ mod program {
     /// Takes bytes out behind the Ethernet header, which then names what was inside.
     #[inline(always)]
     fn cut(ctx: &XdpContext, bytes: u32, ethertype: [u8; 2]) -> bool {
-        let Some(mut eth) = Frame(ctx).peek::<Eth>(0) else {
-            return false;
-        };
+        let mut eth = Frame(ctx).peek::<Eth>(0);
         eth.0.ether_type = u16::from_ne_bytes(ethertype);
         // SAFETY: the context is the kernel's; no pointer into the frame is used after this.
         if unsafe { bpf_xdp_adjust_head(ctx.ctx, bytes as i32) } != 0 {

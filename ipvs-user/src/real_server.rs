@@ -74,7 +74,7 @@ fn together(said: Option<Wanted>, state: Option<&State>) -> Result<Wanted> {
         (Some(said), None) => Ok(said),
         (None, Some(state)) => Ok(state.wanted.clone()),
         (None, None) => bail!(
-            "this command set nothing up here: say what is to be checked, --vip ADDRESS --method dr, tunnel or masq"
+            "nothing was set up here before: say what this machine shall be, --vip ADDRESS --method dr, tunnel or masq"
         ),
         (Some(said), Some(state)) => said.beside(&state.wanted).map_err(|option| {
             anyhow::anyhow!(

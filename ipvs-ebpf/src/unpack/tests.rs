@@ -15,9 +15,9 @@ const PORT: u16 = 6080;
 struct Bytes(Vec<u8>);
 
 impl Peek for Bytes {
-    fn peek<T: Pod>(&self, at: usize) -> Option<T> {
-        let bytes = self.0.get(at..at + size_of::<T>())?;
-        Some(bytemuck::pod_read_unaligned(bytes))
+    fn peek<T: Pod>(&self, at: usize) -> T {
+        let bytes = self.0.get(at..at + size_of::<T>());
+        bytes.map_or_else(T::zeroed, bytemuck::pod_read_unaligned)
     }
 
     fn length(&self) -> usize {

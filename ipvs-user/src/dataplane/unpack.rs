@@ -26,7 +26,8 @@ pub enum UnpackError {
     Missing(&'static str),
     #[error("the XDP program {PROGRAM}: {0}")]
     Load(#[from] aya::EbpfError),
-    #[error("the XDP program {PROGRAM}: {0}")]
+    // What follows is the verifier's log.
+    #[error("the XDP program {PROGRAM}: {first}", first = .0.to_string().lines().next().unwrap_or_default())]
     Program(#[from] ProgramError),
     #[error("the tables of the XDP program {PROGRAM}: {0}")]
     Map(#[from] MapError),

@@ -14,11 +14,11 @@ pub const DEFAULT_STATE: &str = "/run/ipvs/real-server.json";
 
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// Virtual address; may be given several times. Added to those of earlier calls
+    /// Virtual address; may be given several times. Added to those of earlier calls; without any it is those of earlier calls
     #[arg(long = "vip", value_name = "ADDRESS")]
     pub vips: Vec<String>,
     /// How packets come from the director
-    #[arg(long, value_enum, required_unless_present_any = ["undo", "check"])]
+    #[arg(long, value_enum)]
     pub method: Option<Method>,
     #[arg(long, value_enum, value_name = "TYPE")]
     pub tunnel_type: Option<TunnelType>,
@@ -43,7 +43,7 @@ pub struct Options {
     /// Put back what was changed
     #[arg(long, conflicts_with_all = ["check", "vips", "method", "tunnel_type", "port", "director", "interfaces"])]
     pub undo: bool,
-    /// Tell what is right and what is wrong; without --vip, of what was set up
+    /// Tell what is right and what is wrong
     #[arg(long, conflicts_with = "dry_run")]
     pub check: bool,
     /// Where it is written down what to put back
@@ -52,7 +52,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What is wanted; `None`: nothing is said, as with `--undo` and perhaps with `--check`.
+    /// What is wanted; `None`: nothing is said, so it is what was said before.
     pub fn wanted(&self) -> Result<Option<Wanted>, Refusal> {
         let Some(method) = self.method else {
             return match self.vips.first() {
