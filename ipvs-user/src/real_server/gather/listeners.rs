@@ -68,7 +68,7 @@ mod tests {
              0: B80D0120000000000000000005000000:0050 0:0 0A\n\
              1: 00000000000000000000000000000000:0051 0:0 0A\n";
         let found = parse(six, "0A");
-        assert_eq!(found[0], "[2001:db8::5:0:0]:80".parse().unwrap());
+        assert_eq!(found[0], "[2001:db8::5]:80".parse().unwrap());
         assert_eq!(found[1], "[::]:81".parse().unwrap());
     }
 

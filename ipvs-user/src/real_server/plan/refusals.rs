@@ -64,7 +64,7 @@ fn taken(vip: IpAddr, facts: &Facts) -> Option<Refusal> {
         let device = link.name.clone();
         let prefix = address.prefix;
         if !link.loopback && !link.noarp {
-            return Some(if is_the_only_one(address, facts) {
+            return Some(if is_primary(address, facts) {
                 Refusal::OwnAddress { vip, device }
             } else {
                 Refusal::OnInterface {
@@ -84,11 +84,11 @@ fn taken(vip: IpAddr, facts: &Facts) -> Option<Refusal> {
     })
 }
 
-/// The interface has no other address by which the machine would be known.
-fn is_the_only_one(address: &Address, facts: &Facts) -> bool {
+/// The kernel lists the address first by which the interface is known.
+fn is_primary(address: &Address, facts: &Facts) -> bool {
     let family = Family::of(address.address);
-    let mut others = facts.own(family).filter(|a| a.index == address.index);
-    others.all(|a| a.address == address.address)
+    let mut all = facts.own(family).filter(|a| a.index == address.index);
+    all.next().is_none_or(|a| a.address == address.address)
 }
 
 fn gateway(vip: IpAddr, facts: &Facts) -> Option<Refusal> {
