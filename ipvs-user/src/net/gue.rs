@@ -4,6 +4,8 @@ use netlink_packet_core::{DecodeError, DefaultNla, Emitable, ParseableParametriz
 use netlink_packet_generic::{GenlFamily, GenlHeader, GenlMessage};
 use netlink_proto::{ConnectionHandle, new_connection, sys::protocols::NETLINK_GENERIC};
 
+use rtnetlink::packet_route::AddressFamily;
+
 use super::{NetError, Result, generic};
 
 const FAMILY: &str = "fou";
@@ -24,7 +26,7 @@ enum Command {
 #[derive(Clone, Debug, Default)]
 struct Port {
     command: u8,
-    port: u16,
+    number: u16,
     family: u8,
     /// Of an answer, or of one that is to be made.
     kind: Option<u8>,
@@ -47,7 +49,7 @@ impl GenlFamily for Port {
 impl Port {
     fn attributes(&self) -> Vec<DefaultNla> {
         let mut all = vec![
-            DefaultNla::new(ATTR_PORT, self.port.to_be_bytes().to_vec()),
+            DefaultNla::new(ATTR_PORT, self.number.to_be_bytes().to_vec()),
             DefaultNla::new(ATTR_AF, vec![self.family]),
         ];
         all.extend(self.kind.map(|kind| DefaultNla::new(ATTR_TYPE, vec![kind])));
@@ -125,11 +127,15 @@ impl Gue {
     }
 
     async fn ask(&self, command: Command, v6: bool, port: u16) -> Result<Vec<Port>> {
-        let family = if v6 { libc::AF_INET6 } else { libc::AF_INET };
+        let family = u8::from(if v6 {
+            AddressFamily::Inet6
+        } else {
+            AddressFamily::Inet
+        });
         let payload = Port {
             command: command as u8,
-            port,
-            family: family as u8,
+            number: port,
+            family,
             kind: matches!(command, Command::Add).then_some(GUE),
         };
         let header = GenlHeader {

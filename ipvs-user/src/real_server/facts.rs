@@ -31,10 +31,7 @@ pub struct Link {
     pub index: u32,
     pub name: String,
     pub up: bool,
-    pub loopback: bool,
-    /// Answers no ARP.
-    pub noarp: bool,
-    pub ethernet: bool,
+    pub medium: Medium,
     /// `ipip`, `veth`, …
     pub kind: String,
     /// A tunnel device that takes packets of every sender.
@@ -43,6 +40,17 @@ pub struct Link {
     pub program: Option<u32>,
     /// What it unpacks, if it is ours.
     pub unpacks: Option<Unpacks>,
+}
+
+/// What an interface is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Medium {
+    /// Nobody is asked for an address there: the loopback interface, dummies, tunnels.
+    #[default]
+    Silent,
+    Ethernet,
+    /// Something else with neighbours.
+    Other,
 }
 
 /// What the XDP program is told.
@@ -129,7 +137,7 @@ impl Facts {
         self.addresses.iter().filter(move |a| {
             let device = self.by_index(a.index);
             Family::of(a.address) == family
-                && device.is_some_and(|l| !l.loopback && !l.noarp)
+                && device.is_some_and(|l| l.medium != Medium::Silent)
                 && !is_link_local(a.address)
         })
     }

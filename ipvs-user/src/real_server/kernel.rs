@@ -241,9 +241,9 @@ impl IntoIo for io::Error {
 
 impl IntoIo for Error {
     fn into_io(self) -> io::Error {
-        match self {
-            Self::NetlinkError(message) => message.to_io(),
-            other => io::Error::other(other.to_string()),
+        if let Self::NetlinkError(message) = &self {
+            return message.to_io();
         }
+        io::Error::other(self.to_string())
     }
 }

@@ -7,7 +7,7 @@ mod tunnels;
 mod warnings;
 
 use super::{
-    facts::{Facts, Link, path},
+    facts::{Facts, Link, Medium, path},
     refusal::Refusal,
     step::Step,
     wanted::{Family, Method, Wanted},
@@ -82,7 +82,7 @@ impl Plan {
         let all = facts.number("all", "arp_ignore");
         self.set(facts, "all", "arp_ignore", OF_INTERFACE, ignores(all));
         // The larger value holds, and some of the larger ones answer.
-        for link in facts.links.iter().filter(|l| !l.loopback && !l.noarp) {
+        for link in facts.links.iter().filter(|l| l.medium != Medium::Silent) {
             let own = facts.number(&link.name, "arp_ignore");
             if own > OF_INTERFACE && !ignores(own) {
                 self.set(facts, &link.name, "arp_ignore", OF_INTERFACE, false);

@@ -99,12 +99,11 @@ impl Step {
         let plain = |before: &str, now: &str| [before.to_owned(), now.to_owned()];
         match self {
             Self::Set { before, now, .. } => plain(before, now),
-            Self::Make { .. } => plain("absent", "there"),
+            Self::Make { .. } | Self::Address { .. } => plain("absent", "there"),
             Self::Up { .. } => plain("down", "up"),
             Self::Port { .. } => plain("nobody's", "unpacks GUE"),
             Self::Attach { told, .. } => ["none".to_owned(), told.to_string()],
             Self::Tell { before, now, .. } => [before.to_string(), now.to_string()],
-            Self::Address { .. } => plain("absent", "there"),
         }
     }
 }

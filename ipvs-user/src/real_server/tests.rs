@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    facts::{Address, Facts, Gateway, Link, path},
+    facts::{Address, Facts, Gateway, Link, Medium, path},
     plan::{Plan, plan},
     refusal::{Refusal, network},
     step::{Attached, Step},
@@ -19,7 +19,7 @@ fn link(index: u32, name: &str) -> Link {
         index,
         name: name.to_owned(),
         up: true,
-        ethernet: true,
+        medium: Medium::Ethernet,
         ..Link::default()
     }
 }
@@ -35,8 +35,7 @@ fn address(index: u32, text: &str, prefix: u8) -> Address {
 /// `lo` and `eth0` with an address of either version, and a way out; settings as the kernel has them at first.
 fn machine() -> Facts {
     let lo = Link {
-        loopback: true,
-        ethernet: false,
+        medium: Medium::Silent,
         ..link(1, "lo")
     };
     let mut facts = Facts {

@@ -26,7 +26,7 @@ const REFUSED: [(&str, &[&str]); 20] = [
         "--vip 10.0.1.7 --method dr",
         &[
             "eth0 has it",
-            "is this the director?",
+            "Is this the director?",
             "`ip addr del 10.0.1.7/32 dev eth0`",
         ],
     ),

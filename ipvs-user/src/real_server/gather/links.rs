@@ -10,7 +10,7 @@ use rtnetlink::packet_route::link::{
 use crate::{
     dataplane::unpack::{Running, Told},
     real_server::{
-        facts::{Link, Unpacks},
+        facts::{Link, Medium, Unpacks},
         kernel::Kernel,
         wanted::{Tunnel, TunnelType},
     },
@@ -35,21 +35,32 @@ fn parse(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         up: flags.contains(LinkFlags::Up),
-        loopback: flags.contains(LinkFlags::Loopback),
-        noarp: flags.contains(LinkFlags::Noarp),
-        ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+        medium: medium(message),
         ..Link::default()
     };
     for attribute in &message.attributes {
         if let LinkAttribute::IfName(name) = attribute {
             link.name.clone_from(name);
         } else if let LinkAttribute::LinkInfo(infos) = attribute {
-            infos.iter().for_each(|info| take(&mut link, info));
+            for info in infos {
+                take(&mut link, info);
+            }
         } else if let LinkAttribute::Xdp(xdp) = attribute {
             link.program = xdp.iter().find_map(program);
         }
     }
     link
+}
+
+fn medium(message: &LinkMessage) -> Medium {
+    let silent = LinkFlags::Loopback | LinkFlags::Noarp;
+    if message.header.flags.intersects(silent) {
+        return Medium::Silent;
+    }
+    if message.header.link_layer_type == LinkLayerType::Ether {
+        return Medium::Ethernet;
+    }
+    Medium::Other
 }
 
 fn take(link: &mut Link, info: &LinkInfo) {

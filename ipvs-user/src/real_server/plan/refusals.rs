@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::tunnels;
 use crate::real_server::{
-    facts::{Address, Facts, Gateway, Link},
+    facts::{Address, Facts, Gateway, Link, Medium},
     refusal::{Refusal, network},
     wanted::{Family, Method, Wanted},
 };
@@ -42,7 +42,7 @@ fn interfaces<'a>(wanted: &'a Wanted, facts: &'a Facts) -> impl Iterator<Item = 
     };
     let device = match facts.link(&wanted.device) {
         None => Some(absent("device", &wanted.device)),
-        Some(l) if !l.loopback && !l.noarp => Some(Refusal::Answers(l.name.clone())),
+        Some(l) if l.medium != Medium::Silent => Some(Refusal::Answers(l.name.clone())),
         Some(_) => None,
     };
     let named = wanted.interfaces.iter();
@@ -53,7 +53,7 @@ fn interfaces<'a>(wanted: &'a Wanted, facts: &'a Facts) -> impl Iterator<Item = 
 }
 
 /// Where an address is, if it is on this machine.
-fn on<'a>(vip: IpAddr, facts: &'a Facts) -> impl Iterator<Item = (&'a Address, &'a Link)> {
+fn on(vip: IpAddr, facts: &Facts) -> impl Iterator<Item = (&Address, &Link)> {
     let all = facts.addresses.iter().filter(move |a| a.address == vip);
     all.filter_map(|a| Some((a, facts.by_index(a.index)?)))
 }
@@ -63,7 +63,7 @@ fn taken(vip: IpAddr, facts: &Facts) -> Option<Refusal> {
     on(vip, facts).find_map(|(address, link)| {
         let device = link.name.clone();
         let prefix = address.prefix;
-        if !link.loopback && !link.noarp {
+        if link.medium != Medium::Silent {
             return Some(if is_primary(address, facts) {
                 Refusal::OwnAddress { vip, device }
             } else {

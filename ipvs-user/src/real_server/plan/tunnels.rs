@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Plan;
 use crate::real_server::{
-    facts::{Facts, Link, Unpacks},
+    facts::{Facts, Link, Medium, Unpacks},
     refusal::Refusal,
     step::Step,
     wanted::{Device, Family, Method, Tunnel, TunnelType, Unpacker, Wanted},
@@ -87,7 +87,9 @@ pub(super) fn ways_in<'a>(wanted: &Wanted, facts: &'a Facts) -> Vec<&'a Link> {
         .flat_map(|family| facts.own(family).map(|a| a.index))
         .collect();
     let links = indices.into_iter().filter_map(|i| facts.by_index(i));
-    links.filter(|l| l.ethernet && l.up).collect()
+    links
+        .filter(|l| l.medium == Medium::Ethernet && l.up)
+        .collect()
 }
 
 /// Why tunnels cannot be unpacked.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::STRICT;
 use crate::real_server::{
-    facts::Facts,
+    facts::{Facts, Medium},
     refusal::network,
     wanted::{Family, Method, Wanted},
 };
@@ -58,7 +58,9 @@ fn strict(wanted: &Wanted, facts: &Facts) -> Vec<String> {
         return Vec::new();
     };
     let others = facts.links.iter().filter(|l| {
-        l.ethernet && l.index != out.index && facts.own(Family::V4).any(|a| a.index == l.index)
+        l.medium == Medium::Ethernet
+            && l.index != out.index
+            && facts.own(Family::V4).any(|a| a.index == l.index)
     });
     others
         .filter(|l| facts.in_force(&l.name, "rp_filter") == STRICT)
