@@ -13,6 +13,7 @@ use aya::{
     programs::{ProgramError, ProgramInfo, Xdp, loaded_programs},
 };
 use ipvs_common::unpack::{ADDRESSES, COUNTS, Count, MAX_ADDRESSES, PROGRAM, TUNNEL, Tunnel};
+use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvs-unpack.o"));
 
@@ -50,6 +51,8 @@ impl Loaded {
         if OBJECT.is_empty() {
             return Err(UnpackError::NotBuilt);
         }
+        // Kernels before 5.11 count maps against this limit; without the right to raise it loading says what is missing.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
         let mut ebpf = Ebpf::load(OBJECT)?;
         let program = ebpf.program_mut(PROGRAM);
         let program = program.ok_or(UnpackError::Missing(PROGRAM))?;
