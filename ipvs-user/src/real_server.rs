@@ -160,7 +160,7 @@ async fn set_up(
         state.steps.push(step.clone());
         let made = make(kernel, file, &mut state).await;
         if let Err(e) = made {
-            let failed = format!("{}: {e:#}", step.change());
+            let failed = format!("{}: {}", step.change(), causes(&e));
             state.steps.pop();
             let left = unmake(kernel, &state.steps[kept..]).await;
             match &before {
@@ -178,6 +178,19 @@ async fn set_up(
     file.write(&state)
 }
 
+/// With its causes, each of them once.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// The last step of the state.
 async fn make(kernel: &Kernel, file: &StateFile, state: &mut State) -> Result<()> {
     file.write(state)?;
@@ -190,7 +203,7 @@ async fn unmake(kernel: &Kernel, steps: &[Step]) -> Vec<String> {
     let mut left = Vec::new();
     for step in steps.iter().rev() {
         if let Err(e) = carry_out::take_back(kernel, step).await {
-            left.push(format!("{step}: {e:#}"));
+            left.push(format!("{step}: {}", causes(&e)));
         }
     }
     left
@@ -217,7 +230,7 @@ async fn undo(
             Ok(Back::Done) => _ = writeln!(text, "changed {}", step.back()),
             Ok(Back::Left(why)) => _ = writeln!(text, "left {step} as it is: {why}"),
             Err(e) => {
-                failed.push(format!("{}: {e:#}", step.back()));
+                failed.push(format!("{}: {}", step.back(), causes(&e)));
                 left.insert(0, step.clone());
             }
         }

@@ -32,7 +32,13 @@ pub(super) async fn make(kernel: &Kernel, step: &mut Step) -> Result<()> {
             fs::write(&file, now).with_context(|| file.display().to_string())?;
         }
         Step::Make { device, name } => {
-            kernel.make(*device, name).await?;
+            match kernel.make(*device, name).await {
+                Err(e) if e.is(libc::EOPNOTSUPP) => bail!(
+                    "the kernel does not load its module {0}; `modprobe {0}`, then once more, or --unpack xdp",
+                    device.module()
+                ),
+                made => made?,
+            };
         }
         Step::Up { name } => kernel.set_up(index(kernel, name).await?, true).await?,
         Step::Port { port, family } => {
