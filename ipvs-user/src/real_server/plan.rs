@@ -6,6 +6,8 @@ mod refusals;
 mod tunnels;
 mod warnings;
 
+use std::net::IpAddr;
+
 use super::{
     facts::{Facts, Link, Medium, path},
     refusal::Refusal,
@@ -114,15 +116,16 @@ impl Plan {
         };
         self.step(link.is_some_and(|l| l.up), up);
         for vip in &wanted.vips {
-            let is_on = |l: &Link| {
-                let mut all = facts.addresses.iter();
-                all.any(|a| a.address == *vip && a.index == l.index)
-            };
-            let step = Step::Address {
-                device: wanted.device.clone(),
-                address: *vip,
-            };
-            self.step(link.is_some_and(is_on), step);
+            self.address(facts, &wanted.device, *vip);
         }
+    }
+
+    fn address(&mut self, facts: &Facts, device: &str, address: IpAddr) {
+        let link = facts.link(device);
+        let mut all = facts.addresses.iter();
+        let is_there =
+            all.any(|a| a.address == address && link.is_some_and(|l| l.index == a.index));
+        let device = device.to_owned();
+        self.step(is_there, Step::Address { device, address });
     }
 }

@@ -162,6 +162,11 @@ fn devices(plan: &mut Plan, wanted: &Wanted, tunnel: Tunnel, facts: &Facts) {
         if wanted.has(Family::V4) && device != Device::Sit {
             // Senders are clients, towards whom another interface leads.
             plan.loosen(facts, &name);
+            // Without an address of its own even a loose filter refuses everybody whom the device does not lead to.
+            let vip = wanted.vips.iter().find(|vip| vip.is_ipv4());
+            if let Some(vip) = vip.filter(|_| facts.in_force(&name, "rp_filter") != 0) {
+                plan.address(facts, &name, *vip);
+            }
         }
         plan.step(found.is_some_and(|l| l.up), Step::Up { name });
     }

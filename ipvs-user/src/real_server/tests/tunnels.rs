@@ -59,15 +59,21 @@ fn strict_filters_are_loosened_where_packets_leave_their_tunnel() {
             .any(|c| c.starts_with("net.ipv4.conf.ipvs-ipip.rp_filter"))
     };
     assert!(!loosened(&facts));
+    let on_device = |facts: &Facts| {
+        let changes = changes(&plan(&wanted, facts));
+        changes.contains(&"address 10.0.0.5/32 on ipvs-ipip: absent -> there".to_owned())
+    };
+    assert!(!on_device(&facts));
     // The larger one of both holds, so each of them is enough to be strict.
     for strict in ["all", "default"] {
         let mut facts = facts.clone();
         set(&mut facts, strict, "rp_filter", "1");
-        assert!(loosened(&facts), "{strict}");
+        assert!(loosened(&facts) && on_device(&facts), "{strict}");
     }
     set(&mut facts, "all", "rp_filter", "2");
     set(&mut facts, "default", "rp_filter", "1");
     assert!(!loosened(&facts), "2 is larger");
+    assert!(on_device(&facts), "a loose filter wants an address, too");
 }
 
 #[test]
