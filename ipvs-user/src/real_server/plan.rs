@@ -9,7 +9,7 @@ mod warnings;
 use std::net::IpAddr;
 
 use super::{
-    facts::{Facts, Link, Medium, path},
+    facts::{Facts, Medium, path},
     refusal::Refusal,
     step::Step,
     wanted::{Family, Method, Wanted},
