@@ -1,5 +1,5 @@
 //! Compiles the datapath for the kernel, and leaves the objects to the library in `OUT_DIR` as
-//! `ipvs-xdp.o` and `ipvs-floors.o`.
+//! `ipvs-xdp.o`, `ipvs-floors.o` and `ipvs-unpack.o`.
 //!
 //! Without a toolchain for the BPF target the objects are empty, so that everything else can be
 //! worked on; the loader refuses such an object. Installing a toolchain is xtask's business.
@@ -20,7 +20,7 @@ use std::{
 use bpf_object::BpfObject;
 use bpf_toolchain::{Found, Toolchain};
 
-const PROGRAMS: [&str; 2] = ["ipvs-xdp", "ipvs-floors"];
+const PROGRAMS: [&str; 3] = ["ipvs-xdp", "ipvs-floors", "ipvs-unpack"];
 /// What the objects are made of.
 const SOURCES: [&str; 6] = [
     "Cargo.lock",

@@ -9,6 +9,7 @@ use crate::{
     conn::RingSlot,
     hdr::{Eth, Icmp, Ipv4, Ports, Tcp, Udp},
     punt::{PUNT_FRAME, PUNT_RECORD},
+    unpack::Tunnel,
 };
 
 macro_rules! sizes {
@@ -23,6 +24,7 @@ sizes! {
     Stats = 40, Iface = 28, Egress = 4, Settings = 96, PuntHeader = 32,
     Eth = 14, Ipv4 = 20, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
     Walk = 96, FloorFlow = 8, FloorReal = 16, FloorCount = 16, Source = 88,
+    Tunnel = 4,
 }
 
 const _: () = assert!(PUNT_FRAME + size_of::<PuntHeader>() == PUNT_RECORD);
@@ -38,7 +40,7 @@ mod user {
     use super::{
         Conn, Dest, DestState, Egress, FloorFlow, FloorReal, FlowKey, Iface, LblcEntry, LblcKey,
         LblcrEntry, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Source, Stats,
-        Template, TemplateKey, Walk,
+        Template, TemplateKey, Tunnel, Walk,
     };
     aya_pod!(
         FlowKey,
@@ -62,6 +64,7 @@ mod user {
         Walk,
         FloorFlow,
         FloorReal,
-        Source
+        Source,
+        Tunnel,
     );
 }

@@ -22,6 +22,7 @@ pub mod service;
 pub mod settings;
 pub mod sync;
 pub mod tcp;
+pub mod unpack;
 
 pub use conn::{Conn, ConnFlags, FlowKey, Hop, HopKind, RingSlot, Status, Template, TemplateKey};
 pub use counters::Stats;

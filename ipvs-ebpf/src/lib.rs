@@ -22,6 +22,7 @@ pub mod sched;
 pub mod service;
 pub mod stats;
 pub mod tables;
+pub mod unpack;
 
 pub use exit::{Action, Ending, Exit, Verdict};
 pub use frame::Frame;

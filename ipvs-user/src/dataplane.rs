@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod host;
+pub mod unpack;
 mod walk;
 
 pub use walk::{Cache, Pick, Place, See, Seen, Stop, Task};

@@ -17,6 +17,7 @@ pub mod model;
 pub mod net;
 pub mod plan;
 pub mod proc;
+pub mod real_server;
 pub mod reasons;
 pub mod reconcile;
 pub mod sched_flags;

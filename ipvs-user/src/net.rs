@@ -4,6 +4,8 @@
 //! Knows netlink and `/proc`; knows nothing of services, maps or packets.
 
 mod features;
+mod generic;
+mod gue;
 mod link;
 mod machine;
 mod managed;
@@ -17,6 +19,7 @@ use std::{future::Future, net::Ipv4Addr};
 use ipvs_common::Mac;
 
 pub use features::{FeatureChanges, Features};
+pub use gue::Gue;
 pub use link::Link;
 pub use machine::{available_pages, netns_number, unprivileged_port};
 pub use managed::ManagedNeighbours;

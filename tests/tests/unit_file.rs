@@ -5,6 +5,8 @@ use std::{fs, process::Command};
 use ipvs_tests::topology::Scratch;
 
 const UNIT: &str = include_str!("../../docs/examples/ipvsd.service");
+/// That of a real server.
+const REAL_SERVER: &str = include_str!("../../docs/examples/real-server.service");
 
 /// What systemd has to say; `None` without its program.
 fn verified(unit: &str) -> Option<String> {
@@ -25,14 +27,16 @@ fn verified(unit: &str) -> Option<String> {
 }
 
 #[test]
-fn unit_file_has_no_mistakes() {
-    match verified(UNIT) {
-        Some(said) => assert_eq!(said, ""),
-        // At least: sections, and a key on each line within them.
-        None => {
-            assert!(UNIT.lines().all(|line| {
-                line.is_empty() || line.starts_with(['#', '[']) || line.contains('=')
-            }));
+fn unit_files_have_no_mistakes() {
+    for unit in [UNIT, REAL_SERVER] {
+        match verified(unit) {
+            Some(said) => assert_eq!(said, ""),
+            // At least: sections, and a key on each line within them.
+            None => {
+                assert!(unit.lines().all(|line| {
+                    line.is_empty() || line.starts_with(['#', '[']) || line.contains('=')
+                }));
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use ipvs_user::{
     config::{self, Access, Config, Reader},
     console,
     daemon::{self, ModePolicy, Options},
-    knobs, logging, proc,
+    knobs, logging, proc, real_server,
 };
 use tracing::error;
 
@@ -89,6 +89,8 @@ enum Command {
     },
     /// List the directors of this machine that run or left something
     Instances,
+    /// Set this machine up as a real server, check that it is, or undo that
+    RealServer(real_server::Options),
     /// List why packets were passed on to the kernel or dropped
     Reasons {
         #[arg(long, value_name = "PATH")]
@@ -261,6 +263,7 @@ async fn ask(command: Command) -> anyhow::Result<()> {
             detach(&instance).await
         }
         Command::Instances => daemon::instances(),
+        Command::RealServer(options) => real_server::run(options).await,
         Command::Reasons { socket } => reasons(&client(socket)).await,
         Command::Proc { file, socket } => Ok(proc::text(&client(socket), file).await?),
         Command::Sysctl { knobs, socket } => Ok(knobs::run(&client(socket), &knobs).await?),

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use futures_channel::mpsc::UnboundedReceiver;
 use futures_util::StreamExt as _;
 use netlink_packet_core::{
-    DecodeError, DefaultNla, Emitable, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-    NlasIterator, ParseableParametrized, parse_u32, parse_u64,
+    DecodeError, DefaultNla, Emitable, NetlinkMessage, NlasIterator, ParseableParametrized,
+    parse_u32, parse_u64,
 };
 use netlink_packet_generic::{
     GenlFamily, GenlHeader, GenlMessage,
     ctrl::{
-        GenlCtrl, GenlCtrlCmd,
+        GenlCtrl,
         nlas::{GenlCtrlAttrs, McastGrpAttrs},
     },
 };
@@ -20,7 +20,7 @@ use netlink_proto::{
     sys::{AsyncSocket as _, SocketAddr, protocols::NETLINK_GENERIC},
 };
 
-use super::{Link, NetError, Result};
+use super::{Link, NetError, Result, generic};
 
 const FAMILY: &str = "netdev";
 /// The family's multicast group for devices that come, go and change.
@@ -134,7 +134,7 @@ impl Features {
                 features: 0,
             };
             let request = GenlMessage::new(header, device, self.family);
-            match ask(&self.handle, request).await {
+            match generic::ask(&self.handle, request).await {
                 Ok(devices) => {
                     found.extend(
                         devices
@@ -167,36 +167,12 @@ struct Ids {
 
 /// Numbers of the family and of its group, which each kernel gives out anew.
 async fn resolve() -> Result<Option<Ids>> {
-    let failed = NetError::on("generic netlink");
-    let (connection, handle, _) = new_connection(NETLINK_GENERIC).map_err(failed)?;
-    let carried = tokio::spawn(connection);
-    let query = GenlMessage::from_payload(GenlCtrl {
-        cmd: GenlCtrlCmd::GetFamily,
-        nlas: vec![GenlCtrlAttrs::FamilyName(FAMILY.to_owned())],
-    });
-    let answers = ask(&handle, query).await;
-    carried.abort();
-    let answers = match answers {
-        Err(e) if e.is(libc::ENOENT) => return Ok(None),
-        answers => answers?,
-    };
+    let answers = generic::family(FAMILY).await?;
     Ok(answers.iter().find_map(ids))
 }
 
-impl NetError {
-    fn is(&self, code: i32) -> bool {
-        let io = self.source.downcast_ref::<std::io::Error>();
-        io.and_then(std::io::Error::raw_os_error) == Some(code)
-    }
-}
-
 fn ids(answer: &GenlCtrl) -> Option<Ids> {
-    let family = answer.nlas.iter().find_map(|a| {
-        if let GenlCtrlAttrs::FamilyId(id) = a {
-            return Some(*id);
-        }
-        None
-    })?;
+    let family = generic::number(answer)?;
     let group = answer.nlas.iter().find_map(|a| {
         if let GenlCtrlAttrs::McastGroups(groups) = a {
             return groups.iter().find_map(|g| group_id(g));
@@ -215,37 +191,4 @@ fn group_id(group: &[McastGrpAttrs]) -> Option<u32> {
         }
         None
     })
-}
-
-async fn ask<F>(
-    handle: &ConnectionHandle<GenlMessage<F>>,
-    request: GenlMessage<F>,
-) -> Result<Vec<F>>
-where
-    F: GenlFamily
-        + Emitable
-        + ParseableParametrized<[u8], GenlHeader>
-        + Clone
-        + std::fmt::Debug
-        + Send
-        + Unpin
-        + 'static,
-{
-    let what = || format!("generic netlink family {FAMILY}");
-    let mut message = NetlinkMessage::from(request);
-    message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
-    let to = SocketAddr::new(0, 0);
-    let sent = handle.request(message, to);
-    let mut answers = sent.map_err(|e| NetError::on(what())(e.to_string()))?;
-    let mut found = Vec::new();
-    while let Some(answer) = answers.next().await {
-        if let NetlinkPayload::InnerMessage(m) = answer.payload {
-            found.push(m.payload);
-        } else if let NetlinkPayload::Error(e) = answer.payload
-            && e.code.is_some()
-        {
-            return Err(NetError::on(what())(e.to_io()));
-        }
-    }
-    Ok(found)
 }
