@@ -204,6 +204,9 @@ impl Daemon {
                 .interfaces
                 .take_over(beginning, |moment| around.at(moment))
         })?;
+        let mut desk = daemon.handle.desk.lock().await;
+        block_in_place(|| desk.begun());
+        drop(desk);
         daemon.list_interfaces();
         let held = daemon.interfaces.keeper().notes().neighbours.clone();
         daemon.neighbours.resume(held);

@@ -74,6 +74,8 @@ pub struct Desk {
     store: Store,
     last: Option<Applied>,
     pending: Option<Pending>,
+    /// What the start made of it is not written down yet.
+    unsaved: bool,
     /// What the daemon was started with; its interfaces are those of now.
     started: Config,
 }
@@ -88,6 +90,7 @@ impl Desk {
             store,
             last: None,
             pending: None,
+            unsaved: false,
             started,
         }
     }

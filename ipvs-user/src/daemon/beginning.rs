@@ -18,6 +18,10 @@ use ipvs_common::AttachMode;
 pub(super) enum Swap {
     /// Programs are loaded and about to be put in force.
     Next,
+    /// The first one is about to take the place of another daemon's.
+    Now,
+    /// It did not.
+    Not,
     /// They have.
     Done,
 }
@@ -107,8 +111,15 @@ impl Interfaces {
         } = beginning;
         // Without a pause in between: a packet in and its answer may meet both sides of a swap.
         let mut swapped = Vec::new();
+        around(Swap::Now)?;
         for (wanted, link, successor) in successors {
-            let attachment = successor.succeed()?;
+            let attachment = match successor.succeed() {
+                Err(e) if swapped.is_empty() => {
+                    around(Swap::Not)?;
+                    return Err(e.into());
+                }
+                succeeded => succeeded?,
+            };
             self.attached.insert(wanted.name.clone(), attachment);
             debug!(interface = wanted.name, ifindex = link.ifindex, "swapped");
             swapped.push((wanted, link));

@@ -70,6 +70,8 @@ pub(super) struct Around {
     generation: String,
     migration: Option<Box<Migration>>,
     director: Arc<Mutex<Director>>,
+    /// By this start, and not by one that was cut short.
+    swap_begun: bool,
 }
 
 impl Around {
@@ -91,6 +93,7 @@ impl Around {
             generation: BpfDataplane::generation(capacities),
             migration,
             director: Arc::clone(director),
+            swap_begun: false,
         })
     }
 
@@ -102,6 +105,18 @@ impl Around {
                 }
                 // Not earlier: without it a start that ends here was none.
                 self.instance.set_current(&self.generation)?;
+            }
+            Swap::Now => {
+                if let Some(migration) = &mut self.migration {
+                    // What came while interfaces were attached to.
+                    report_migrated(migration.sync(false)?);
+                    self.swap_begun = self.instance.begin_swap()?;
+                }
+            }
+            Swap::Not => {
+                if self.swap_begun {
+                    self.instance.withdraw_swap()?;
+                }
             }
             Swap::Done => {
                 if let Some(mut migration) = self.migration.take() {

@@ -40,8 +40,10 @@ impl Touched {
                 }
                 Effect::DestAdded { service, dest, .. } => {
                     this.services.insert(*service);
-                    this.dests.insert(*dest, *service);
-                    this.added.retain(|d| d != dest);
+                    // An index that was given away twice: the later one counts.
+                    if this.dests.insert(*dest, *service).is_some() {
+                        this.added.retain(|d| d != dest);
+                    }
                     this.added.push(*dest);
                 }
                 Effect::DestEdited { service, dest }

@@ -116,7 +116,7 @@ impl Desk {
             at: before.map_or_else(SystemTime::now, |l| l.at),
             by_file: true,
         });
-        self.write_down();
+        self.unsaved = true;
         Ok(())
     }
 
@@ -160,7 +160,7 @@ impl Desk {
             ),
             File::Before => {}
         }
-        self.write_down();
+        self.unsaved = true;
         Ok(())
     }
 
@@ -186,7 +186,12 @@ impl Desk {
         self.wait(waiting, last);
     }
 
-    fn write_down(&self) {
+    /// The start succeeded. Not written down earlier: one that fails may leave other tables in force than those that were begun
+    /// with.
+    pub fn begun(&mut self) {
+        if !std::mem::take(&mut self.unsaved) {
+            return;
+        }
         if let Err(e) = self.store.save(self.last.as_ref(), None) {
             warn!("{e}; a restart will not know what was applied last");
             self.store.discard();

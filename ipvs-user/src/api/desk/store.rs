@@ -202,13 +202,13 @@ impl WaitingRecord {
     }
 }
 
-/// Whoever reads it meets the old one or the new one, and nothing in between.
+/// Whoever reads it meets the old one or the new one, and nothing in between. It is not forced to the disk: what is from before a
+/// boot is worth nothing.
 fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(contents)?;
-        file.sync_all()?;
         fs::rename(&temporary, path)
     });
     if written.is_err() {

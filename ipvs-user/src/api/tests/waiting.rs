@@ -86,6 +86,7 @@ impl TestDaemon {
         let recalled = desk.recall(adopted);
         desk.begin(&mut self.director.lock().unwrap(), recalled)
             .unwrap();
+        desk.begun();
         *self.handle.desk.lock().await = desk;
     }
 

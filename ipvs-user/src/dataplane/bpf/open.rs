@@ -21,7 +21,7 @@ use super::{
     maps::{Maps, take},
     migrate::Migration,
     overload::OverloadMarks,
-    pins::{self, Instance, NOTES, Sides, Standing},
+    pins::{self, Instance, NOTES, Standing},
     walk::Buffers,
 };
 
@@ -110,10 +110,10 @@ impl BpfDataplane {
                 return Ok(Opened::without(dataplane));
             }
             Standing::Settled(Some(current)) => (current, false),
-            Standing::Swapping { from, to, .. } if to == generation => (from, true),
-            Standing::Swapping { to, interfaces, .. } => {
+            Standing::Swapping { from, to } if to == generation => (from, true),
+            Standing::Swapping { to, .. } => {
                 let theirs = Layout::read_from(&instance.generation(&to)?.path(""))?;
-                return Err(LoadError::CutShort(refused(&layout, &theirs, &interfaces)));
+                return Err(LoadError::CutShort(refused(&layout, &theirs)));
             }
         };
         let mut dataplane = if resumed {
@@ -187,11 +187,7 @@ impl Opened {
 }
 
 /// Who may finish a swap that was cut short, and that it is not us.
-fn refused(here: &Layout, theirs: &Layout, interfaces: &Sides) -> String {
-    let list = |names: &[String]| match names {
-        [] => "none".to_owned(),
-        names => names.join(", "),
-    };
+fn refused(here: &Layout, theirs: &Layout) -> String {
     let sizes = theirs.sizes.beside(here.sizes);
     let sizes = if sizes.is_empty() {
         "the same [director]".to_owned()
@@ -199,12 +195,9 @@ fn refused(here: &Layout, theirs: &Layout, interfaces: &Sides) -> String {
         format!("`{sizes}` in [director]")
     };
     format!(
-        "interfaces over the new tables: {}, over the old ones: {}; start the ipvsd that began it once more, with {sizes} \
+        "start the ipvsd that began it once more, with {sizes} \
          (layout {}, here {})",
-        list(&interfaces.swapped),
-        list(&interfaces.waiting),
-        theirs.abi,
-        here.abi
+        theirs.abi, here.abi
     )
 }
 

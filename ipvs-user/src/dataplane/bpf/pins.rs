@@ -4,6 +4,7 @@
 //! ipvs/INSTANCE/NOTES               what the daemon set beside the tables
 //! ipvs/INSTANCE/current             names the generation in force
 //! ipvs/INSTANCE/previous            while a migration is not done: the one that it came from
+//! ipvs/INSTANCE/swapping          while programs go over from that one: the generation in force
 //! ipvs/INSTANCE/vABI-HASH/…         a generation: tables of one layout and size, their LEDGER and LAYOUT
 //! ipvs/INSTANCE/links/IF            the link that keeps the program on an interface
 //! ipvs/INSTANCE/stages/IF/N         the later stages of that program, which the kernel would forget
@@ -22,7 +23,7 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{bpffs::Bpffs, sys};
-pub(super) use standing::{Sides, Standing};
+pub(super) use standing::Standing;
 
 const TOP: &str = "ipvs";
 const LINKS: &str = "links";
@@ -31,6 +32,7 @@ const CURRENT: &str = "current";
 /// How often the place of an instance may go while it is being locked.
 const ATTEMPTS: usize = 16;
 const PREVIOUS: &str = "previous";
+const SWAPPING: &str = "swapping";
 pub(super) const NOTES: &str = "NOTES";
 
 /// Something is in the way of what outlives the process.
@@ -239,6 +241,7 @@ impl Instance {
     pub fn remove(&self) -> Result<(), PinError> {
         self.remove_interfaces()?;
         self.unlink(PREVIOUS)?;
+        self.unlink(SWAPPING)?;
         self.unlink(CURRENT)?;
         let top = self.machine.path(TOP);
         remove_all(&top.join(escaped(&self.name))).map_err(failed(&self.name))?;

@@ -51,12 +51,6 @@ pub(super) fn link_interface(pin: &Path) -> io::Result<Option<u32>> {
     Ok((info.ifindex != 0).then_some(info.ifindex))
 }
 
-/// The kernel's number of the program that the pinned link keeps on its interface; `None`: that is gone.
-pub(super) fn link_program(pin: &Path) -> io::Result<Option<u32>> {
-    let info = link_info(pin)?;
-    Ok((info.ifindex != 0).then_some(info.prog_id))
-}
-
 /// The kernel's number of a pinned link.
 pub(super) fn link_id(pin: &Path) -> io::Result<u32> {
     Ok(link_info(pin)?.id)
