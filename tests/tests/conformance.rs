@@ -131,6 +131,7 @@ impl Pair {
         for console in &consoles {
             let mut director = console.director();
             director.adjust_settings(|s| s.icmp_rate = ICMP_RATE)?;
+            director.set_sysctls([("backup_only", "1")])?;
         }
         let policies = [OnDead::Reschedule, OnDead::Reset];
         let services = COMMANDS.iter().filter(|c| c.contains(" -A ")).count();
@@ -244,7 +245,12 @@ impl Pair {
     }
 
     fn change(&mut self) -> Result<()> {
-        match self.generator.rng().u8(..16) {
+        let change = self.generator.rng().u8(..16);
+        // One of these times another director balances, until the next change.
+        for console in &self.consoles {
+            console.director().listen_to_master(change == 6)?;
+        }
+        match change {
             0 => {
                 for console in &self.consoles {
                     console.director().routes_changed()?;
@@ -272,6 +278,7 @@ impl Pair {
                 }
                 Ok(())
             }
+            6 => Ok(()),
             _ => self.run_command(),
         }
     }
