@@ -10,12 +10,12 @@ use crate::{
     packages::{self, CLIPPY},
     readme, setup,
     shell::{cargo, run, say, succeeds},
-    test, tidy, vm,
+    test, tidy,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 8] = [
     ("setup", setup::setup),
     ("fmt", fmt),
     ("tidy", tidy::tidy),
@@ -24,7 +24,6 @@ const STEPS: [Step; 9] = [
     ("doc", doc),
     ("test", || test::test(false, &[])),
     ("README.md", readme::run_commands),
-    ("stock kernel", stock_kernel),
 ];
 
 /// Goes on after a failure: one run tells everything that is wrong.
@@ -97,11 +96,6 @@ fn is_debians(compiler: &Compiler) -> bool {
             .arg("--search")
             .arg(compiler.rustc()),
     )
-}
-
-/// The oldest stock kernel that is at hand, for minutes and not hours.
-fn stock_kernel() -> Result<()> {
-    vm::vm(&vm::Vm::of("6.1", &["short"], 900))
 }
 
 fn doc() -> Result<()> {
