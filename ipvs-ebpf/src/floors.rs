@@ -20,23 +20,12 @@
 #[path = "floors/baselines.rs"]
 mod baselines;
 #[cfg(target_arch = "bpf")]
-#[path = "floors/frame.rs"]
-mod frame;
+mod bytes;
 #[cfg(target_arch = "bpf")]
 #[path = "floors/harness.rs"]
 mod harness;
+#[cfg(target_arch = "bpf")]
+mod object;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// The kernel lends some helpers only to programs under the GPL or a double licence with it.
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

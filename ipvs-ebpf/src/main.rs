@@ -25,6 +25,8 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod notes;
 #[cfg(target_arch = "bpf")]
+mod object;
+#[cfg(target_arch = "bpf")]
 mod walks;
 #[cfg(target_arch = "bpf")]
 mod xdp;
@@ -179,15 +181,3 @@ mod programs {
         xdp_action::XDP_PASS
     }
 }
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// The kernel lends some helpers only to programs under the GPL or a double licence with it.
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

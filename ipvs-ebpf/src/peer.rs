@@ -21,6 +21,11 @@
     )
 )]
 
+#[cfg(target_arch = "bpf")]
+mod bytes;
+#[cfg(target_arch = "bpf")]
+mod object;
+
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
 
@@ -28,7 +33,7 @@ fn main() {}
 mod programs {
     use aya_ebpf::{
         bindings::xdp_action,
-        helpers::generated::{bpf_redirect, bpf_xdp_adjust_head},
+        helpers::generated::bpf_redirect,
         macros::{map, xdp},
         maps::Array,
         programs::XdpContext,
@@ -37,6 +42,9 @@ mod programs {
         bench::Source,
         hdr::{Eth, Ipv4},
     };
+    use ipvs_datapath::rewrite::csum::fold;
+
+    use crate::bytes::{at, move_head};
 
     const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
     const IPIP: u8 = 4;
@@ -68,14 +76,12 @@ mod programs {
 
     fn next(ctx: &XdpContext) -> Option<u32> {
         let source = SOURCE.get_ptr_mut(0)?;
-        let frame = header::<[u64; 8]>(ctx, 0)?;
+        let frame = at::<[u64; 8]>(ctx, 0)?;
         // SAFETY: the map's value is there as long as the program, and one CPU runs it.
         let source = unsafe { &mut *source };
         let port = source.first_port + (source.sent & source.mask) as u16;
         source.sent += 1;
-        let sum = source.sum + u32::from(port);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        let sum = !fold(source.sum + u32::from(port));
         let ports = source.ports | u32::from(port) << (source.shift & 16);
         // SAFETY: 64 bytes of the frame were checked, which begins at a multiple of eight; both places are within.
         unsafe {
@@ -109,8 +115,7 @@ mod programs {
     }
 
     fn decap(ctx: &XdpContext) -> Unpacked {
-        let (Some(eth), Some(ip)) = (header::<Eth>(ctx, 0), header::<Ipv4>(ctx, size_of::<Eth>()))
-        else {
+        let (Some(eth), Some(ip)) = (at::<Eth>(ctx, 0), at::<Ipv4>(ctx, size_of::<Eth>())) else {
             return Unpacked::NotOurs;
         };
         // SAFETY: both are within the frame, any bytes are a value of theirs, and their alignment is 1.
@@ -118,34 +123,14 @@ mod programs {
         if { eth.0.ether_type } != ETHERTYPE_IPV4 || ip.0.vihl != PLAIN || ip.0.proto != IPIP {
             return Unpacked::NotOurs;
         }
-        // SAFETY: the context is the kernel's; no pointer into the frame is used after this.
-        if unsafe { bpf_xdp_adjust_head(ctx.ctx, size_of::<Ipv4>() as i32) } != 0 {
+        if !move_head(ctx.ctx, size_of::<Ipv4>() as i32) {
             return Unpacked::Broken;
         }
-        let Some(start) = header::<Eth>(ctx, 0) else {
+        let Some(start) = at::<Eth>(ctx, 0) else {
             return Unpacked::Broken;
         };
         // SAFETY: within the frame, with alignment 1.
         unsafe { start.write(eth) };
         Unpacked::Yes
     }
-
-    /// Where a header is, if it is whole.
-    #[inline(always)]
-    fn header<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
-        let start = ctx.data() + offset;
-        (start + size_of::<T>() <= ctx.data_end()).then_some(start as *mut T)
-    }
 }
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// The kernel lends some helpers only to programs under the GPL or a double licence with it.
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

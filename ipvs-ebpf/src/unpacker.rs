@@ -13,6 +13,11 @@
     )
 )]
 
+#[cfg(target_arch = "bpf")]
+mod bytes;
+#[cfg(target_arch = "bpf")]
+mod object;
+
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}
 
@@ -20,7 +25,6 @@ fn main() {}
 mod program {
     use aya_ebpf::{
         bindings::xdp_action,
-        helpers::generated::bpf_xdp_adjust_head,
         macros::{map, xdp},
         maps::{Array, HashMap, PerCpuArray},
         programs::XdpContext,
@@ -32,6 +36,8 @@ mod program {
         unpack::{Count, MAX_ADDRESSES, Tunnel},
     };
     use ipvs_datapath::unpack::{Peek, look};
+
+    use crate::bytes;
 
     #[map]
     static UNPACK_TUNNEL: Array<Tunnel> = Array::with_max_entries(1, 0);
@@ -47,12 +53,8 @@ mod program {
         #[inline(always)]
         fn peek<T: Pod>(&self, at: usize) -> T {
             const { assert!(align_of::<T>() == 1) };
-            let start = self.0.data() + at;
-            if start + size_of::<T>() > self.0.data_end() {
-                return T::zeroed();
-            }
-            // SAFETY: in bounds by the check above, which the verifier checks again; any bytes are a `T` of alignment 1.
-            unsafe { (start as *const T).read() }
+            // SAFETY: within the frame; any bytes are a `T` of alignment 1.
+            bytes::at::<T>(self.0, at).map_or(T::zeroed(), |value| unsafe { value.read() })
         }
 
         #[inline(always)]
@@ -95,28 +97,14 @@ mod program {
     fn cut(ctx: &XdpContext, bytes: u32, ethertype: [u8; 2]) -> bool {
         let mut eth = Frame(ctx).peek::<Eth>(0);
         eth.0.ether_type = u16::from_ne_bytes(ethertype);
-        // SAFETY: the context is the kernel's; no pointer into the frame is used after this.
-        if unsafe { bpf_xdp_adjust_head(ctx.ctx, bytes as i32) } != 0 {
+        if !bytes::move_head(ctx.ctx, bytes as i32) {
             return false;
         }
-        let start = ctx.data();
-        if start + size_of::<Eth>() > ctx.data_end() {
+        let Some(start) = bytes::at::<Eth>(ctx, 0) else {
             return false;
-        }
+        };
         // SAFETY: within the frame, with alignment 1.
-        unsafe { (start as *mut Eth).write(eth) };
+        unsafe { start.write(eth) };
         true
     }
 }
-
-#[cfg(target_arch = "bpf")]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-/// The kernel lends some helpers only to programs under the GPL or a double licence with it.
-#[cfg(target_arch = "bpf")]
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

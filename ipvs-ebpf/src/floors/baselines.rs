@@ -12,7 +12,9 @@ use ipvs_common::{
     hdr::{Eth, Ipv4, Tcp},
 };
 
-use crate::frame::{at, fold, move_head};
+use ipvs_datapath::rewrite::csum::fold;
+
+use crate::bytes::{at, move_head};
 
 /// Client flows, by the same 16 bytes as the director's.
 #[map]

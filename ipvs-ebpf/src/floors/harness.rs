@@ -13,7 +13,9 @@ use aya_ebpf::{
 };
 use ipvs_common::bench::{FRAME, Walk, client};
 
-use crate::frame::{at, fold, move_head};
+use ipvs_datapath::rewrite::csum::fold;
+
+use crate::bytes::{at, move_head};
 
 #[map]
 static WALK: Array<Walk> = Array::with_max_entries(1, 0);

@@ -1,4 +1,4 @@
-//! The few ways in which these programs touch a frame.
+//! The few ways in which programs without the datapath's `Frame` touch one.
 
 use aya_ebpf::{bindings::xdp_md, helpers::generated::bpf_xdp_adjust_head, programs::XdpContext};
 
@@ -14,11 +14,4 @@ pub(crate) fn at<T>(ctx: &XdpContext, offset: usize) -> Option<*mut T> {
 pub(crate) fn move_head(ctx: *mut xdp_md, by: i32) -> bool {
     // SAFETY: the context is the kernel's.
     unsafe { bpf_xdp_adjust_head(ctx, by) == 0 }
-}
-
-/// Folds a sum of 16-bit words. Their byte order does not matter to it (RFC 1071, 2(B)).
-#[inline(always)]
-pub(crate) const fn fold(sum: u32) -> u16 {
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
 }
