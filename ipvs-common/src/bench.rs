@@ -81,7 +81,7 @@ pub struct Source {
     /// Both ports with 0 for that one.
     pub ports: u32,
     /// Ethernet, IPv4 and TCP headers, and ten bytes.
-    pub frame: [u64; 8],
+    pub frame: [u64; FRAME / 8],
 }
 
 /// A real server of the lean balancers.

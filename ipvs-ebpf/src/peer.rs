@@ -39,7 +39,7 @@ mod programs {
         programs::XdpContext,
     };
     use ipvs_common::{
-        bench::Source,
+        bench::{FRAME, Source},
         hdr::{Eth, Ipv4},
     };
     use ipvs_datapath::rewrite::csum::fold;
@@ -76,7 +76,7 @@ mod programs {
 
     fn next(ctx: &XdpContext) -> Option<u32> {
         let source = SOURCE.get_ptr_mut(0)?;
-        let frame = at::<[u64; 8]>(ctx, 0)?;
+        let frame = at::<[u64; FRAME / 8]>(ctx, 0)?;
         // SAFETY: the map's value is there as long as the program, and one CPU runs it.
         let source = unsafe { &mut *source };
         let port = source.first_port + (source.sent & source.mask) as u16;

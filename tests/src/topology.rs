@@ -35,7 +35,7 @@ pub use cpu::stay_on_cpu;
 pub use director::{DOM0_INTERFACES, Director, Start};
 pub use far_end::{FarEnd, OnFarEnd, Sender, attach};
 pub use left::Left;
-pub use limit::within;
+pub use limit::{eventually, eventually_every, within};
 pub use netns::Netns;
 pub use pair::{PAIR_VIP, Pair, REALS};
 pub use parts::Part;

@@ -1,12 +1,14 @@
 //! The daemon comes and goes without leaving a trace, and says what stands in its way.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use ipvs_tests::{
     scene::{MailServers, STORY},
-    topology::{CLIENT, DOM0_INTERFACES, Director, Netns, Start, Topology, within},
+    topology::{CLIENT, DOM0_INTERFACES, Director, Netns, Start, Topology, eventually, within},
 };
+
+const SOON: Duration = Duration::from_secs(3);
 
 /// What the daemon may change on an interface.
 const SETTINGS: [&str; 4] = ["forwarding", "send_redirects", "accept_local", "rp_filter"];
@@ -28,13 +30,6 @@ fn holds_neighbours(dom0: &Netns) -> bool {
     neighbours.is_ok_and(|n| n.contains("managed"))
 }
 
-fn eventually(mut holds: impl FnMut() -> bool) -> bool {
-    (0..150).any(|_| {
-        thread::sleep(Duration::from_millis(20));
-        holds()
-    })
-}
-
 #[test]
 fn orderly_end_detaches_and_restores_every_setting() {
     within(60, || {
@@ -54,7 +49,10 @@ fn orderly_end_detaches_and_restores_every_setting() {
         ensure!(programs(&net.dom0)? == 3);
         ensure!(settings(&net.dom0)? != before);
         // The kernel keeps the real servers' neighbours fresh for the daemon, from its next round on.
-        ensure!(eventually(|| holds_neighbours(&net.dom0)), "none is held");
+        ensure!(
+            eventually(SOON, || Ok(holds_neighbours(&net.dom0)))?,
+            "none is held"
+        );
         let socket = director.socket();
         ensure!(socket.exists());
 

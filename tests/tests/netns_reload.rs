@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ipvs_tests::{
     echo,
-    topology::{CLIENT, Director, Start, Topology, vip, within},
+    topology::{CLIENT, Director, Start, Topology, eventually, eventually_every, vip, within},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -75,25 +75,6 @@ fn pattern(bytes: usize) -> Vec<u8> {
     (0..bytes)
         .map(|n| (n ^ (n >> 8) ^ (n >> 16)) as u8)
         .collect()
-}
-
-fn eventually(limit: Duration, holds: impl FnMut() -> Result<bool>) -> Result<bool> {
-    eventually_every(Duration::from_millis(50), limit, holds)
-}
-
-fn eventually_every(
-    pause: Duration,
-    limit: Duration,
-    mut holds: impl FnMut() -> Result<bool>,
-) -> Result<bool> {
-    let start = Instant::now();
-    while start.elapsed() < limit {
-        if holds()? {
-            return Ok(true);
-        }
-        thread::sleep(pause);
-    }
-    Ok(false)
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs_tests::topology::{Director, Scratch, Start, Topology, within};
+use ipvs_tests::topology::{Director, Scratch, Start, Topology, eventually, within};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// After which systemd takes the daemon for stuck.
-const WATCHDOG: Duration = Duration::from_millis(400);
+const WATCHDOG: Duration = Duration::from_secs(2);
 
 /// Listens in the place of systemd.
 struct Manager {
@@ -167,8 +167,11 @@ fn log_for_programs_is_an_object_on_each_line_also_of_failures() {
         // A message of several lines is one line.
         director.configure(&file("mask"))?;
         director.refused("ipvsd reload")?;
+        let told = || director.log().matches("no forwarding method").count();
+        let by_command = told();
         director.signal(Signal::SIGHUP)?;
-        std::thread::sleep(Duration::from_millis(500));
+        let by_signal = eventually(Duration::from_secs(5), || Ok(told() > by_command))?;
+        ensure!(by_signal, "{}", director.log());
         let log = objects(&director.stop()?)?;
         ensure!(says(&log, "INFO", "ready"), "{log:?}");
         ensure!(says(&log, "ERROR", "no forwarding method"), "{log:?}");

@@ -39,7 +39,7 @@ pub(crate) const C_TOOLCHAIN: [Package; 2] = [
 ];
 
 /// What the tests and the demo run.
-pub(crate) const TESTS: [Package; 4] = [
+pub(crate) const TESTS: [Package; 5] = [
     Package {
         name: "iproute2",
         program: "ip",
@@ -52,6 +52,11 @@ pub(crate) const TESTS: [Package; 4] = [
         name: "nftables",
         program: "nft",
     },
+    // For what a kernel has as a module.
+    Package {
+        name: "kmod",
+        program: "modprobe",
+    },
     // Written for the original ipvsadm, which comes with it.
     Package {
         name: "ldirectord",
@@ -60,7 +65,7 @@ pub(crate) const TESTS: [Package; 4] = [
 ];
 
 /// What virtual machines want, and what goes into them.
-pub(crate) const VM: [Package; 9] = [
+pub(crate) const VM: [Package; 8] = [
     Package {
         name: "qemu-system-x86",
         program: "qemu-system-x86_64",
@@ -88,10 +93,6 @@ pub(crate) const VM: [Package; 9] = [
     Package {
         name: "iproute2",
         program: "tc",
-    },
-    Package {
-        name: "nftables",
-        program: "nft",
     },
     Package {
         name: "dpkg",

@@ -48,7 +48,8 @@ pub(crate) struct Vm {
     /// Memory of the machine in megabytes
     #[arg(long, default_value_t = DEFAULT_MEMORY, value_parser = clap::value_parser!(u64).range(512..))]
     memory: u64,
-    /// What to run: load, conformance, replay, netns, matrix (all four), oracle or short, each with arguments of its own, or any command
+    /// What to run: load, conformance, replay, netns, matrix (all four), a test of tests/tests, oracle or short, each with
+    /// arguments of its own, or any command
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
@@ -57,20 +58,11 @@ impl Vm {
     /// Instructions are its clock.
     pub(crate) fn counting(command: Vec<OsString>) -> Self {
         Self {
+            kernel: DEFAULT_KERNEL.to_owned(),
             icount: true,
-            command,
-            ..Self::of(DEFAULT_KERNEL, &[], DEFAULT_SECONDS)
-        }
-    }
-
-    /// As `cargo xtask ci` asks for it.
-    pub(crate) fn of(kernel: &str, command: &[&str], seconds: u64) -> Self {
-        Self {
-            kernel: kernel.to_owned(),
-            icount: false,
-            seconds,
+            seconds: DEFAULT_SECONDS,
             memory: DEFAULT_MEMORY,
-            command: command.iter().map(OsString::from).collect(),
+            command,
         }
     }
 }

@@ -80,9 +80,8 @@ async fn traffic_is_the_kernels_to_the_byte() {
     assert_eq!(traffic(&totals), recorded);
 }
 
-#[test]
-fn connections_are_the_kernels_to_the_byte() {
-    let conn = |client: &str, state: &str, expires| Conn {
+fn conn(client: &str, state: &str, expires: u64, told: bool) -> Conn {
+    Conn {
         protocol: "TCP".to_owned(),
         client: client.parse().unwrap(),
         r#virtual: "203.0.113.10:80".parse().unwrap(),
@@ -90,9 +89,14 @@ fn connections_are_the_kernels_to_the_byte() {
         state: state.to_owned(),
         expires,
         template: false,
-        told: false,
+        told,
         engine: None,
-    };
+    }
+}
+
+#[test]
+fn connections_are_the_kernels_to_the_byte() {
+    let conn = |client, state, expires| conn(client, state, expires, false);
     let list = [
         conn("198.51.100.1:0", "NONE", 357),
         conn("198.51.100.1:40000", "SYN_RECV", 57),
@@ -104,17 +108,6 @@ fn connections_are_the_kernels_to_the_byte() {
 /// What ip_vs's format makes of the same two lines.
 #[test]
 fn origins_of_connections_stand_between_state_and_timer() {
-    let conn = |client: &str, state: &str, expires, told| Conn {
-        protocol: "TCP".to_owned(),
-        client: client.parse().unwrap(),
-        r#virtual: "203.0.113.10:80".parse().unwrap(),
-        real: "10.0.2.10:80".parse().unwrap(),
-        state: state.to_owned(),
-        expires,
-        template: false,
-        told,
-        engine: None,
-    };
     let list = [
         conn("198.51.100.1:0", "NONE", 357, true),
         conn("198.51.100.1:40000", "SYN_RECV", 57, false),

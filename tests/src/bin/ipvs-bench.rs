@@ -32,8 +32,8 @@ struct Args {
     /// Instead: what it takes to load and to reload 10,000 services with 10 real servers each (with --quick, 1,000).
     #[arg(long)]
     config: bool,
-    /// Instead: packets through the kernel's ip_vs and ours. Wants a kernel with ip_vs, which `cargo xtask bench` boots.
-    #[arg(long = "vs-ip_vs")]
+    /// Instead: packets through the kernel's ip_vs and ours. Wants a kernel with ip_vs, which `cargo xtask bench --vs-ip_vs` boots.
+    #[arg(long = "vs-ip_vs", conflicts_with_all = ["json", "only", "cases", "flows", "rounds"])]
     versus: bool,
     /// Under virtual time, to tell instructions.
     #[arg(long, requires = "versus")]

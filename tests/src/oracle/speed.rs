@@ -4,7 +4,7 @@
 use std::{fmt, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs_common::bench::Source;
+use ipvs_common::bench::{FRAME, Source};
 
 use super::{
     frames,
@@ -75,7 +75,7 @@ impl fmt::Display for Versus {
 
 /// Measures all cases. Wants a kernel with ip_vs.
 pub fn versus(effort: Effort) -> Result<Versus> {
-    let plain = Lane::new(World::new(false, Ends::Unheard)?)?;
+    let plain = World::new(false, Ends::Unheard)?;
     let kernel = Side::kernel_alone()?;
     let ours = Side::ours(Ends::Dropped)?;
     let mut bench = Bench {
@@ -87,7 +87,7 @@ pub fn versus(effort: Effort) -> Result<Versus> {
         sides: [kernel, ours],
         place: 0,
     };
-    let plain = routing(plain, effort)?;
+    let plain = routing(&plain, effort)?;
     let mut rows = Vec::new();
     for (name, letter) in METHODS {
         rows.extend(bench.method(name, letter)?);
@@ -102,29 +102,17 @@ pub fn versus(effort: Effort) -> Result<Versus> {
     Ok(Versus { unit, plain, rows })
 }
 
-/// A director's world, and who sends into it.
-struct Lane {
-    world: World,
-    sender: Sender,
-}
-
-impl Lane {
-    fn new(world: World) -> Result<Self> {
-        let sender = Sender::new(&world.around)?;
-        Ok(Self { world, sender })
-    }
-}
-
-fn routing(mut lane: Lane, effort: Effort) -> Result<f64> {
+fn routing(world: &World, effort: Effort) -> Result<f64> {
+    let mut sender = Sender::new(&world.around)?;
     let mut made = frames::from_client(&segment("A"), Place::new(0), 1);
     made.dst.set_ip(SINK);
-    let (link, frame) = lane.world.frame_of_client(made);
-    let source = source(lane.world.sends_by(link), &frame, FLOWS, FIRST_PORT, false)?;
+    let (link, frame) = world.frame_of_client(made, false);
+    let source = source(world.sends_by(link), &frame, FLOWS, FIRST_PORT, false)?;
     let mut times = Vec::new();
     for _ in 0..=effort.rounds {
-        times.push(effort.each(lane.sender.send(&source, effort.packets)?));
+        times.push(effort.each(sender.send(&source, effort.packets)?));
     }
-    Ok(median(times))
+    Ok(median(&times[1..]))
 }
 
 struct Bench {
@@ -193,7 +181,7 @@ impl Bench {
             let found = [0, 1, 2].map(|n| after[n] - before[n]);
             ensure!(found == due, "{case}: {found:?} were counted, not {due:?}");
         }
-        let [kernel, ours] = times.map(median);
+        let [kernel, ours] = times.map(|times| median(&times[1..]));
         let case = case.to_owned();
         Ok(Row { case, kernel, ours })
     }
@@ -215,7 +203,7 @@ impl Bench {
                 side.world.frame_of_real(made)
             } else {
                 let made = frames::from_client(&segment(flags), place, 1);
-                side.world.frame_of_client(made)
+                side.world.frame_of_client(made, false)
             };
             let source = source(side.world.sends_by(link), &frame, flows, first, answer)?;
             *took = sender.send(&source, packets)?;
@@ -262,7 +250,7 @@ fn segment(flags: &str) -> Packet {
 
 fn source(ifindex: u32, frame: &[u8], flows: u32, first: u16, to_client: bool) -> Result<Source> {
     ensure!(
-        flows.is_power_of_two() && frame.len() == 64,
+        flows.is_power_of_two() && frame.len() == FRAME,
         "no such source"
     );
     let sum = u16::from_be_bytes([frame[50], frame[51]]);
@@ -285,8 +273,8 @@ impl Effort {
     }
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.remove(0);
+fn median(times: &[f64]) -> f64 {
+    let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
 }

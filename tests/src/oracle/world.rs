@@ -138,8 +138,8 @@ impl World {
 
     /// Injects what a client sends.
     pub(super) fn client_sends(&self, packet: Packet, marked: bool) -> Result<()> {
-        let link = if marked { MARKED } else { CLIENTS };
-        self.send(link, &packet.between(GATEWAY_MAC, self.macs[link]).frame())
+        let (link, frame) = self.frame_of_client(packet, marked);
+        self.send(link, &frame)
     }
 
     /// Injects what the real server that it comes from sends.
@@ -149,9 +149,9 @@ impl World {
     }
 
     /// With the link that it goes in by.
-    pub(super) fn frame_of_client(&self, packet: Packet) -> (usize, Vec<u8>) {
-        let frame = packet.between(GATEWAY_MAC, self.macs[CLIENTS]).frame();
-        (CLIENTS, frame)
+    pub(super) fn frame_of_client(&self, packet: Packet, marked: bool) -> (usize, Vec<u8>) {
+        let link = if marked { MARKED } else { CLIENTS };
+        (link, packet.between(GATEWAY_MAC, self.macs[link]).frame())
     }
 
     pub(super) fn frame_of_real(&self, packet: Packet) -> (usize, Vec<u8>) {

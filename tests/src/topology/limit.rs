@@ -5,7 +5,7 @@ use std::{
     panic::resume_unwind,
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
@@ -18,20 +18,46 @@ const SLOWER: &str = "IPVS_PATIENCE";
 /// # Panics
 /// As said: it is for tests.
 pub fn within(seconds: u64, body: impl FnOnce() -> Result<()> + Send + 'static) {
-    let slower = env::var(SLOWER).ok().and_then(|text| text.parse().ok());
-    let seconds = seconds * slower.unwrap_or(1);
+    let limit = here(Duration::from_secs(seconds));
     let (done, ended) = channel::<()>();
     // Only the end of the sender matters, which comes with a panic as well.
     let thread = thread::spawn(move || {
         let _done = done;
         body()
     });
-    match ended.recv_timeout(Duration::from_secs(seconds)) {
+    match ended.recv_timeout(limit) {
         Ok(()) | Err(RecvTimeoutError::Disconnected) => match thread.join() {
             Ok(Ok(())) => {}
             Ok(Err(e)) => panic!("{e:#}"),
             Err(panic) => resume_unwind(panic),
         },
-        Err(RecvTimeoutError::Timeout) => panic!("not done after {seconds} s"),
+        Err(RecvTimeoutError::Timeout) => panic!("not done after {limit:?}"),
     }
+}
+
+/// Whether it comes to hold within this time, or what that is on this machine.
+pub fn eventually(limit: Duration, holds: impl FnMut() -> Result<bool>) -> Result<bool> {
+    eventually_every(Duration::from_millis(20), limit, holds)
+}
+
+/// The same with another pause between looks.
+pub fn eventually_every(
+    pause: Duration,
+    limit: Duration,
+    mut holds: impl FnMut() -> Result<bool>,
+) -> Result<bool> {
+    let start = Instant::now();
+    while start.elapsed() < here(limit) {
+        if holds()? {
+            return Ok(true);
+        }
+        thread::sleep(pause);
+    }
+    Ok(false)
+}
+
+/// A time on a machine that is as slow as this one.
+fn here(time: Duration) -> Duration {
+    let slower = env::var(SLOWER).ok().and_then(|text| text.parse().ok());
+    time * slower.unwrap_or(1)
 }

@@ -15,7 +15,6 @@ const ALL: &str = "IPVS_ALL_PARTS";
 pub enum Part {
     /// The tunnel device of IP in IP.
     Ipip,
-    IpVs,
     Nftables,
 }
 
@@ -27,10 +26,6 @@ impl Part {
             Self::Ipip => {
                 load("ipip");
                 netns.ip("link set tunl0 up").is_ok()
-            }
-            Self::IpVs => {
-                load("ip_vs");
-                netns.get("ipv4/vs/conntrack").is_ok()
             }
             Self::Nftables => {
                 let add = ["add", "table", "ip", "trial", "{", "chain", "c", "{"];

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -105,6 +105,14 @@ fn begin(net: &Topology) -> Result<(Pins, Load, Left)> {
     Ok((pins, load, director.kill()?))
 }
 
+/// All that was sent was counted, once.
+fn ends(director: Director, sent: u64) -> Result<()> {
+    std::thread::sleep(MOMENT);
+    let counted = datagrams(&director)?;
+    ensure!(counted == (sent, sent), "{counted:?} of {sent}");
+    director.leave()?.run("ipvsd detach").map(drop)
+}
+
 #[test]
 fn a_change_cut_short_before_the_swap_is_made_anew_or_given_up_and_nothing_is_stale() {
     within(300, || {
@@ -140,11 +148,7 @@ fn a_change_cut_short_before_the_swap_is_made_anew_or_given_up_and_nothing_is_st
         }
         let director = goes_on(left, &sized(OLD))?;
         let sent = load.finish()? + others;
-        std::thread::sleep(MOMENT);
-        let counted = datagrams(&director)?;
-        ensure!(counted == (sent, sent), "{counted:?} of {sent}");
-        director.leave()?.run("ipvsd detach")?;
-        Ok(())
+        ends(director, sent)
     });
 }
 
@@ -166,12 +170,8 @@ fn tables_in_force_that_are_named_twice_are_no_migration() {
             connections(&director)?
         );
         let sent = load.finish()?;
-        std::thread::sleep(MOMENT);
         // Nor were its counts taken for those of another one.
-        let counted = datagrams(&director)?;
-        ensure!(counted == (sent, sent), "{counted:?} of {sent}");
-        director.leave()?.run("ipvsd detach")?;
-        Ok(())
+        ends(director, sent)
     });
 }
 
@@ -197,11 +197,7 @@ fn a_removal_cut_short_is_finished_and_the_next_change_counts_right() {
         drop(ledger);
         let director = goes_on(left, &sized(NEW))?;
         let sent = load.finish()?;
-        std::thread::sleep(MOMENT);
-        let counted = datagrams(&director)?;
-        ensure!(counted == (sent, sent), "{counted:?} of {sent}");
-        director.leave()?.run("ipvsd detach")?;
-        Ok(())
+        ends(director, sent)
     });
 }
 
@@ -325,7 +321,10 @@ fn a_kill_at_any_step_of_the_swap_loses_nothing() {
             let how: Start = sized(wished);
             let old = pins.current()?;
             let stages = |interface| names(&pins.0.join("stages").join(interface));
-            let before = DOM0_INTERFACES.map(|i| stages(i).unwrap_or_default());
+            let before = DOM0_INTERFACES.map(|i| Ok((i, stages(i)?)));
+            let before: BTreeMap<_, _> = before.into_iter().collect::<Result<_>>()?;
+            ensure!(before.values().all(|s| !s.is_empty()), "{before:?}");
+            let whole = names(&pins.0.join(&old))?.len();
             let mut named = false;
             left.start_and_kill_when(&how, || {
                 named = named || pins.current().is_ok_and(|c| c != old);
@@ -334,13 +333,12 @@ fn a_kill_at_any_step_of_the_swap_loses_nothing() {
                     && match point {
                         Point::Named => true,
                         Point::Swapped(interface) => {
-                            let mut all = DOM0_INTERFACES.iter().zip(&before);
-                            all.any(|(i, b)| {
-                                *i == interface && stages(interface).is_ok_and(|s| s.is_disjoint(b))
-                            })
+                            stages(interface).is_ok_and(|s| s.is_disjoint(&before[interface]))
                         }
                         Point::Forgets => gone(),
-                        Point::Removes => names(&pins.0.join(&old)).map_or(true, |n| n.len() < 20),
+                        Point::Removes => {
+                            names(&pins.0.join(&old)).map_or(true, |n| n.len() < whole)
+                        }
                     }
             })?;
             let director = goes_on(left, &how)?;
@@ -359,10 +357,6 @@ fn a_kill_at_any_step_of_the_swap_loses_nothing() {
         }
         let director = goes_on(left, &sized(OLD))?;
         let sent = load.finish()?;
-        std::thread::sleep(MOMENT);
-        let counted = datagrams(&director)?;
-        ensure!(counted == (sent, sent), "{counted:?} of {sent}");
-        director.leave()?.run("ipvsd detach")?;
-        Ok(())
+        ends(director, sent)
     });
 }

@@ -11,7 +11,7 @@ use ipvs_tests::topology::{Topology, within};
 use ipvs_user::dataplane::bpf::Instance;
 
 #[test]
-fn one_process_holds_an_instance_also_while_another_one_removes_it() {
+fn one_holder_has_an_instance_also_while_another_one_removes_it() {
     within(60, || {
         // For its check of privileges.
         let _net = Topology::new()?;

@@ -1,10 +1,10 @@
 //! What a director leaves behind, who says so, and who takes it away.
 
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_tests::topology::{
-    DOM0_INTERFACES, Director, FarEnd, Left, Netns, Start, Topology, attach, within,
+    DOM0_INTERFACES, Director, FarEnd, Left, Netns, Start, Topology, attach, eventually, within,
 };
 
 use super::{
@@ -12,6 +12,8 @@ use super::{
     load::{Load, SERVICES, serve},
     stays,
 };
+
+const SOON: Duration = Duration::from_secs(5);
 
 const SETTINGS: [&str; 4] = ["forwarding", "send_redirects", "accept_local", "rp_filter"];
 
@@ -32,13 +34,6 @@ fn holds_neighbours(dom0: &Netns) -> bool {
     neighbours.is_ok_and(|n| n.contains("managed"))
 }
 
-fn eventually(mut holds: impl FnMut() -> bool) -> bool {
-    (0..250).any(|_| {
-        thread::sleep(Duration::from_millis(20));
-        holds()
-    })
-}
-
 /// Where the pins of a daemon with this socket are.
 pub(super) fn pins(socket: &str) -> Result<PathBuf> {
     let socket: String = socket.trim_start_matches('/').replace('/', "-");
@@ -52,7 +47,7 @@ pub(super) fn pins(socket: &str) -> Result<PathBuf> {
 fn nothing_left(net: &Topology, socket: &str, before: &[String]) -> Result<()> {
     ensure!(pins(socket).is_err(), "{:?} is left", pins(socket));
     // The kernel lets go of links in its own time.
-    let gone = eventually(|| programs(&net.dom0).is_ok_and(|n| n == 0));
+    let gone = eventually(SOON, || Ok(programs(&net.dom0).is_ok_and(|n| n == 0)))?;
     ensure!(gone, "{} programs are left", programs(&net.dom0)?);
     let after = settings(&net.dom0)?;
     ensure!(after == before, "{after:#?}");
@@ -78,7 +73,10 @@ fn detach_leaves_nothing_with_a_daemon_and_without() {
         let director = Director::start(&net.dom0, &stays())?;
         let socket = socket_of(&director);
         director.run_all(&SERVICES)?;
-        ensure!(eventually(|| holds_neighbours(&net.dom0)), "none is held");
+        ensure!(
+            eventually(SOON, || Ok(holds_neighbours(&net.dom0)))?,
+            "none is held"
+        );
         let left = director.kill()?;
         ensure!(programs(&net.dom0)? == 3);
         ensure!(settings(&net.dom0)? != before);
@@ -93,7 +91,10 @@ fn detach_leaves_nothing_with_a_daemon_and_without() {
         let director = left.start(&stays())?;
         ensure!(director.log().contains("begins with empty tables"));
         director.run_all(&SERVICES)?;
-        ensure!(eventually(|| holds_neighbours(&net.dom0)), "none is held");
+        ensure!(
+            eventually(SOON, || Ok(holds_neighbours(&net.dom0)))?,
+            "none is held"
+        );
         let said = director.run("ipvsd detach")?;
         ensure!(said.contains("everything is taken away"), "{said}");
         nothing_left(&net, &socket, &before)?;
@@ -177,7 +178,7 @@ fn interfaces_that_are_no_longer_named_are_let_go() {
             ..stays()
         };
         let director = goes_on(director.kill()?, &fewer)?;
-        let gone = eventually(|| programs(&net.dom0).is_ok_and(|n| n == 2));
+        let gone = eventually(SOON, || Ok(programs(&net.dom0).is_ok_and(|n| n == 2)))?;
         ensure!(gone, "{} programs", programs(&net.dom0)?);
         ensure!(net.dom0.get("ipv4/conf/vif1/accept_local")? == "0");
         let director = goes_on(director.kill()?, &stays())?;
@@ -209,14 +210,14 @@ fn interface_that_was_made_anew_is_attached_anew() {
             net.guests[0].output("ethtool", &["-K", "eth0", "gro", "on"])?;
             Ok(())
         };
-        let attached = || eventually(|| programs(&net.dom0).is_ok_and(|n| n == 3));
+        let attached = || eventually(SOON, || Ok(programs(&net.dom0).is_ok_and(|n| n == 3)));
         anew(&net)?;
-        ensure!(attached(), "{} programs", programs(&net.dom0)?);
+        ensure!(attached()?, "{} programs", programs(&net.dom0)?);
         // And while nobody looks: its pins are of an interface that is gone.
         let left = director.kill()?;
         anew(&net)?;
         let director = goes_on(left, &stays())?;
-        ensure!(attached(), "{} programs", programs(&net.dom0)?);
+        ensure!(attached()?, "{} programs", programs(&net.dom0)?);
         ensure!(net.dom0.get("ipv4/conf/vif1/accept_local")? == "1");
         let load = Load::of(&net, 3)?;
         load.goes_on()?;
@@ -264,7 +265,9 @@ fn instances_of_two_namespaces_do_not_collide() {
         let second = lefts.pop().context("two")?;
         let first = lefts.pop().context("two")?;
         first.run("ipvsd detach")?;
-        ensure!(eventually(|| programs(&nets[0].dom0).is_ok_and(|n| n == 0)));
+        ensure!(eventually(SOON, || Ok(
+            programs(&nets[0].dom0).is_ok_and(|n| n == 0)
+        ))?);
         ensure!(programs(&nets[1].dom0)? == 3);
         let load = loads.pop().context("two")?;
         load.goes_on()?;

@@ -19,9 +19,9 @@ const DIRS: [&str; 10] = [
     "bin", "dev", "proc", "sys", "tmp", "run", "share", "status", "etc", "root",
 ];
 /// Where `PATH` finds the tools; `ipvsadm` here is the kernel's.
-const TOOLS: [&str; 4] = ["ip", "tc", "ethtool", "ipvsadm"];
+const TOOLS: [&str; 6] = ["ip", "tc", "ethtool", "ipvsadm", "nft", "setpriv"];
 /// Taken along where they are.
-const MORE_TOOLS: [&str; 4] = ["nft", "bpftool", "tcpdump", "conntrack"];
+const MORE_TOOLS: [&str; 3] = ["bpftool", "tcpdump", "conntrack"];
 /// Names of services and protocols, which listings without `-n` use.
 const ETC: [&str; 2] = ["/etc/services", "/etc/protocols"];
 
