@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddrV4, TcpStream},
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};

@@ -154,10 +154,11 @@ impl Bench {
         Ok(rows)
     }
 
-    /// Both in turn, round after round; the first warms up. All packets have to be counted as what they are.
+    /// Both in turn, round after round; the first warms up. All packets have to be counted as what they are, and to leave.
     fn row(&mut self, case: &str, place: Place, flags: &str) -> Result<Row> {
         let (packets, opens) = (self.effort.packets, flags == "S");
         let before = self.counted(place)?;
+        let left = self.left()?;
         let mut times = [Vec::new(), Vec::new()];
         for round in 0..=self.effort.rounds {
             let (first, flows) = if opens {
@@ -177,6 +178,11 @@ impl Bench {
             "SA" => [0, 0, due],
             _ => [0, due, 0],
         };
+        for (before, after) in left.iter().zip(self.left()?) {
+            let [_, forwarded, answered] = due;
+            let (due, found) = (forwarded.max(answered), after - before);
+            ensure!(found >= due, "{case}: {found} frames left, not {due}");
+        }
         for (before, after) in before.iter().zip(self.counted(place)?) {
             let found = [0, 1, 2].map(|n| after[n] - before[n]);
             ensure!(found == due, "{case}: {found:?} were counted, not {due:?}");
@@ -211,11 +217,30 @@ impl Bench {
         Ok(took)
     }
 
+    fn left(&self) -> Result<[u64; 2]> {
+        let [kernel, ours] = &self.sides;
+        Ok([left(kernel)?, left(ours)?])
+    }
+
     fn counted(&self, place: Place) -> Result<[Counted; 2]> {
         thread::sleep(COUNTED);
         let [kernel, ours] = &self.sides;
         Ok([counted(kernel, place)?, counted(ours, place)?])
     }
+}
+
+/// Frames that a director's links sent.
+fn left(side: &Side) -> Result<u64> {
+    const SENT: usize = 10;
+    let links = side.world.director.output("cat", &["/proc/net/dev"])?;
+    let links = links
+        .lines()
+        .filter(|line| line.contains(':') && !line.contains("lo:"));
+    let sent = links.map(|line| {
+        let number = line.split_whitespace().nth(SENT);
+        Ok(number.context("no statistics")?.parse::<u64>()?)
+    });
+    sent.sum()
 }
 
 fn counted(side: &Side, place: Place) -> Result<Counted> {
