@@ -21,6 +21,7 @@ use std::{
 };
 
 use nix::fcntl::{Flock, FlockArg};
+use tracing::warn;
 
 use super::{bpffs::Bpffs, sys};
 pub(super) use standing::Standing;
@@ -210,10 +211,15 @@ impl Instance {
         Ok((names.iter().map(|n| place.join(n)).collect(), next))
     }
 
-    /// Takes the link and the stages of an interface away: where no process holds them, the program is gone.
+    /// Takes the program of an interface off it, now (a link that only loses its name goes in the kernel's own time), and the
+    /// names of its link and stages away.
     pub(super) fn remove_interface(&self, interface: &str) -> io::Result<()> {
         let name = escaped(interface);
-        absent_is_fine(fs::remove_file(self.dir.path(LINKS).join(&name)))?;
+        let link = self.dir.path(LINKS).join(&name);
+        if let Err(e) = absent_is_fine(sys::detach_link(&link)) {
+            warn!(interface, "detaching: {e}");
+        }
+        absent_is_fine(fs::remove_file(link))?;
         absent_is_fine(remove_all(&self.dir.path(STAGES).join(&name)))
     }
 

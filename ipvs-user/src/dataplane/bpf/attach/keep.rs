@@ -124,11 +124,6 @@ pub(super) fn nothing(loader: &Loader, interface: &str) -> Result<(), AttachErro
     let Some(instance) = loader.instance() else {
         return Ok(());
     };
-    let place = instance.link(interface).map_err(failed(interface))?;
-    match sys::detach_link(&place) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => warn!(interface, "detaching: {e}"),
-        Ok(()) | Err(_) => {}
-    }
     instance
         .remove_interface(interface)
         .map_err(failed(interface))
