@@ -17,6 +17,8 @@ use ipvs_tests::{
 };
 use nix::sys::utsname::uname;
 
+/// After so many scenarios a line says how far it is.
+const TELL: usize = 100;
 /// Longer scenarios are read in their file.
 const SHOWN: usize = 30;
 
@@ -104,6 +106,9 @@ fn run(args: &Run) -> Result<ExitCode> {
             different += 1;
             println!("{} differs: {found}", scenario.name);
             report(args, &mut oracle, &scenario, &kernel, found)?;
+        }
+        if score.scenarios().is_multiple_of(TELL) {
+            println!("{}", score.line());
         }
     }
     if args.verbose {
