@@ -43,9 +43,13 @@ enum Either<'a> {
 }
 
 impl<'a> Either<'a> {
-    /// The kernel's takes packets only to addresses of its own.
+    /// The kernel's takes packets only to addresses of its own, and routes what real servers send from there only if told so.
     fn kernel(netns: &'a Netns) -> Result<Self> {
         netns.ip(&format!("route add local {PAIR_VIP}/32 dev lo\n"))?;
+        for name in ["all", "eth0", "eth1"] {
+            netns.set(&format!("ipv4/conf/{name}/accept_local"), "1")?;
+            netns.set(&format!("ipv4/conf/{name}/rp_filter"), "0")?;
+        }
         Ok(Self::Kernel(netns))
     }
 

@@ -57,12 +57,22 @@ pub struct Outcome {
     pub commands: usize,
 }
 
+/// When all connections are ended after a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Flush {
+    Always,
+    /// Where they would meet others, and now and then.
+    Sometimes,
+}
+
 /// Both directors.
 #[derive(Debug)]
 pub struct Oracle {
     kernel: Side,
     ours: Side,
     runs: u16,
+    /// The last run's.
+    place: u16,
     /// Knobs as they were before this run: name, the kernel's value, ours.
     knobs: Vec<(String, u32, u32)>,
 }
@@ -73,16 +83,43 @@ impl Oracle {
             kernel: Side::kernel()?,
             ours: Side::ours(Ends::Caught)?,
             runs: 0,
+            place: 0,
             knobs: Vec::new(),
         })
     }
 
     /// Runs a scenario at a place of its own, and leaves nothing configured.
     pub fn run(&mut self, scenario: &Scenario) -> Result<Outcome> {
+        self.place += 1;
+        self.run_at(self.place, scenario, Flush::Sometimes)
+    }
+
+    /// Once more where the last one took place: addresses decide what schedulers that hash do.
+    pub fn run_again(&mut self, scenario: &Scenario) -> Result<Outcome> {
+        self.run_at(self.place, scenario, Flush::Always)
+    }
+
+    /// The next run takes place there.
+    pub const fn go_to(&mut self, place: u16) {
+        self.place = place.saturating_sub(1);
+    }
+
+    /// Where the last run took place.
+    #[must_use]
+    pub const fn place(&self) -> u16 {
+        self.place
+    }
+
+    /// Ends all connections, also those that a run leaves to others.
+    pub fn flush(&mut self) -> Result<()> {
+        self.clean(&[], Flush::Always)
+    }
+
+    fn run_at(&mut self, place: u16, scenario: &Scenario, flush: Flush) -> Result<Outcome> {
         self.runs += 1;
         self.ours.begin(self.runs);
         let mut run = Run {
-            place: Place::new(self.runs),
+            place: Place::new(place),
             kernel: &mut self.kernel,
             ours: &mut self.ours,
             knobs: &mut self.knobs,
@@ -93,7 +130,7 @@ impl Oracle {
         };
         let ran = run.all(&scenario.steps);
         let outcome = run.outcome;
-        let cleaned = self.clean(scenario);
+        let cleaned = self.clean(&scenario.steps, flush);
         ran.with_context(|| scenario.name.clone())?;
         cleaned.with_context(|| format!("after {}", scenario.name))?;
         Ok(outcome)
@@ -108,13 +145,13 @@ impl Oracle {
         self.ours.stop()
     }
 
-    fn clean(&mut self, scenario: &Scenario) -> Result<()> {
+    fn clean(&mut self, steps: &[Step], flush: Flush) -> Result<()> {
         for (name, kernel, ours) in std::mem::take(&mut self.knobs) {
             self.kernel.set_knob(&name, kernel)?;
             self.ours.set_knob(&name, ours)?;
         }
         let sets = |step: &Step| matches!(step, Step::Ipvsadm(c) if c.starts_with("--set"));
-        if scenario.steps.iter().any(sets) {
+        if steps.iter().any(sets) {
             self.both(|side| side.ipvsadm(DEFAULT_TIMEOUTS, "").map(drop))?;
         }
         // A real server of a mark's service comes back with the connections that it has from earlier runs.
@@ -123,8 +160,9 @@ impl Oracle {
             Step::Ipvsadm(line) => line.contains(MARKED),
             Step::Packet(_) | Step::Reply(_) | Step::Sysctl { .. } | Step::Wait(_) => false,
         };
-        let flush =
-            self.runs.is_multiple_of(RUNS_BETWEEN_FLUSHES) || scenario.steps.iter().any(marks);
+        let flush = flush == Flush::Always
+            || self.runs.is_multiple_of(RUNS_BETWEEN_FLUSHES)
+            || steps.iter().any(marks);
         if flush {
             self.both(|side| side.set_knob(NODEST, 1))?;
             // The kernel looks when a real server is deleted, and there may be none left.

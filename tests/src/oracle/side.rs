@@ -133,7 +133,11 @@ impl Side {
             if listed.lines().count() <= HEADINGS {
                 return Ok(());
             }
-            ensure!(start.elapsed() < FLUSH, "connections stay:\n{listed}");
+            let whose = self.ours.as_ref().map_or("the kernel's", |_| "our");
+            ensure!(
+                start.elapsed() < FLUSH,
+                "{whose} connections stay:\n{listed}"
+            );
             thread::sleep(Duration::from_millis(100));
         }
     }
