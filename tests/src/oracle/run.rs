@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddrV4, thread, time::Duration}
 use anyhow::{Context as _, Result};
 
 use super::{
+    clean::{Flush, NODEST},
     frames, listing,
     place::Place,
     scenario::{Packet, Scenario, Step},
@@ -16,12 +17,6 @@ use crate::packet::{contrast, describe};
 
 /// What is missing gets so much more time.
 const LATE: Duration = Duration::from_millis(150);
-/// After so many runs, connections of all of them are ended.
-const RUNS_BETWEEN_FLUSHES: u16 = 50;
-const MARKED: &str = " -f ";
-const NODEST: &str = "expire_nodest_conn";
-const LAST: [&str; 2] = ["-A -t 192.0.2.2:1", "-a -t 192.0.2.2:1 -r 10.0.1.10"];
-const DEFAULT_TIMEOUTS: &str = "--set 900 120 300";
 
 /// The first thing in which a run differed; what comes after would only follow from it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,24 +52,16 @@ pub struct Outcome {
     pub commands: usize,
 }
 
-/// When all connections are ended after a run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Flush {
-    Always,
-    /// Where they would meet others, and now and then.
-    Sometimes,
-}
-
 /// Both directors.
 #[derive(Debug)]
 pub struct Oracle {
-    kernel: Side,
-    ours: Side,
-    runs: u16,
+    pub(super) kernel: Side,
+    pub(super) ours: Side,
+    pub(super) runs: u16,
     /// The last run's.
     place: u16,
     /// Knobs as they were before this run: name, the kernel's value, ours.
-    knobs: Vec<(String, u32, u32)>,
+    pub(super) knobs: Vec<(String, u32, u32)>,
 }
 
 impl Oracle {
@@ -110,11 +97,6 @@ impl Oracle {
         self.place
     }
 
-    /// Ends all connections, also those that a run leaves to others.
-    pub fn flush(&mut self) -> Result<()> {
-        self.clean(&[], Flush::Always)
-    }
-
     fn run_at(&mut self, place: u16, scenario: &Scenario, flush: Flush) -> Result<Outcome> {
         self.runs += 1;
         self.ours.begin(self.runs);
@@ -129,10 +111,16 @@ impl Oracle {
             outcome: Outcome::default(),
         };
         let ran = run.all(&scenario.steps);
-        let outcome = run.outcome;
+        let mut outcome = run.outcome;
         let cleaned = self.clean(&scenario.steps, flush);
         ran.with_context(|| scenario.name.clone())?;
-        cleaned.with_context(|| format!("after {}", scenario.name))?;
+        let left = cleaned.with_context(|| format!("after {}", scenario.name))?;
+        let left = left.map(|what| Difference {
+            step: scenario.steps.len(),
+            subject: NODEST.to_owned(),
+            what,
+        });
+        outcome.difference = outcome.difference.or(left);
         Ok(outcome)
     }
 
@@ -143,43 +131,6 @@ impl Oracle {
 
     pub fn stop(self) -> Result<()> {
         self.ours.stop()
-    }
-
-    fn clean(&mut self, steps: &[Step], flush: Flush) -> Result<()> {
-        for (name, kernel, ours) in std::mem::take(&mut self.knobs) {
-            self.kernel.set_knob(&name, kernel)?;
-            self.ours.set_knob(&name, ours)?;
-        }
-        let sets = |step: &Step| matches!(step, Step::Ipvsadm(c) if c.starts_with("--set"));
-        if steps.iter().any(sets) {
-            self.both(|side| side.ipvsadm(DEFAULT_TIMEOUTS, "").map(drop))?;
-        }
-        // A real server of a mark's service comes back with the connections that it has from earlier runs.
-        let marks = |step: &Step| match step {
-            Step::Restore(lines) => lines.iter().any(|line| line.contains(MARKED)),
-            Step::Ipvsadm(line) => line.contains(MARKED),
-            Step::Packet(_) | Step::Reply(_) | Step::Sysctl { .. } | Step::Wait(_) => false,
-        };
-        let flush = flush == Flush::Always
-            || self.runs.is_multiple_of(RUNS_BETWEEN_FLUSHES)
-            || steps.iter().any(marks);
-        if flush {
-            self.both(|side| side.set_knob(NODEST, 1))?;
-            // The kernel looks when a real server is deleted, and there may be none left.
-            for line in LAST {
-                self.both(|side| side.ipvsadm(line, "").map(drop))?;
-            }
-        }
-        self.both(|side| side.ipvsadm("-C", "").map(drop))?;
-        if flush {
-            self.both(Side::wait_for_no_connections)?;
-            self.both(|side| side.set_knob(NODEST, 0))?;
-        }
-        Ok(())
-    }
-
-    fn both(&self, f: impl Fn(&Side) -> Result<()>) -> Result<()> {
-        [&self.kernel, &self.ours].into_iter().try_for_each(f)
     }
 }
 

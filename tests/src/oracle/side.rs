@@ -23,7 +23,7 @@ const AS_PROCESSES: u16 = 16;
 const CONNECTIONS: u32 = 16384;
 /// Lines of a list of connections without any.
 const HEADINGS: usize = 2;
-const FLUSH: Duration = Duration::from_secs(20);
+const FLUSH: Duration = Duration::from_secs(10);
 const KNOBS: &str = "/proc/sys/net/ipv4/vs";
 
 /// How a command ended and what it printed on both outputs.
@@ -125,19 +125,17 @@ impl Side {
         Ok(said(&output))
     }
 
-    /// After the services are gone, and those that were theirs are told to end.
-    pub(super) fn wait_for_no_connections(&self) -> Result<()> {
+    /// What is left of all connections after the services are gone and theirs were told to end, and some time.
+    pub(super) fn connections_left(&self) -> Result<Option<String>> {
         let start = Instant::now();
         loop {
             let listed = self.ipvsadm("-Lnc", "")?.text;
             if listed.lines().count() <= HEADINGS {
-                return Ok(());
+                return Ok(None);
             }
-            let whose = self.ours.as_ref().map_or("the kernel's", |_| "our");
-            ensure!(
-                start.elapsed() < FLUSH,
-                "{whose} connections stay:\n{listed}"
-            );
+            if start.elapsed() > FLUSH {
+                return Ok(Some(listed));
+            }
             thread::sleep(Duration::from_millis(100));
         }
     }
