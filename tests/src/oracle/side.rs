@@ -23,7 +23,9 @@ const AS_PROCESSES: u16 = 16;
 const CONNECTIONS: u32 = 16384;
 /// Lines of a list of connections without any.
 const HEADINGS: usize = 2;
-const FLUSH: Duration = Duration::from_secs(10);
+const FLUSH: Duration = Duration::from_secs(60);
+/// A listing keeps the daemon from its work.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 const KNOBS: &str = "/proc/sys/net/ipv4/vs";
 
 /// How a command ended and what it printed on both outputs.
@@ -86,7 +88,7 @@ impl Side {
         let start = Start {
             interfaces: LINKS.to_vec(),
             config: Some(format!(
-                "[director]\nconnections = {CONNECTIONS}\n[interface.{}]\nmark = {MARK}\n",
+                "[director]\nconnections = {CONNECTIONS}\nhalf_open = {CONNECTIONS}\ntemplates = {CONNECTIONS}\n[interface.{}]\nmark = {MARK}\n",
                 LINKS[MARKED]
             )),
             ..Start::default()
@@ -136,7 +138,7 @@ impl Side {
             if start.elapsed() > FLUSH {
                 return Ok(Some(listed));
             }
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(BETWEEN_LOOKS);
         }
     }
 

@@ -49,12 +49,16 @@ impl Part {
 
 /// Whether this kernel says which interfaces take frames from a native program: since 6.3.
 pub fn kernel_tells_who_takes_frames() -> Result<bool> {
+    Ok(kernel_version()? >= (6, 3))
+}
+
+/// 6 and 1 of `6.1.0-50-amd64`.
+pub fn kernel_version() -> Result<(u32, u32)> {
     let release = uname()?.release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     let mut number = || -> Option<u32> { numbers.next()?.parse().ok() };
     let version = number().zip(number());
-    let version = version.with_context(|| format!("what version is {release}?"))?;
-    Ok(version >= (6, 3))
+    version.with_context(|| format!("what version is {release}?"))
 }
 
 /// Where it is a module. Whether that worked is seen by its use.
