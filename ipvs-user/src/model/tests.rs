@@ -113,6 +113,32 @@ fn a_deleted_real_server_comes_back_with_its_index() {
 }
 
 #[test]
+fn a_real_server_keeps_its_last_weight_when_it_is_quiesced_but_not_when_it_comes_back() {
+    let mut m = three();
+    let spec = DestSpec { weight: 0, ..PLAIN };
+    let (service, dest) = (web(), real(2));
+    let last_weight = |m: &Model| {
+        let dests = &m.service(&web()).unwrap().dests;
+        dests.iter().find(|d| d.key == dest).unwrap().last_weight
+    };
+    m.apply(&Command::EditDest {
+        service,
+        dest,
+        spec,
+    })
+    .unwrap();
+    assert_eq!(last_weight(&m), PLAIN.weight);
+    m.apply(&delete(2)).unwrap();
+    m.apply(&Command::AddDest {
+        service,
+        dest,
+        spec,
+    })
+    .unwrap();
+    assert_eq!(last_weight(&m), 0);
+}
+
+#[test]
 fn a_deleted_service_comes_back_with_the_indices_of_its_real_servers() {
     let mut m = three();
     let (service, two) = (m.service(&web()).unwrap().id, id_of(&m, 2));

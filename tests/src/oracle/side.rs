@@ -23,7 +23,7 @@ const AS_PROCESSES: u16 = 16;
 const CONNECTIONS: u32 = 16384;
 /// Lines of a list of connections without any.
 const HEADINGS: usize = 2;
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH: Duration = Duration::from_mins(1);
 /// A listing keeps the daemon from its work.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 const KNOBS: &str = "/proc/sys/net/ipv4/vs";
