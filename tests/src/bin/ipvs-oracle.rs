@@ -106,6 +106,9 @@ fn run(args: &Run) -> Result<ExitCode> {
         let found = outcome.difference.as_ref();
         let reason = found.and_then(|d| expectations.reason(&kernel, &scenario, d));
         score.count(&scenario, &outcome, reason);
+        if let (Some(found), Some(_)) = (found, reason) {
+            println!("{} differs as it is meant to: {found}", scenario.name);
+        }
         if let Some(found) = found.filter(|_| reason.is_none()) {
             different += 1;
             println!(

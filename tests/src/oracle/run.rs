@@ -1,7 +1,13 @@
 //! One scenario through both directors. Packets go in until something has to be known about them; then what left is compared
 //! link by link, in order.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddrV4, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddrV4,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 
@@ -17,6 +23,8 @@ use crate::packet::{contrast, describe};
 
 /// What is missing gets so much more time.
 const LATE: Duration = Duration::from_millis(150);
+/// The kernel ends a connection whose port is used again by a timer that is due at the next tick; until then both are there.
+const TICKS: Duration = Duration::from_millis(12);
 
 /// The first thing in which a run differed; what comes after would only follow from it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -106,6 +114,7 @@ impl Oracle {
             ours: &mut self.ours,
             knobs: &mut self.knobs,
             chosen: BTreeMap::new(),
+            begun: BTreeSet::new(),
             id: 0,
             waiting: false,
             outcome: Outcome::default(),
@@ -141,6 +150,8 @@ struct Run<'a> {
     knobs: &'a mut Vec<(String, u32, u32)>,
     /// The kernel's choices among masqueraded real servers, by protocol and client.
     chosen: BTreeMap<(bool, SocketAddrV4), SocketAddrV4>,
+    /// Clients and ports that sent a SYN.
+    begun: BTreeSet<(u8, u16)>,
     id: u16,
     /// Packets went in that nobody asked about.
     waiting: bool,
@@ -201,6 +212,10 @@ impl Run<'_> {
         self.ours.world.client_sends(made, packet.marked)?;
         self.outcome.packets += 1;
         self.waiting = true;
+        let flow = (packet.client, packet.client_port);
+        if packet.flags == "S" && !self.begun.insert(flow) {
+            thread::sleep(TICKS);
+        }
         Ok(())
     }
 
