@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod ageing;
+mod carrying;
 mod expected;
 mod knobs;
 mod sources;
