@@ -29,6 +29,8 @@ enum Args {
     Load,
     /// Run scenarios, and print the score
     Run(Run),
+    /// Print the scenario of a seed, to be read or changed and run
+    Show { seed: u64 },
 }
 
 #[derive(clap::Args, Debug)]
@@ -68,6 +70,10 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Args::Run(args) => run(&args),
+        Args::Show { seed } => {
+            println!("{}", serde_json::to_string_pretty(&generate(seed))?);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a run leaves is taken away: services, knobs, timeouts, and now and then all connections.
 
+use std::{thread, time::Duration};
+
 use anyhow::{Result, bail};
 
 use super::{run::Oracle, scenario::Step, side::Side};
@@ -13,6 +15,8 @@ const LAST: [&str; 2] = ["-A -t 192.0.2.2:1", "-a -t 192.0.2.2:1 -r 10.0.1.10"];
 const DEFAULT_TIMEOUTS: &str = "--set 900 120 300";
 /// The kernel now and then leaves one.
 const TRIES: usize = 4;
+/// A real server that comes back to a new service starts over, in ip_vs from what its estimator had seen when it went.
+const ESTIMATED: Duration = Duration::from_millis(2500);
 
 /// When all connections are ended after a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,6 +46,7 @@ impl Oracle {
             || self.runs.is_multiple_of(RUNS_BETWEEN_FLUSHES)
             || steps.iter().any(is_marked);
         if flush {
+            thread::sleep(ESTIMATED);
             return self.end_all();
         }
         self.both(|side| side.ipvsadm("-C", "").map(drop))?;
