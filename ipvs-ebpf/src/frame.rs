@@ -6,6 +6,8 @@
 use bytemuck::Pod;
 use ipvs_common::{DropReason, PuntHeader};
 
+use crate::ip::v6::{self, Found};
+
 pub trait Frame {
     /// Bytes from the Ethernet header to the end.
     fn len(&self) -> usize;
@@ -25,6 +27,15 @@ pub trait Frame {
 
     /// Gives a copy of the frame, finished but for the sending, to the daemon. False: it takes no more.
     fn hand_over(&mut self, header: &PuntHeader) -> bool;
+
+    /// What is behind the extension headers of an IPv6 packet. May run out of line.
+    #[inline(always)]
+    fn behind_extensions(&mut self) -> Found
+    where
+        Self: Sized,
+    {
+        v6::behind_extensions(self)
+    }
 
     #[inline(always)]
     fn is_empty(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::{
 
 /// Promotes on the client's ACK (TCP) or its second datagram (UDP). Returns the entry that now holds.
 #[inline(always)]
-pub fn on_packet<T: Tables>(t: &mut T, p: &Packet, hit: Hit<T::ConnRef>) -> Hit<T::ConnRef> {
+pub fn on_packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: Hit<T>) -> Hit<T> {
     if hit.table == Table::Established || hit.is_reply() {
         return hit;
     }
@@ -34,7 +34,7 @@ pub fn on_packet<T: Tables>(t: &mut T, p: &Packet, hit: Hit<T::ConnRef>) -> Hit<
 
 /// Moves the connection whose client entry is `key`. False: it is not half-open (any more), or there is no room.
 #[inline(always)]
-pub fn promote<T: Tables>(t: &mut T, key: &FlowKey) -> bool {
+pub fn promote<T: Tables>(t: &mut T, key: &FlowKey<T::A>) -> bool {
     let Some(entry) = t.half_open(key) else {
         return false;
     };
@@ -55,7 +55,12 @@ pub fn promote<T: Tables>(t: &mut T, key: &FlowKey) -> bool {
 
 /// Enters both directions; the reply's first, so that no client's entry stands without it.
 #[inline(always)]
-fn install<T: Tables>(t: &mut T, key: &FlowKey, entry: T::ConnRef, conn: &Conn) -> bool {
+fn install<T: Tables>(
+    t: &mut T,
+    key: &FlowKey<T::A>,
+    entry: T::ConnRef,
+    conn: &Conn<T::A>,
+) -> bool {
     let other = opposite(key, conn);
     if is_masq(conn) && !install_reply(t, key, &other) {
         return false;
@@ -85,7 +90,7 @@ const fn leaving(status: Status) -> Status {
 }
 
 #[inline(always)]
-fn install_reply<T: Tables>(t: &mut T, key: &FlowKey, other: &FlowKey) -> bool {
+fn install_reply<T: Tables>(t: &mut T, key: &FlowKey<T::A>, other: &FlowKey<T::A>) -> bool {
     let Some(reply) = t.half_open(other) else {
         return false;
     };

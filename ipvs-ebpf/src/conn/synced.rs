@@ -5,8 +5,8 @@
 //! too: as a program of its own, over what the daemon read from the network.
 
 use ipvs_common::{
-    Conn, ConnFlags, DestFlags, Event, FlowKey, ForwardingMethod, SettingsFlags, State, Status,
-    SyncNote, Synced, Template, TemplateKey,
+    Address, Conn, ConnFlags, DestFlags, Event, FlowKey, ForwardingMethod, SettingsFlags, State,
+    Status, SyncNote, Synced, Template, TemplateKey,
 };
 
 use super::{Hit, Table, advance, belongs, find, find_in, is_masq, opposite, template, threshold};
@@ -23,7 +23,7 @@ const PACKETS: u8 = 3;
 
 /// A connection came to be established, or changed its state.
 #[inline(always)]
-pub fn changed<T: Tables>(t: &mut T, key: &FlowKey) {
+pub fn changed<T: Tables>(t: &mut T, key: &FlowKey<T::A>) {
     if is_told(t) {
         t.tell(&SyncNote::flow(*key));
     }
@@ -31,7 +31,7 @@ pub fn changed<T: Tables>(t: &mut T, key: &FlowKey) {
 
 /// A template was made.
 #[inline(always)]
-pub fn tied<T: Tables>(t: &mut T, key: &TemplateKey) {
+pub fn tied<T: Tables>(t: &mut T, key: &TemplateKey<T::A>) {
     if is_told(t) {
         t.tell(&SyncNote::template(*key));
     }
@@ -46,7 +46,7 @@ fn is_told<T: Tables>(t: &T) -> bool {
 /// Enters a connection, or brings the one that is there to the same state. One that leads elsewhere makes room for an active
 /// one; word of an inactive one is about a connection that was replaced already. False: nothing was done.
 #[inline(always)]
-pub fn enter<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
+pub fn enter<T: Tables>(t: &mut T, key: &FlowKey<T::A>, synced: &Synced) -> bool {
     if !is_available(t, synced.dest) {
         return false;
     }
@@ -75,7 +75,7 @@ fn is_available<T: Tables>(t: &T, dest: u32) -> bool {
 
 /// Moves an entry that is there to the state told, with its counts and both deadlines, and out of the half-open.
 #[inline(always)]
-fn bring<T: Tables>(t: &mut T, key: &FlowKey, hit: &Hit<T::ConnRef>, synced: &Synced) -> bool {
+fn bring<T: Tables>(t: &mut T, key: &FlowKey<T::A>, hit: &Hit<T>, synced: &Synced) -> bool {
     let Some(status) = swap(t, hit.entry, synced.state) else {
         return false;
     };
@@ -117,11 +117,11 @@ fn swap<T: Tables>(t: &mut T, entry: T::ConnRef, state: u8) -> Option<Status> {
 }
 
 #[inline(always)]
-fn insert<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
+fn insert<T: Tables>(t: &mut T, key: &FlowKey<T::A>, synced: &Synced) -> bool {
     let Some(dest) = t.dest(synced.dest) else {
         return false;
     };
-    let (to_addr, method) = (dest.addr.low4(), dest.method);
+    let (to_addr, method) = (Address::narrow(dest.addr), dest.method);
     let one_way = method != ForwardingMethod::Masq as u8;
     let born = Status {
         flags: if one_way {
@@ -167,7 +167,7 @@ fn insert<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
 
 /// As with one that a packet opens, the newest gets the replies; whose own connection stands there ends.
 #[inline(always)]
-fn insert_reply<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) -> bool {
+fn insert_reply<T: Tables>(t: &mut T, key: &FlowKey<T::A>, conn: &Conn<T::A>) -> bool {
     let other = opposite(key, conn);
     let reply = Conn {
         to_addr: key.dst,
@@ -186,7 +186,7 @@ fn insert_reply<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) -> bool {
 /// Enters a template, or restarts the timer of the one that is there. One that leads elsewhere stays, as in ip_vs, unless its
 /// real server is gone. False: nothing was done.
 #[inline(always)]
-pub fn tie<T: Tables>(t: &mut T, key: &TemplateKey, synced: &Synced) -> bool {
+pub fn tie<T: Tables>(t: &mut T, key: &TemplateKey<T::A>, synced: &Synced) -> bool {
     if !is_available(t, synced.dest) {
         return false;
     }

@@ -16,17 +16,17 @@ pub(super) fn numbered(status: Status, seq: u32) -> u64 {
 // A key travels to a function of its own as numbers, because that function may only take numbers.
 
 #[inline(always)]
-pub(super) fn src(key: &FlowKey) -> u32 {
+pub(crate) fn src(key: &FlowKey) -> u32 {
     u32::from_ne_bytes(key.src)
 }
 
 #[inline(always)]
-pub(super) fn dst(key: &FlowKey) -> u32 {
+pub(crate) fn dst(key: &FlowKey) -> u32 {
     u32::from_ne_bytes(key.dst)
 }
 
 #[inline(always)]
-pub(super) fn ports(key: &FlowKey) -> u32 {
+pub(crate) fn ports(key: &FlowKey) -> u32 {
     bytemuck::cast([key.sport, key.dport])
 }
 

@@ -2,23 +2,24 @@
 
 use ipvs_common::{
     Conn, ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, PassReason, Policy,
-    Service, ServiceFlags, SettingsFlags, Status,
+    Service, ServiceFlags, SettingsFlags,
 };
 
 use crate::{
+    Ip,
     conn::{self, birth, expected, template},
     egress,
     exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
-    fwd,
-    parse::{self, Packet, flag},
+    fwd, icmp,
+    parse::{Packet, flag},
     service,
     tables::Tables,
 };
 
 #[inline(always)]
 pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let p = match parse::packet(f, iface) {
+    let p = match T::A::any_packet(f, iface) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };
@@ -38,7 +39,7 @@ pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
 }
 
 #[inline(always)]
-fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> {
+fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T::A>, Exit> {
     service::at_work(t)?;
     if let Some(conn) = expected::draft(t, p) {
         return Ok(conn);
@@ -75,7 +76,7 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> 
 ///
 /// True: the connection is there, but its real server is gone and its service reschedules.
 #[inline(always)]
-fn check_again<T: Tables>(t: &mut T, p: &Packet) -> Result<bool, Exit> {
+fn check_again<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<bool, Exit> {
     if p.has(flag::SYN) && !p.has(flag::ACK) {
         return Ok(false);
     }
@@ -99,7 +100,7 @@ fn check_again<T: Tables>(t: &mut T, p: &Packet) -> Result<bool, Exit> {
 /// Ends the connection that moves to another real server. If that cannot be, or somebody else is about to, the packet has to
 /// come again.
 #[inline(always)]
-fn leave_old<T: Tables>(t: &mut T, p: &Packet, conn: Conn) -> Result<Conn, Exit> {
+fn leave_old<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: Conn<T::A>) -> Result<Conn<T::A>, Exit> {
     let ended = match conn::find(t, &p.key) {
         Some(hit) => t.end(hit.table, &p.key),
         None => true,
@@ -119,9 +120,9 @@ fn leave_old<T: Tables>(t: &mut T, p: &Packet, conn: Conn) -> Result<Conn, Exit>
 fn nobody<T: Tables>(
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
+    p: &Packet<T::A>,
     service: &Service,
-) -> Result<Conn, Exit> {
+) -> Result<Conn<T::A>, Exit> {
     let flags = t.settings().map_or(0, |s| s.flags);
     if flags & SettingsFlags::CACHE_BYPASS != 0
         && service.mark != 0
@@ -132,11 +133,5 @@ fn nobody<T: Tables>(
     if u16::from_be_bytes(service.port) == service::FTP && service.port != p.key.dport {
         return Err(PassReason::CannotOpen.into());
     }
-    Ok(Conn {
-        status: Status {
-            method: ForwardingMethod::REFUSE,
-            ..Status::default()
-        },
-        ..Conn::default()
-    })
+    Ok(super::refusal(icmp::Error::PORT_UNREACHABLE, NO_DEST))
 }

@@ -30,7 +30,7 @@ impl Network for Fake {
         }])
     }
 
-    async fn next_hop(&self, to: Ipv4Addr) -> Result<Option<NextHop>> {
+    async fn next_hop(&self, to: IpAddr) -> Result<Option<NextHop>> {
         Ok(Some(NextHop {
             ifindex: IFINDEX,
             addr: to,

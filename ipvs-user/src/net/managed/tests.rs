@@ -36,7 +36,7 @@ impl Network for &Fake {
         Ok(Vec::new())
     }
 
-    async fn next_hop(&self, to: Ipv4Addr) -> Result<Option<NextHop>> {
+    async fn next_hop(&self, to: IpAddr) -> Result<Option<NextHop>> {
         Ok((!to.is_loopback()).then(|| hop(to.octets()[3])))
     }
 
@@ -66,12 +66,13 @@ impl Network for &Fake {
 const fn hop(host: u8) -> NextHop {
     NextHop {
         ifindex: 7,
-        addr: Ipv4Addr::new(10, 0, 0, host),
+        addr: Ipv4Addr::new(10, 0, 0, host).into(),
     }
 }
 
-fn dests(hosts: &[u8]) -> BTreeSet<Ipv4Addr> {
-    hosts.iter().map(|h| Ipv4Addr::new(10, 0, 0, *h)).collect()
+fn dests(hosts: &[u8]) -> BTreeSet<IpAddr> {
+    let each = hosts.iter().map(|h| Ipv4Addr::new(10, 0, 0, *h).into());
+    each.collect()
 }
 
 const STATIC: Neighbour = Neighbour {
