@@ -19,7 +19,7 @@ use ipvs_common::{
 };
 
 pub use self::{
-    flows::{Flows, HostLink, HostRoute, Width},
+    flows::{Flows, HostLink, HostRoute, Room, Width},
     frame::HostFrame,
     run::run,
 };
@@ -74,12 +74,8 @@ impl HostTables {
             lblc: BTreeMap::new(),
             lblcr: BTreeMap::new(),
             reasons: vec![0; reason::SLOTS as usize],
-            four: Flows::new(capacities.conns, capacities.half_open, capacities.templates),
-            six: Flows::new(
-                capacities.conns6,
-                capacities.half_open6,
-                capacities.templates6,
-            ),
+            four: Flows::new(capacities.half_open),
+            six: Flows::new(capacities.half_open6),
             no_xmit: BTreeSet::new(),
             icmp_sent: (0, 0),
             local_marks: BTreeSet::new(),
@@ -105,6 +101,10 @@ impl<A: Width> View<'_, A> {
 
     fn flows_mut(&mut self) -> &mut Flows<A> {
         A::flows_mut(self.0)
+    }
+
+    fn room(&self) -> Room {
+        A::room(&self.0.capacities)
     }
 }
 
@@ -174,15 +174,15 @@ impl<A: Width> Tables for View<'_, A> {
     }
     fn copy_to_conns(&mut self, key: &FlowKey<A>, entry: Self::ConnRef) -> bool {
         let conn = self.load(entry);
-        let room = self.flows().room * 2;
+        let room = self.room().conns;
         insert(&mut self.flows_mut().conns, room, key, &conn, false)
     }
     fn insert_conn(&mut self, key: &FlowKey<A>, conn: &Conn<A>, only_new: bool) -> bool {
-        let room = self.flows().room * 2;
+        let room = self.room().conns;
         insert(&mut self.flows_mut().conns, room, key, conn, only_new)
     }
     fn insert_half_open(&mut self, key: &FlowKey<A>, conn: &Conn<A>, only_new: bool) -> bool {
-        let room = self.flows().room_half_open * 2;
+        let room = self.room().half_open;
         insert(&mut self.flows_mut().half_open, room, key, conn, only_new)
     }
     fn remove_conn(&mut self, key: &FlowKey<A>) -> bool {

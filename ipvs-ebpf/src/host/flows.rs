@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ipvs_common::{Addr, Conn, FlowKey, Mac, RingSlot, SyncNote, Template, TemplateKey};
+use ipvs_common::{
+    Addr, Conn, FlowKey, Mac, RingSlot, SyncNote, Template, TemplateKey, maps::Capacities,
+};
 
 use super::HostTables;
 use crate::Ip;
@@ -40,28 +42,21 @@ pub struct Flows<A: Ip> {
     pub neighbours: BTreeMap<A, Mac>,
     /// What the daemon is to look at.
     pub notes: Vec<SyncNote<A>>,
-    /// Connections and templates that there is room for.
-    pub room: u32,
-    pub room_half_open: u32,
-    pub room_templates: u32,
 }
 
 impl<A: Ip> Flows<A> {
-    pub(super) fn new(room: u32, room_half_open: u32, room_templates: u32) -> Self {
+    pub(super) fn new(half_open: u32) -> Self {
         Self {
             templates: BTreeMap::new(),
             conns: BTreeMap::new(),
             half_open: BTreeMap::new(),
-            ring: vec![RingSlot::default(); room_half_open as usize],
+            ring: vec![RingSlot::default(); half_open as usize],
             ring_next: 0,
             synced_next: 0,
             newborn: Conn::default(),
             routes: Vec::new(),
             neighbours: BTreeMap::new(),
             notes: Vec::new(),
-            room,
-            room_half_open,
-            room_templates,
         }
     }
 
@@ -94,6 +89,16 @@ pub trait Width: Ip {
     #[must_use]
     fn flows(tables: &HostTables) -> &Flows<Self>;
     fn flows_mut(tables: &mut HostTables) -> &mut Flows<Self>;
+    /// What there is room for.
+    fn room(capacities: &Capacities) -> Room;
+}
+
+/// Entries that tables take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    pub conns: u32,
+    pub half_open: u32,
+    pub templates: u32,
 }
 
 impl Width for [u8; 4] {
@@ -103,6 +108,13 @@ impl Width for [u8; 4] {
     fn flows_mut(tables: &mut HostTables) -> &mut Flows<Self> {
         &mut tables.four
     }
+    fn room(c: &Capacities) -> Room {
+        Room {
+            conns: c.conns * 2,
+            half_open: c.half_open * 2,
+            templates: c.templates,
+        }
+    }
 }
 
 impl Width for Addr {
@@ -111,5 +123,12 @@ impl Width for Addr {
     }
     fn flows_mut(tables: &mut HostTables) -> &mut Flows<Self> {
         &mut tables.six
+    }
+    fn room(c: &Capacities) -> Room {
+        Room {
+            conns: c.conns6 * 2,
+            half_open: c.half_open6 * 2,
+            templates: c.templates6,
+        }
     }
 }

@@ -53,7 +53,7 @@ impl<A: Width> Templates for View<'_, A> {
         }
     }
     fn insert_template(&mut self, key: &TemplateKey<A>, template: &Template) -> bool {
-        let room = self.flows().room_templates;
+        let room = self.room().templates;
         insert(&mut self.flows_mut().templates, room, key, template, true)
     }
     fn remove_template(&mut self, key: &TemplateKey<A>) -> bool {

@@ -1,6 +1,6 @@
 //! Commands and what they carry. Defaults of the command line are not here: a command says everything.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use ipvs_common::{Addr, ForwardingMethod, Scheduler, ServiceKey};
 

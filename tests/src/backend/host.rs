@@ -1,11 +1,13 @@
 //! The datapath as a library over trees.
 
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Result;
+use ipvs_common::{Address, Conn, Entry, Flow, FlowKey, Template, TemplateKey, Tie};
 use ipvs_datapath::{
     Action,
     host::{HostFrame, HostLink, HostRoute, HostTables},
@@ -25,9 +27,9 @@ impl Host {
     pub fn new(setup: Setup) -> Self {
         let mut tables = HostTables::new(setup.capacities, HZ as u32);
         tables.clock = START;
-        tables.routes = routes(&setup.network);
+        tables.four.routes = routes(&setup.network);
         let neighbours = setup.network.neighbours();
-        tables.neighbours = neighbours
+        tables.four.neighbours = neighbours
             .iter()
             .map(|(_, addr, mac)| (addr.octets(), *mac))
             .collect();
@@ -106,7 +108,7 @@ impl Backend for Host {
     fn ip(&mut self, _: &[&str], command: &IpCommand) -> Result<()> {
         self.setup.network.apply(command)?;
         if let IpCommand::Neighbour { addr, mac, .. } = command {
-            self.tables().neighbours.insert(addr.octets(), *mac);
+            self.tables().four.neighbours.insert(addr.octets(), *mac);
         }
         let network = &self.setup.network;
         let marks = self.setup.marks.iter();
@@ -148,13 +150,29 @@ impl Backend for Host {
         let counters = self.counters(dests)?;
         let t = self.tables();
         Ok(Snapshot {
-            conns: t.conns.clone(),
-            half_open: t.half_open.clone(),
-            templates: t.templates.clone(),
+            conns: wide(&t.four.conns).chain(wide(&t.six.conns)).collect(),
+            half_open: wide(&t.four.half_open)
+                .chain(wide(&t.six.half_open))
+                .collect(),
+            templates: ties(&t.four.templates)
+                .chain(ties(&t.six.templates))
+                .collect(),
             lblc: t.lblc.clone(),
             lblcr: t.lblcr.clone(),
             sched_states: (0..SERVICES).zip(t.sched_states.iter().copied()).collect(),
             ..counters
         })
     }
+}
+
+fn wide<A: Address>(
+    flows: &BTreeMap<FlowKey<A>, Conn<A>>,
+) -> impl Iterator<Item = (Flow, Entry)> + '_ {
+    flows.iter().map(|(key, conn)| (key.wide(), conn.wide()))
+}
+
+fn ties<A: Address>(
+    templates: &BTreeMap<TemplateKey<A>, Template>,
+) -> impl Iterator<Item = (Tie, Template)> + '_ {
+    templates.iter().map(|(key, t)| (key.wide(), *t))
 }

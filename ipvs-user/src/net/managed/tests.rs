@@ -1,6 +1,6 @@
 //! Neighbours held, over a kernel that is made up.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Mutex};
 
 use super::*;
 use crate::net::{Link, Neighbour, Result};
@@ -37,6 +37,7 @@ impl Network for &Fake {
     }
 
     async fn next_hop(&self, to: IpAddr) -> Result<Option<NextHop>> {
+        let IpAddr::V4(to) = to else { return Ok(None) };
         Ok((!to.is_loopback()).then(|| hop(to.octets()[3])))
     }
 
@@ -66,7 +67,7 @@ impl Network for &Fake {
 const fn hop(host: u8) -> NextHop {
     NextHop {
         ifindex: 7,
-        addr: Ipv4Addr::new(10, 0, 0, host).into(),
+        addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)),
     }
 }
 
