@@ -93,9 +93,19 @@ pub fn count<F: Frame, A: Ip>(f: &mut F) -> usize {
 /// Looks at one key of the batch; tells whether its entry ended, or was entered.
 #[inline(always)]
 pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
-    let Ok(kind) = f.at::<Batch>(0).map(|head| u32::from_ne_bytes(head.kind)) else {
-        return false;
-    };
+    kind(f).is_some_and(|kind| step_of(f, t, kind, index))
+}
+
+/// What the keys of a batch are.
+#[inline(always)]
+pub fn kind<F: Frame>(f: &mut F) -> Option<u32> {
+    let head = f.at::<Batch>(0).ok()?;
+    Some(u32::from_ne_bytes(head.kind))
+}
+
+/// The same for who knows the kind.
+#[inline(always)]
+pub fn step_of<F: Frame, T: Tables>(f: &mut F, t: &mut T, kind: u32, index: usize) -> bool {
     let stride = Batch::stride::<T::A>();
     let at = size_of::<Batch>() + index * stride;
     let Ok(key) = f.at::<FlowKey<T::A>>(at).copied() else {
@@ -125,18 +135,9 @@ pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
 /// Enters one of what another director told; `index` counts the pairs of places.
 #[inline(always)]
 pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
-    let Ok(kind) = f.at::<Batch>(0).map(|head| u32::from_ne_bytes(head.kind)) else {
+    let (Some(kind), Some((key, synced))) = (kind(f), told(f, index)) else {
         return false;
     };
-    let stride = Batch::stride::<T::A>();
-    let at = size_of::<Batch>() + index * 2 * stride;
-    let Ok(key) = f.at::<FlowKey<T::A>>(at).copied() else {
-        return false;
-    };
-    let Ok(synced) = f.at::<Second>(at + stride).copied() else {
-        return false;
-    };
-    let synced: Synced = bytemuck::cast(synced);
     match kind {
         Batch::SYNC_CONNECTIONS => synced::enter(t, &key, &synced),
         Batch::SYNC_TEMPLATES => synced::tie(t, &template_key(&key), &synced),
@@ -144,9 +145,19 @@ pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
     }
 }
 
+/// A pair of places: a key, and what is told of it.
+#[inline(always)]
+pub fn told<F: Frame, A: Ip>(f: &mut F, index: usize) -> Option<(FlowKey<A>, Synced)> {
+    let stride = Batch::stride::<A>();
+    let at = size_of::<Batch>() + index * 2 * stride;
+    let key = *f.at::<FlowKey<A>>(at).ok()?;
+    let synced = *f.at::<Second>(at + stride).ok()?;
+    Some((key, bytemuck::cast(synced)))
+}
+
 /// A template's key, which stands in the place of a flow's.
 #[inline(always)]
-fn template_key<A: Ip>(place: &FlowKey<A>) -> TemplateKey<A> {
+pub fn template_key<A: Ip>(place: &FlowKey<A>) -> TemplateKey<A> {
     let FlowKey { sport, dport, .. } = *place;
     TemplateKey {
         client: place.src,

@@ -208,12 +208,13 @@ mod programs {
     pub(crate) fn ipvs6_expire(ctx: XdpContext) -> u32 {
         let mut frame = XdpFrame(ctx.ctx);
         let count = expire::count::<_, Addr>(&mut frame);
+        let kind = expire::kind(&mut frame).unwrap_or(u32::MAX);
         let mut ended = 0;
         for index in 0..expire::Batch::max::<Addr>() {
             if index >= count {
                 break;
             }
-            ended += expire_step6(ctx.ctx, index as u32);
+            ended += expire_step6(ctx.ctx, kind, index as u32);
         }
         ended
     }
@@ -223,12 +224,13 @@ mod programs {
     pub(crate) fn ipvs6_sync(ctx: XdpContext) -> u32 {
         let mut frame = XdpFrame(ctx.ctx);
         let pairs = expire::count::<_, Addr>(&mut frame) / 2;
+        let kind = expire::kind(&mut frame).unwrap_or(u32::MAX);
         let mut entered = 0;
         for index in 0..expire::Batch::max::<Addr>() / 2 {
             if index >= pairs {
                 break;
             }
-            entered += enter_step6(ctx.ctx, index as u32);
+            entered += enter_step6(ctx.ctx, kind, index as u32);
         }
         entered
     }

@@ -3,13 +3,17 @@
 //!
 //! Each works on a copy: kernels before 6.2 look nothing up under a key on another function's stack.
 
-use aya_ebpf::bindings::xdp_md;
-use ipvs_common::{Addr, FlowKey, Service, SyncNote, TemplateKey};
+use core::{hint::black_box, ptr};
+
+use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_md};
+use ipvs_common::{Addr, FlowKey, Service, SyncNote, Synced, TemplateKey};
 use ipvs_datapath::{
     conn::{
         Table,
         advance::{self, Segment},
-        expected, leave, promote, template,
+        expected, leave, promote,
+        synced::{self, Standing},
+        template,
     },
     exit::NO_DEST,
     expire,
@@ -17,7 +21,7 @@ use ipvs_datapath::{
     sched::lblcr,
 };
 
-use crate::{kernel_tables::Maps, notes::submit, xdp::XdpFrame};
+use crate::{kernel_tables::Maps, maps::SYNC_NOTES, notes::submit, xdp::XdpFrame};
 
 type Key = FlowKey<Addr>;
 
@@ -136,7 +140,19 @@ pub(crate) extern "C" fn lblcr_join6(service: u32, dst: *const Addr, dest: u32) 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn tell_flow6(key: *const Key) -> u32 {
-    read(key).map_or(0, |key| submit(&SyncNote::flow(key)))
+    let Some(key) = read(key) else { return 0 };
+    // Written in its place: two of them are more than the stack has room for.
+    let Some(mut record) = SYNC_NOTES.reserve::<SyncNote<Addr>>(0) else {
+        return 0;
+    };
+    let note = record.as_mut_ptr();
+    // SAFETY: a record of this size, which is this program's until it is submitted.
+    unsafe {
+        ptr::write_bytes(note, 0, 1);
+        (*note).flow = key;
+    }
+    record.submit(BPF_RB_NO_WAKEUP.into());
+    1
 }
 
 /// The same of a template.
@@ -153,24 +169,133 @@ pub(crate) extern "C" fn behind_extensions(ctx: *mut xdp_md) -> u64 {
     v6::behind_extensions(&mut XdpFrame(ctx)).0
 }
 
-/// Ends one key of an expiry batch; 1 if it did.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn expire_step6(ctx: *mut xdp_md, index: u32) -> u32 {
-    if index as usize >= expire::Batch::max::<Addr>() {
-        return 0;
-    }
-    let maps = &mut Maps::<Addr>::of(ctx);
-    u32::from(expire::step(&mut XdpFrame(ctx), maps, index as usize))
+macro_rules! steps {
+    ($($step:ident: $of_established:ident, $of_half_open:ident;)*) => {
+        $(
+            /// Looks at one key of a batch of a kind; 1 if its entry ended, or was entered.
+            #[unsafe(no_mangle)]
+            #[inline(never)]
+            extern "C" fn $step(ctx: *mut xdp_md, index: u32, half_open: u32) -> u32 {
+                if index as usize >= expire::Batch::max::<Addr>() {
+                    return 0;
+                }
+                // Boxed because an argument that makes no difference would be left out, by the caller alone.
+                let kind = if black_box(half_open) == 0 {
+                    expire::Batch::$of_established
+                } else {
+                    expire::Batch::$of_half_open
+                };
+                let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<Addr>::of(ctx));
+                u32::from(expire::step_of(frame, maps, kind, index as usize))
+            }
+        )*
+
+        /// The same of any kind: each has a function of its own, because none leaves much of the stack to the others.
+        #[inline(always)]
+        pub(crate) fn expire_step6(ctx: *mut xdp_md, kind: u32, index: u32) -> u32 {
+            match kind {
+                $(
+                    expire::Batch::$of_established => $step(ctx, index, 0),
+                    #[allow(unreachable_patterns, reason = "some kinds are of both tables")]
+                    expire::Batch::$of_half_open => $step(ctx, index, 1),
+                )*
+                _ => 0,
+            }
+        }
+    };
 }
 
-/// Enters one pair of a batch; 1 if it did.
+steps! {
+    due6: CONNECTIONS, HALF_OPEN;
+    dropped6: DROP_CONNECTIONS, DROP_HALF_OPEN;
+    gone6: GONE_CONNECTIONS, GONE_HALF_OPEN;
+    template6: TEMPLATES, TEMPLATES;
+    template_of_gone6: GONE_TEMPLATES, GONE_TEMPLATES;
+    announced6: EXPECT, EXPECT;
+}
+
+/// What stands in the place of one pair of a batch ([`synced::standing`]), for its index.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn enter_step6(ctx: *mut xdp_md, index: u32) -> u32 {
-    if index as usize >= expire::Batch::max::<Addr>() / 2 {
-        return 0;
+extern "C" fn standing6(ctx: *mut xdp_md, index: u32) -> u32 {
+    told(ctx, index).map_or(0, |(key, synced)| {
+        synced::standing(&mut Maps::only(), &key, &synced).0
+    })
+}
+
+/// Makes room for its replies.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn make_room6(ctx: *mut xdp_md, index: u32) -> u32 {
+    if let Some((key, synced)) = told(ctx, index) {
+        synced::make_room(&mut Maps::only(), &key, &synced);
     }
-    let maps = &mut Maps::<Addr>::of(ctx);
-    u32::from(expire::enter(&mut XdpFrame(ctx), maps, index as usize))
+    0
+}
+
+/// Enters its replies, if they pass here; 0: there is no room.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn insert_reply6(ctx: *mut xdp_md, index: u32, seq: u32) -> u32 {
+    told(ctx, index).map_or(0, |(key, synced)| {
+        u32::from(synced::insert_reply(&mut Maps::only(), &key, &synced, seq))
+    })
+}
+
+/// Enters it; 1 if it did.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn insert_client6(ctx: *mut xdp_md, index: u32, seq: u32) -> u32 {
+    told(ctx, index).map_or(0, |(key, synced)| {
+        u32::from(synced::insert_client(&mut Maps::only(), &key, &synced, seq))
+    })
+}
+
+/// Moves it to the established.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn promote_told6(ctx: *mut xdp_md, index: u32) -> u32 {
+    told(ctx, index).map_or(0, |(key, _)| promote_conn6(&raw const key))
+}
+
+/// The same of a template, as a whole.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tie6(ctx: *mut xdp_md, index: u32) -> u32 {
+    told(ctx, index).map_or(0, |(key, synced)| {
+        let key = expire::template_key(&key);
+        u32::from(synced::tie(&mut Maps::only(), &key, &synced))
+    })
+}
+
+#[inline(always)]
+fn told(ctx: *mut xdp_md, index: u32) -> Option<(Key, Synced)> {
+    if index as usize >= expire::Batch::max::<Addr>() / 2 {
+        return None;
+    }
+    expire::told(&mut XdpFrame(ctx), index as usize)
+}
+
+/// [`expire::enter`], whose steps are functions of their own here.
+#[inline(always)]
+pub(crate) fn enter_step6(ctx: *mut xdp_md, kind: u32, index: u32) -> u32 {
+    match kind {
+        expire::Batch::SYNC_CONNECTIONS => match Standing(standing6(ctx, index)) {
+            Standing::NOWHERE => {
+                let seq = synced::number(&mut Maps::<Addr>::only());
+                make_room6(ctx, index);
+                if insert_reply6(ctx, index, seq) == 0 {
+                    return 0;
+                }
+                insert_client6(ctx, index, seq)
+            }
+            Standing::HALF_OPEN => {
+                promote_told6(ctx, index);
+                1
+            }
+            standing => u32::from(standing == Standing::THERE),
+        },
+        expire::Batch::SYNC_TEMPLATES => tie6(ctx, index),
+        _ => 0,
+    }
 }
