@@ -10,13 +10,14 @@ use crate::net::{Addr, Address, Mac};
 /// All fields are in network byte order.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Zeroable)]
-pub struct FlowKey<A = [u8; 4]> {
+pub struct FlowKey<A: Address = [u8; 4]> {
     pub src: A,
     pub dst: A,
     pub sport: [u8; 2],
     pub dport: [u8; 2],
     pub proto: u8,
     pub pad: [u8; 3],
+    pub pad_to: [A::Word; 0],
 }
 
 // SAFETY: two addresses, which are plain bytes, then eight bytes: no padding, as `layout.rs` asserts of both widths.
@@ -33,6 +34,7 @@ impl<A: Address> FlowKey<A> {
             dport,
             proto,
             pad: [0; 3],
+            pad_to: [],
         }
     }
 
@@ -274,7 +276,7 @@ pub struct Status {
 /// A place in the ring that holds half-open connections in the order of their arrival.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Zeroable)]
-pub struct RingSlot<A = [u8; 4]> {
+pub struct RingSlot<A: Address = [u8; 4]> {
     pub key: FlowKey<A>,
     /// [`Conn::seq`] of the entry that took the place; another value there means that the entry is a later one.
     pub seq: u32,

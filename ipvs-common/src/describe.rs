@@ -66,8 +66,8 @@ type RingSlot6 = RingSlot<Addr>;
 type TemplateKey6 = TemplateKey<Addr>;
 
 described! {
-    FlowKey { src, dst, sport, dport, proto, pad }
-    FlowKey6 { src, dst, sport, dport, proto, pad }
+    FlowKey { src, dst, sport, dport, proto, pad, pad_to }
+    FlowKey6 { src, dst, sport, dport, proto, pad, pad_to }
     Status { state, flags, method, template_prefix }
     Hop { ifindex, dst_mac, src_mac, mtu, kind, xmit, learned, epoch }
     Conn { expires, dest, mark, status: Status, seq, to_addr, to_port, packets, generation, hop: Hop, told, pad }

@@ -88,6 +88,16 @@ pub trait Address:
     /// What makes a connection's entry a multiple of eight bytes.
     type Pad: Pod + PartialEq + Eq + core::fmt::Debug + Default;
 
+    /// As which kind of number its keys are aligned: what crosses functions is moved in these.
+    type Word: Pod
+        + PartialEq
+        + Eq
+        + PartialOrd
+        + Ord
+        + core::hash::Hash
+        + core::fmt::Debug
+        + Default;
+
     /// Bits of an address.
     const BITS: u8;
 
@@ -118,6 +128,7 @@ pub trait Address:
 
 impl Address for [u8; 4] {
     type Pad = [u8; 0];
+    type Word = u8;
 
     const BITS: u8 = 32;
 
@@ -150,6 +161,7 @@ impl Address for [u8; 4] {
 
 impl Address for Addr {
     type Pad = [u8; 4];
+    type Word = u64;
 
     const BITS: u8 = 128;
 

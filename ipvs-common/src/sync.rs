@@ -10,7 +10,7 @@ use crate::{
 /// Word to the daemon that a connection or a template changed; of the two keys one counts.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Zeroable)]
-pub struct SyncNote<A = [u8; 4]> {
+pub struct SyncNote<A: Address = [u8; 4]> {
     /// The client's direction.
     pub flow: FlowKey<A>,
     pub template: TemplateKey<A>,

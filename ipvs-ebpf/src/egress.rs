@@ -150,7 +150,7 @@ pub const fn takes(iface: &Iface, hop: &Hop) -> bool {
 /// An aggregate of segments (GSO, GRO), as only generic mode sees it: longer than the wire allows, yet not too big.
 #[inline(always)]
 #[must_use]
-pub const fn is_aggregate<A>(iface: &Iface, p: &Packet<A>) -> bool {
+pub const fn is_aggregate<A: Ip>(iface: &Iface, p: &Packet<A>) -> bool {
     iface.mode == AttachMode::Generic as u8 && p.len as u32 > iface.mtu
 }
 

@@ -108,7 +108,7 @@ pub fn kind<F: Frame>(f: &mut F) -> Option<u32> {
 pub fn step_of<F: Frame, T: Tables>(f: &mut F, t: &mut T, kind: u32, index: usize) -> bool {
     let stride = Batch::stride::<T::A>();
     let at = size_of::<Batch>() + index * stride;
-    let Ok(key) = f.at::<FlowKey<T::A>>(at).copied() else {
+    let Ok(key) = T::A::key_at(f, at) else {
         return false;
     };
     let table = match kind {
@@ -150,7 +150,7 @@ pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
 pub fn told<F: Frame, A: Ip>(f: &mut F, index: usize) -> Option<(FlowKey<A>, Synced)> {
     let stride = Batch::stride::<A>();
     let at = size_of::<Batch>() + index * 2 * stride;
-    let key = *f.at::<FlowKey<A>>(at).ok()?;
+    let key = A::key_at(f, at).ok()?;
     let synced = *f.at::<Second>(at + stride).ok()?;
     Some((key, bytemuck::cast(synced)))
 }

@@ -15,6 +15,10 @@ pub trait Frame {
     /// The `T` at a byte offset; `T` must have alignment 1.
     fn at<T: Pod>(&mut self, off: usize) -> Result<&mut T, DropReason>;
 
+    /// Words at a byte offset, in the machine's order: for what is moved as it is. Byte by byte, as the target reads what may
+    /// stand anywhere, 16 bytes take 50 instructions.
+    fn words<const N: usize>(&mut self, off: usize) -> Result<[u64; N], DropReason>;
+
     /// Makes `by` bytes of room in front. Every offset moves up by as much.
     fn grow_head(&mut self, by: usize) -> Result<(), DropReason>;
 

@@ -103,13 +103,13 @@ pub fn by_method<F: Frame, T: Tables>(
 
 /// Whether the packet is longer than `mtu` (0: not known); an aggregate is not a packet of the wire.
 #[inline(always)]
-fn too_long<A>(iface: &Iface, p: &Packet<A>, mtu: u16) -> bool {
+fn too_long<A: Ip>(iface: &Iface, p: &Packet<A>, mtu: u16) -> bool {
     mtu != 0 && p.len > mtu && !egress::is_aggregate(iface, p)
 }
 
 /// For methods that must leave by XDP: the interface has to take the frame.
 #[inline(always)]
-fn must_leave<A>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Result<(), Exit> {
+fn must_leave<A: Ip>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Result<(), Exit> {
     if egress::is_aggregate(iface, p) {
         return Err(DropReason::Aggregate.into());
     }

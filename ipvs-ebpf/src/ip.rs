@@ -51,6 +51,9 @@ pub trait Ip: Address {
         Self::packet(f, iface)
     }
 
+    /// A key that stands in a frame.
+    fn key_at<F: Frame>(f: &mut F, off: usize) -> Result<FlowKey<Self>, DropReason>;
+
     /// Sum of the words of an address.
     #[must_use]
     fn sum(self) -> u32;

@@ -3,7 +3,12 @@
 //! `ipvs` hangs on interfaces and calls the programs of the later stages where they are needed. `ipvs_expire`, `ipvs_sync` and
 //! `ipvs_clock` are run by the daemon alone (`BPF_PROG_TEST_RUN`). On any other target than BPF this is an empty program, so that the
 //! workspace builds as a whole.
-#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    no_std,
+    no_main,
+    feature(core_intrinsics, asm_experimental_arch)
+)]
 #![cfg_attr(
     target_arch = "bpf",
     expect(internal_features, reason = "the target has no stable atomics"),

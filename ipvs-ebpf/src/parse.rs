@@ -1,7 +1,7 @@
 //! Bytes to [`Packet`]; with `ip`, which reads IP's headers, the only owner of header offsets.
 
 use ipvs_common::{
-    FlowKey, Iface, PassReason, Proto,
+    Address, FlowKey, Iface, PassReason, Proto,
     hdr::{Eth, Ports, Tcp, Udp},
 };
 
@@ -22,7 +22,7 @@ pub mod flag {
 
 /// A TCP or UDP packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Packet<A = [u8; 4]> {
+pub struct Packet<A: Address = [u8; 4]> {
     pub key: FlowKey<A>,
     /// Offset of the transport header.
     pub l4: usize,
@@ -38,7 +38,7 @@ pub struct Packet<A = [u8; 4]> {
     pub flags: u8,
 }
 
-impl<A> Packet<A> {
+impl<A: Address> Packet<A> {
     #[must_use]
     #[inline(always)]
     pub const fn is_tcp(&self) -> bool {

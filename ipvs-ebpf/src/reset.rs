@@ -54,7 +54,7 @@ pub fn build<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, hop: &Hop) -> Result<(),
 
 /// With an acknowledgement, the reset is where that points; without, it acknowledges all that came.
 #[inline(always)]
-fn answer<A>(p: &Packet<A>, segment: &Header) -> Header {
+fn answer<A: Ip>(p: &Packet<A>, segment: &Header) -> Header {
     let [sa, sb, da, db, s0, s1, s2, s3, a0, a1, a2, a3, offset, ..] = *segment;
     let mut reset = [0; LEN];
     [reset[0], reset[1], reset[2], reset[3]] = [da, db, sa, sb];

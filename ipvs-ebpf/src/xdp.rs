@@ -1,7 +1,7 @@
 //! The frame of an XDP context, and the steps that run out of line. With `kernel_tables.rs` and `maps.rs` all the `unsafe`
 //! of the datapath.
 
-use core::{hint::black_box, ptr};
+use core::{arch::asm, hint::black_box, ptr};
 
 use aya_ebpf::{
     bindings::xdp_md,
@@ -46,6 +46,23 @@ impl XdpFrame {
     }
 }
 
+/// Eight bytes of the frame, wherever they stand. The compiler knows of no machine that reads them at once unless they are
+/// aligned; those that this runs on do.
+#[inline(always)]
+fn word(p: usize) -> u64 {
+    let word;
+    // SAFETY: the caller has compared the place with the end of the frame, and the verifier does so again; nothing is written.
+    unsafe {
+        asm!(
+            "{word} = *(u64 *)({p} + 0)",
+            p = in(reg) p,
+            word = lateout(reg) word,
+            options(nostack, readonly, preserves_flags)
+        );
+    }
+    word
+}
+
 impl Frame for XdpFrame {
     #[inline(always)]
     fn len(&self) -> usize {
@@ -62,6 +79,21 @@ impl Frame for XdpFrame {
         // SAFETY: in bounds by the check above, which the verifier checks again; any bytes are a `T` (Pod), alignment is 1,
         // and the borrow of `self` keeps every other view away.
         Ok(unsafe { &mut *(p as *mut T) })
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&mut self, off: usize) -> Result<[u64; N], DropReason> {
+        let p = self.data() + off;
+        if p + N * size_of::<u64>() > self.end() {
+            return Err(DropReason::Truncated);
+        }
+        let mut words = [0; N];
+        let mut n = 0;
+        while n < N {
+            words[n] = word(p + n * size_of::<u64>());
+            n += 1;
+        }
+        Ok(words)
     }
 
     #[inline(always)]

@@ -74,7 +74,7 @@ pub struct Segment {
 impl Segment {
     #[must_use]
     #[inline(always)]
-    pub const fn of<A>(p: &Packet<A>) -> Self {
+    pub const fn of<A: Ip>(p: &Packet<A>) -> Self {
         Self {
             is_tcp: p.is_tcp(),
             flags: p.flags,

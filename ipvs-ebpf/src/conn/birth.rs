@@ -159,7 +159,7 @@ pub(super) fn entry<T: Tables>(
 
 /// The real server's port; under persistence only for the service's own port, other ports (port 0, firewall mark) stay.
 #[inline(always)]
-fn port<A>(p: &Packet<A>, service: &Service, dest: &Dest) -> [u8; 2] {
+fn port<A: Address>(p: &Packet<A>, service: &Service, dest: &Dest) -> [u8; 2] {
     let stays = service.flags & ServiceFlags::PERSISTENT != 0 && p.key.dport != service.port;
     if stays || dest.port == [0, 0] {
         p.key.dport

@@ -43,7 +43,7 @@ pub fn forward<F: Frame, T: Tables>(
 
 /// Why the translated packet goes to the kernel's routing instead of leaving from here, if so.
 #[inline(always)]
-pub(super) fn by_kernel<A>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Option<PassReason> {
+pub(super) fn by_kernel<A: Ip>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Option<PassReason> {
     if hop.kind == HopKind::Local as u8 {
         Some(PassReason::Localnode)
     } else if hop.kind == HopKind::Unresolved as u8 {
@@ -59,7 +59,12 @@ pub(super) fn by_kernel<A>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Option<Pa
 }
 
 #[inline(always)]
-pub(super) fn partial_rule<A>(iface: &Iface, p: &Packet<A>, hop: &Hop, to_kernel: bool) -> Partial {
+pub(super) fn partial_rule<A: Ip>(
+    iface: &Iface,
+    p: &Packet<A>,
+    hop: &Hop,
+    to_kernel: bool,
+) -> Partial {
     if egress::is_aggregate(iface, p) {
         Partial::KeepAggregate
     } else if to_kernel || egress::keeps_partial(iface, hop, p.len) {

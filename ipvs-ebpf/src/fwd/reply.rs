@@ -19,7 +19,7 @@ use crate::{
 /// Whether a reply may go on at all. If not, the kernel's own forwarding tells the real server, which wants the packet
 /// untranslated; like ip_vs, which does not get to see it then, leave the connection and the counters alone.
 #[inline(always)]
-pub fn admit<A>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Result<(), Exit> {
+pub fn admit<A: Ip>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Result<(), Exit> {
     if p.ttl <= 1 || (p.df && too_long(iface, p, hop.mtu) && hop.kind == HopKind::Send as u8) {
         return Err(PassReason::ReplyForKernel.into());
     }

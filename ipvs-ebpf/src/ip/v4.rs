@@ -79,6 +79,11 @@ impl Ip for [u8; 4] {
     }
 
     #[inline(always)]
+    fn key_at<F: Frame>(f: &mut F, off: usize) -> Result<FlowKey<Self>, DropReason> {
+        f.at::<FlowKey>(off).copied()
+    }
+
+    #[inline(always)]
     fn sum(self) -> u32 {
         let [a, b, c, d] = self;
         csum::word([a, b]) + csum::word([c, d])

@@ -59,9 +59,9 @@ impl Ip for Addr {
     #[inline(always)]
     fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
         let ip = header(f, iface)?;
-        match Proto::from_number(ip.next_hdr) {
+        match Proto::from_number(ip.next()) {
             Some(proto) => behind(f, &ip, BEHIND, proto),
-            None if is_extension(ip.next_hdr) => Err(Exit::SLOW),
+            None if is_extension(ip.next()) => Err(Exit::SLOW),
             None => Err(PassReason::OtherProtocol.into()),
         }
     }
@@ -69,7 +69,7 @@ impl Ip for Addr {
     #[inline(always)]
     fn any_packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
         let ip = header(f, iface)?;
-        if let Some(proto) = Proto::from_number(ip.next_hdr) {
+        if let Some(proto) = Proto::from_number(ip.next()) {
             return behind(f, &ip, BEHIND, proto);
         }
         let found = f.behind_extensions();
@@ -78,6 +78,11 @@ impl Ip for Addr {
         }
         let proto = Proto::from_number(found.proto()).ok_or(PassReason::OtherProtocol)?;
         behind(f, &ip, found.offset(), proto)
+    }
+
+    #[inline(always)]
+    fn key_at<F: Frame>(f: &mut F, off: usize) -> Result<FlowKey<Self>, DropReason> {
+        f.words::<5>(off).map(bytemuck::cast)
     }
 
     #[inline(always)]
@@ -141,44 +146,62 @@ impl Ip for Addr {
     }
 }
 
+/// A header as it stands in a frame, in words.
+#[derive(Clone, Copy)]
+struct Head {
+    /// What is before the addresses.
+    first: [u8; 8],
+    addresses: [u64; 4],
+}
+
+impl Head {
+    #[inline(always)]
+    const fn next(&self) -> u8 {
+        let [_, _, _, _, _, _, next, _] = self.first;
+        next
+    }
+}
+
 #[inline(always)]
-fn header<F: Frame>(f: &mut F, iface: &Iface) -> Result<Ipv6Hdr, Exit> {
+fn header<F: Frame>(f: &mut F, iface: &Iface) -> Result<Head, Exit> {
     parse::ethernet(f, iface, ETHERTYPE_IPV6)?;
-    let ip = f.at::<Ipv6>(L3).map_err(|_| PassReason::NotIp)?.0;
-    if ip.vcf[0] >> 4 != 6 {
+    let [first, addresses @ ..] = f.words::<5>(L3).map_err(|_| PassReason::NotIp)?;
+    let first = first.to_ne_bytes();
+    if first[0] >> 4 != 6 {
         return Err(PassReason::Malformed.into());
     }
-    Ok(ip)
+    Ok(Head { first, addresses })
 }
 
 /// The packet whose transport header is at `l4`.
 #[inline(always)]
-fn behind<F: Frame>(
-    f: &mut F,
-    ip: &Ipv6Hdr,
-    l4: usize,
-    proto: Proto,
-) -> Result<Packet<Addr>, Exit> {
+fn behind<F: Frame>(f: &mut F, ip: &Head, l4: usize, proto: Proto) -> Result<Packet<Addr>, Exit> {
     let (ports, flags) = parse::transport(f, l4, proto)?;
-    let len = size_of::<Ipv6>() + usize::from(u16::from_be_bytes(ip.payload_len));
+    let [first, second, _, _, high, low, _, hop_limit] = ip.first;
+    let len = size_of::<Ipv6>() + usize::from(u16::from_be_bytes([high, low]));
     let before = l4 - L3;
     // A length of zero (RFC 2675) is too short, too.
     if len < before + parse::least(proto) || L3 + len > f.len() || len > usize::from(u16::MAX) {
         return Err(PassReason::Malformed.into());
     }
-    let [first, second, ..] = ip.vcf;
+    let [a, b, c, d] = ip.addresses;
+    let [sport_high, sport_low, dport_high, dport_low] = bytemuck::cast([ports.src, ports.dst]);
+    let rest = [
+        sport_high,
+        sport_low,
+        dport_high,
+        dport_low,
+        proto as u8,
+        0,
+        0,
+        0,
+    ];
     Ok(Packet {
-        key: FlowKey::new(
-            proto as u8,
-            Addr::v6(ip.src_addr),
-            ports.src,
-            Addr::v6(ip.dst_addr),
-            ports.dst,
-        ),
+        key: bytemuck::cast([a, b, c, d, u64::from_ne_bytes(rest)]),
         l4,
         len: len as u16,
         l4_len: (len - before) as u16,
-        ttl: ip.hop_limit,
+        ttl: hop_limit,
         tos: first << 4 | second >> 4,
         df: true,
         flags,

@@ -54,7 +54,7 @@ enum Found {
 }
 
 #[inline(always)]
-const fn check_offset<A>(p: &Packet<A>) -> usize {
+const fn check_offset<A: Ip>(p: &Packet<A>) -> usize {
     p.l4 + if p.is_tcp() { TCP_CHECK } else { UDP_CHECK }
 }
 
@@ -146,7 +146,7 @@ fn compute<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, src: A, dst: A) -> Result<
 
 /// UDP's zero means "no checksum"; its other form says the same sum (RFC 768).
 #[inline(always)]
-const fn never_zero<A>(p: &Packet<A>, check: [u8; 2]) -> [u8; 2] {
+const fn never_zero<A: Ip>(p: &Packet<A>, check: [u8; 2]) -> [u8; 2] {
     if p.key.proto == Proto::Udp as u8 && u16::from_be_bytes(check) == 0 {
         [0xff, 0xff]
     } else {
