@@ -117,6 +117,18 @@ impl Exit {
         Self(ANSWER | (error.word() as u64) << 8 | (dest as u64) << 32)
     }
 
+    /// As a number, and back.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     #[must_use]
     #[inline(always)]
     pub const fn ending(self) -> Ending {

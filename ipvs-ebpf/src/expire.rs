@@ -200,11 +200,7 @@ pub fn connection<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> bo
 /// connection any more.
 #[inline(always)]
 pub fn overdue<T: Tables>(t: &mut T, key: &FlowKey<T::A>, hit: &conn::Hit<T>) -> bool {
-    if T::A::LONG {
-        t.overdue(hit.table, key)
-    } else {
-        looked_at(t, key, hit)
-    }
+    looked_at(t, key, hit)
 }
 
 /// The same of the entry of this key; if it is not there, there is none.

@@ -15,12 +15,13 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status, SyncNote,
+    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
+    SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
 };
 use ipvs_datapath::{
-    DestCounter, FibQuery, Tables,
-    conn::{Table, advance::Segment, template::Joined},
+    DestCounter, FibQuery, Frame, Tables,
+    conn::{Table, template::Joined},
+    pipeline::steps::{self, Step, Went},
     sched::{Found, Walk},
 };
 
@@ -398,14 +399,18 @@ impl<A: Family> Tables for Maps<A> {
         A::promote(key)
     }
     #[inline(always)]
-    fn change(&mut self, table: Table, key: &FlowKey<A>, segment: Segment) {
-        let what = u32::from(segment.flags)
-            | u32::from(segment.is_tcp) << 8
-            | u32::from(table == Table::HalfOpen) << 9;
-        A::change(key, what);
+    fn leave_as_newborn(&mut self, entry: NonNull<Conn<A>>) {
+        if let Some(place) = A::newborn().get_ptr_mut(0) {
+            // SAFETY: this CPU's value, and as in `load`.
+            unsafe { ptr::copy_nonoverlapping(entry.as_ptr(), place, 1) };
+        }
     }
     #[inline(always)]
-    fn overdue(&mut self, table: Table, key: &FlowKey<A>) -> bool {
-        A::overdue(u32::from(table == Table::HalfOpen), key)
+    fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went {
+        if A::LONG {
+            Went(A::step(self.0, step, found))
+        } else {
+            steps::take(step, f, self, iface, found)
+        }
     }
 }

@@ -10,6 +10,7 @@ mod enter;
 mod fast;
 mod open;
 mod slow;
+pub mod steps;
 
 use ipvs_common::{Conn, DropReason, ForwardingMethod, Iface, Status};
 

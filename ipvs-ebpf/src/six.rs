@@ -9,19 +9,23 @@ use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_md};
 use ipvs_common::{Addr, FlowKey, Service, SyncNote, Synced, TemplateKey};
 use ipvs_datapath::{
     conn::{
-        Table,
-        advance::{self, Segment},
-        expected, leave, promote,
+        Table, expected, leave, promote,
         synced::{self, Standing},
         template,
     },
     exit::NO_DEST,
     expire,
     ip::v6,
+    pipeline::steps::{self, Step},
     sched::lblcr,
 };
 
-use crate::{kernel_tables::Maps, maps::SYNC_NOTES, notes::submit, xdp::XdpFrame};
+use crate::{
+    kernel_tables::Maps,
+    maps::{SYNC_NOTES, iface},
+    notes::submit,
+    xdp::XdpFrame,
+};
 
 type Key = FlowKey<Addr>;
 
@@ -50,33 +54,6 @@ pub(crate) extern "C" fn end_conn6(key: *const Key, half_open: u32) -> u32 {
     })
 }
 
-/// Ends a connection past its deadline; 1: there is none any more.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn overdue_conn6(key: *const Key, half_open: u32) -> u32 {
-    read(key).map_or(0, |key| {
-        u32::from(expire::overdue_at(
-            &mut Maps::only(),
-            table(half_open),
-            &key,
-        ))
-    })
-}
-
-/// Moves a connection to another state: TCP flags, that it is TCP, and that it is half-open, from the lowest bit on. Always 0.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn change_conn6(key: *const Key, what: u32) -> u32 {
-    let segment = Segment {
-        flags: what as u8,
-        is_tcp: what & 1 << 8 != 0,
-    };
-    if let Some(key) = read(key) {
-        advance::change_at(&mut Maps::only(), table(what >> 9), &key, segment);
-    }
-    0
-}
-
 /// Ends a half-open connection that a newer one pushes out; 1 if it did.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -102,6 +79,41 @@ pub(crate) extern "C" fn promote_conn6(key: *const Key) -> u32 {
     read(key).map_or(0, |key| {
         u32::from(promote::promote(&mut Maps::only(), &key))
     })
+}
+
+macro_rules! slow_steps {
+    ($($name:ident: $step:ident;)*) => {
+        $(
+            /// [`steps::take`] for one of the steps.
+            #[unsafe(no_mangle)]
+            #[inline(never)]
+            extern "C" fn $name(ctx: *mut xdp_md, found: u32) -> u64 {
+                // Boxed because an argument that makes no difference would be left out, by the caller alone.
+                let found = black_box(found);
+                let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<Addr>::of(ctx));
+                steps::take(Step::$step, frame, maps, iface(), found).0
+            }
+        )*
+
+        #[inline(always)]
+        pub(crate) fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
+            match step {
+                $(Step::$step => $name(ctx, found),)*
+            }
+        }
+    };
+}
+
+slow_steps! {
+    look6: Look;
+    overdue6: Overdue;
+    start_over6: StartOver;
+    promote6: Promote;
+    admit6: Admit;
+    advance6: Advance;
+    room6: Room;
+    reply6: Reply;
+    insert6: Insert;
 }
 
 /// [`template::join`].

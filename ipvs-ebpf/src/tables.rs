@@ -8,19 +8,18 @@
 //! undefined one (see `exit.rs`).
 
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey,
+    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
+    SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey,
 };
 
 use crate::{
     Ip,
     conn::{
-        Table,
-        advance::{self, Segment},
-        expected, leave, promote,
+        Table, expected, leave, promote,
         template::{self, Joined},
     },
-    expire,
+    frame::Frame,
+    pipeline::steps::{self, Step, Went},
     sched::{self, Found, Walk, lblcr},
 };
 
@@ -233,22 +232,20 @@ pub trait Tables: Templates + Sets {
         expected::meet(self, key)
     }
 
-    /// Moves the connection of an entry to another state; see [`advance::change_at`]. May run out of line.
+    /// Leaves an entry to the next stage, as it stands now.
     #[inline(always)]
-    fn change(&mut self, table: Table, key: &FlowKey<Self::A>, segment: Segment)
-    where
-        Self: Sized,
-    {
-        advance::change_at(self, table, key, segment);
+    fn leave_as_newborn(&mut self, entry: Self::ConnRef) {
+        let conn = self.load(entry);
+        self.put_newborn(&conn);
     }
 
-    /// Ends the connection of an entry past its deadline; see [`expire::overdue`]. May run out of line.
+    /// A step of the slow stages; see [`steps::take`]. May run out of line.
     #[inline(always)]
-    fn overdue(&mut self, table: Table, key: &FlowKey<Self::A>) -> bool
+    fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went
     where
         Self: Sized,
     {
-        expire::overdue_at(self, table, key)
+        steps::take(step, f, self, iface, found)
     }
 
     /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.

@@ -6,11 +6,10 @@
 use ipvs_common::{Conn, ConnFlags, FlowKey, SettingsFlags, State, Status};
 
 use super::{
-    Hit, Table, belongs, find_in, hit, is_masq, opposite, synced, tcp_state, tcp_state::Direction,
+    Hit, Table, belongs, find_in, is_masq, opposite, synced, tcp_state, tcp_state::Direction,
     template,
 };
 use crate::{
-    Ip,
     exit::NO_DEST,
     parse::Packet,
     tables::{DestCounter, Tables},
@@ -31,12 +30,7 @@ pub fn packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>) {
     }
     let next = next_state(t, p, status);
     if next != status.state {
-        let segment = Segment::of(p);
-        if T::A::LONG {
-            t.change(hit.table, &p.key, segment);
-        } else {
-            change(t, &p.key, segment, hit);
-        }
+        change(t, p, hit);
     }
     touch(t, hit, next);
 }
@@ -61,31 +55,13 @@ fn direction(status: Status) -> Direction {
 
 #[inline(always)]
 fn next_state<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> u8 {
-    state_after(t, Segment::of(p), direction(status), status.state)
-}
-
-/// What a packet says to the state machine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Segment {
-    pub is_tcp: bool,
-    pub flags: u8,
-}
-
-impl Segment {
-    #[must_use]
-    #[inline(always)]
-    pub const fn of<A: Ip>(p: &Packet<A>) -> Self {
-        Self {
-            is_tcp: p.is_tcp(),
-            flags: p.flags,
-        }
-    }
+    state_after(t, p, direction(status), status.state)
 }
 
 /// The state that a packet leads to.
 #[inline(always)]
-pub fn state_after<T: Tables>(t: &T, p: Segment, direction: Direction, state: u8) -> u8 {
-    if p.is_tcp {
+pub fn state_after<T: Tables>(t: &T, p: &Packet<T::A>, direction: Direction, state: u8) -> u8 {
+    if p.is_tcp() {
         let flags = t.settings().map_or(0, |s| s.flags);
         let secure = flags & SettingsFlags::SECURE_TCP != 0;
         tcp_state::next(direction, p.flags, state, secure)
@@ -126,7 +102,8 @@ pub fn touch<T: Tables>(t: &mut T, hit: &Hit<T>, state: u8) {
 
 /// Moves the client's entry by compare and swap, counts if that was us, and copies the result to the other direction.
 #[inline(always)]
-fn change<T: Tables>(t: &mut T, key: &FlowKey<T::A>, p: Segment, hit: &Hit<T>) {
+fn change<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>) {
+    let key = &p.key;
     let other = opposite(key, &hit.conn);
     if hit.is_reply() {
         // In the other table if another CPU promotes the connection just now.
@@ -143,19 +120,11 @@ fn change<T: Tables>(t: &mut T, key: &FlowKey<T::A>, p: Segment, hit: &Hit<T>) {
     }
 }
 
-/// The same of the entry of this key, if it is there.
-#[inline(always)]
-pub fn change_at<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>, p: Segment) {
-    if let Some(entry) = find_in(t, table, key) {
-        change(t, key, p, &hit(t, table, entry));
-    }
-}
-
 /// Moves the client's entry `key` of a reply; false if it is not there, or leaving.
 #[inline(always)]
 fn by_reply<T: Tables>(
     t: &mut T,
-    p: Segment,
+    p: &Packet<T::A>,
     hit: &Hit<T>,
     table: Table,
     key: &FlowKey<T::A>,
@@ -205,7 +174,7 @@ pub(super) const fn copy_of(truth: Status, copy: Status) -> Status {
 #[inline(always)]
 fn swap<T: Tables>(
     t: &mut T,
-    p: Segment,
+    p: &Packet<T::A>,
     truth: T::ConnRef,
     key: &FlowKey<T::A>,
     direction: Direction,

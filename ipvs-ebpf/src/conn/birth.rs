@@ -45,18 +45,32 @@ pub fn enter<T: Tables>(
         return Err(not_entered(t, p, &conn));
     }
     conn.seq = make_room(t, &p.key);
-    if (is_masq(&conn) && !insert_reply(t, p, &conn)) || !t.insert_half_open(&p.key, &conn, true) {
+    if is_masq(&conn) && !insert_reply(t, p, &conn) {
         return Err(not_entered(t, p, &conn));
     }
+    insert_client(t, p, &conn)?;
+    Ok(conn)
+}
+
+/// Enters the client's direction, and counts.
+#[inline(always)]
+pub fn insert_client<T: Tables>(
+    t: &mut T,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
+) -> Result<(), Exit> {
+    if !t.insert_half_open(&p.key, conn, true) {
+        return Err(not_entered(t, p, conn));
+    }
     if conn.dest != NO_DEST {
-        bind(t, &conn, 1);
+        bind(t, conn, 1);
         threshold::after_bind(t, conn.dest);
         stats::connection(t, conn.dest);
     }
     if conn.status.state == State::Established as u8 && conn.status.flags & ConnFlags::CHILD != 0 {
-        template::assure(t, &p.key, &conn);
+        template::assure(t, &p.key, conn);
     }
-    Ok(conn)
+    Ok(())
 }
 
 /// The connection of a datagram that is scheduled by itself: counted, but in no table. Give it to [`forget`] in the end.
@@ -98,7 +112,7 @@ fn bind<T: Tables>(t: &mut T, conn: &Conn<T::A>, delta: i32) {
 
 /// Either the table is full, or another CPU entered the same flow a moment ago: then that one holds.
 #[inline(always)]
-fn not_entered<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: &Conn<T::A>) -> Exit {
+pub fn not_entered<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: &Conn<T::A>) -> Exit {
     if conn.status.flags & ConnFlags::CHILD != 0 {
         template::orphan(t, &p.key, conn);
     }
@@ -139,7 +153,7 @@ pub(super) fn entry<T: Tables>(
     } else {
         Direction::In
     };
-    let state = advance::state_after(t, advance::Segment::of(p), direction, State::None as u8);
+    let state = advance::state_after(t, p, direction, State::None as u8);
     let born = Status {
         state: State::None as u8,
         flags: choice.parent.flags | if one_way { ConnFlags::NO_OUTPUT } else { 0 },
@@ -172,7 +186,7 @@ fn port<A: Address>(p: &Packet<A>, service: &Service, dest: &Dest) -> [u8; 2] {
 /// the same key: the newest gets it, as in ip_vs. A real server that is a client, too, may have a connection under that key:
 /// that one ends, with its counts.
 #[inline(always)]
-fn insert_reply<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: &Conn<T::A>) -> bool {
+pub fn insert_reply<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: &Conn<T::A>) -> bool {
     let key = opposite(&p.key, conn);
     let reply = Conn {
         to_addr: p.key.dst,
@@ -195,7 +209,7 @@ fn insert_reply<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: &Conn<T::A>) -> bo
 
 /// Takes a place in the ring; whoever still stands half-open in it has to go. Returns the number of the place.
 #[inline(always)]
-pub(super) fn make_room<T: Tables>(t: &mut T, key: &FlowKey<T::A>) -> u32 {
+pub fn make_room<T: Tables>(t: &mut T, key: &FlowKey<T::A>) -> u32 {
     let seq = t.ring_ticket();
     let old = t.ring_replace(&RingSlot {
         key: *key,

@@ -1,6 +1,6 @@
 //! A half-open connection that proved itself moves to the established table, where a flood cannot push it out.
 
-use ipvs_common::{Conn, ConnFlags, Event, FlowKey, Status};
+use ipvs_common::{Address, Conn, ConnFlags, Event, FlowKey, Status};
 
 use super::{Hit, Table, belongs, is_masq, leave, opposite, synced};
 use crate::{
@@ -14,8 +14,7 @@ pub fn on_packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: Hit<T>) -> Hit<T> 
     if hit.table == Table::Established || hit.is_reply() {
         return hit;
     }
-    let proven = !p.is_tcp() || (p.has(flag::ACK) && !p.has(flag::SYN) && !p.has(flag::RST));
-    if !proven {
+    if !proves(p) {
         return hit;
     }
     if !t.promote(&p.key) {
@@ -30,6 +29,13 @@ pub fn on_packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: Hit<T>) -> Hit<T> 
         },
         None => hit,
     }
+}
+
+/// Whether a client's packet proves that it is there.
+#[must_use]
+#[inline(always)]
+pub const fn proves<A: Address>(p: &Packet<A>) -> bool {
+    !p.is_tcp() || (p.has(flag::ACK) && !p.has(flag::SYN) && !p.has(flag::RST))
 }
 
 /// Moves the connection whose client entry is `key`. False: it is not half-open (any more), or there is no room.

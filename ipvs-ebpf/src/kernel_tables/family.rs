@@ -6,7 +6,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray},
 };
 use ipvs_common::{Addr, Conn, FlowKey, Hop, RingSlot, Service, Template, TemplateKey};
-use ipvs_datapath::{FibQuery, Ip};
+use ipvs_datapath::{FibQuery, Ip, pipeline::steps::Step};
 
 use super::numbers::{dst, ports, src};
 use crate::{
@@ -39,10 +39,9 @@ pub(crate) trait Family: Ip {
     fn evict(key: &FlowKey<Self>, seq: u32) -> bool;
     fn meet(key: &FlowKey<Self>) -> u64;
     fn promote(key: &FlowKey<Self>) -> bool;
-    /// A segment, and the table: [`six::change_conn6`]. Where keys are short the same is done in line.
-    fn change(_key: &FlowKey<Self>, _what: u32) {}
-    fn overdue(_half_open: u32, _key: &FlowKey<Self>) -> bool {
-        false
+    /// A step of the slow stages. Where addresses are short they are done in line.
+    fn step(_ctx: *mut xdp_md, _step: Step, _found: u32) -> u64 {
+        0
     }
 }
 
@@ -197,11 +196,7 @@ impl Family for Addr {
         six::promote_conn6(key) != 0
     }
     #[inline(always)]
-    fn change(key: &FlowKey<Self>, what: u32) {
-        six::change_conn6(key, what);
-    }
-    #[inline(always)]
-    fn overdue(half_open: u32, key: &FlowKey<Self>) -> bool {
-        six::overdue_conn6(key, half_open) != 0
+    fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
+        six::step(ctx, step, found)
     }
 }

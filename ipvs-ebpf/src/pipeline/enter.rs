@@ -12,6 +12,9 @@ use crate::{
 
 #[inline(always)]
 pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+    if T::A::LONG {
+        return super::steps::enter(f, t, iface);
+    }
     let p = match T::A::any_packet(f, iface) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),

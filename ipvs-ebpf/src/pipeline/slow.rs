@@ -1,16 +1,15 @@
 //! Any packet of a known connection: state changes, promotion, routes to be asked, errors to be told.
 
 use ipvs_common::{
-    Conn, ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, Policy, SettingsFlags,
-    State,
+    ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, Policy, SettingsFlags, State,
 };
 
-use super::{leave_by, refusal};
+use super::{leave_by, steps};
 use crate::{
     Ip,
     conn::{self, Hit, advance, expected, promote, template},
     egress,
-    exit::{Ending, Exit, Verdict},
+    exit::{Exit, Verdict},
     expire,
     frame::Frame,
     fwd, icmp,
@@ -24,6 +23,9 @@ const REUSE_FIN_WAIT: u32 = 2;
 
 #[inline(always)]
 pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+    if T::A::LONG {
+        return steps::slowly(f, t, iface);
+    }
     let p = match T::A::any_packet(f, iface) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
@@ -43,10 +45,6 @@ pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
     };
     match result {
         Ok(verdict) => verdict,
-        Err(exit) if T::A::LONG => match exit.ending() {
-            Ending::Answer(error, dest) => leave_to_born(t, &refusal(error, dest)),
-            Ending::Pass(_) | Ending::Drop(_) | Ending::Stage(_) => super::refuse(t, exit),
-        },
         Err(exit) => leave_by(f, t, iface, &p, exit),
     }
 }
@@ -71,16 +69,9 @@ fn known<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Option<Hit<T>> {
     Some(promote::on_packet(t, p, hit))
 }
 
-/// Has the packet of a connection forwarded by the stage that forwards those of new ones.
-#[inline(always)]
-fn leave_to_born<T: Tables>(t: &mut T, conn: &Conn<T::A>) -> Verdict {
-    t.put_newborn(conn);
-    Verdict::BORN
-}
-
 /// Whether a SYN on this connection is scheduled anew: a client uses its port again.
 #[inline(always)]
-fn starts_over<T: Tables>(t: &T, hit: &Hit<T>) -> bool {
+pub(super) fn starts_over<T: Tables>(t: &T, hit: &Hit<T>) -> bool {
     if hit.is_reply() {
         return false;
     }
@@ -116,9 +107,6 @@ fn request<F: Frame, T: Tables>(
         advance::count(t, hit);
         advance::packet(t, p, hit);
         let hop = egress::past_dests(t, p, iface, hit);
-        if T::A::LONG {
-            return Ok(leave_to_born(t, &Conn { hop, ..hit.conn }));
-        }
         return fwd::past_dests(f, t, iface, p, &hit.conn, &hop);
     }
     let id = hit.conn.dest;
@@ -127,12 +115,9 @@ fn request<F: Frame, T: Tables>(
         let policy = dest.policy;
         return Err(orphaned(t, p, hit, policy));
     }
+    stats::inbound(t, id, p);
     advance::count(t, hit);
     advance::packet(t, p, hit);
-    if T::A::LONG {
-        return Ok(leave_to_born(t, &hit.conn));
-    }
-    stats::inbound(t, id, p);
     let hop = egress::to_dest(t, p, iface, id, hit.conn.to_addr);
     fwd::to_dest(f, t, iface, p, &hit.conn, &hop)
 }
@@ -140,7 +125,7 @@ fn request<F: Frame, T: Tables>(
 /// A packet whose real server was deleted. As in ip_vs it is dropped until its connection times out, or (`expire_nodest_conn`)
 /// the connection ends and the packet counts as new; the service's policy may say otherwise.
 #[inline(always)]
-fn orphaned<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>, policy: u8) -> Exit {
+pub(super) fn orphaned<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>, policy: u8) -> Exit {
     // Any datagram opens; a segment in mid-flow does not, even where settings let it.
     let opens = !p.is_tcp() || (p.has(flag::SYN) && !p.has(flag::RST));
     if policy & Policy::RESCHEDULE != 0 && !opens {
@@ -178,9 +163,6 @@ fn reply<F: Frame, T: Tables>(
     advance::packet(t, p, hit);
     if !p.is_tcp() && hit.conn.status.flags & ConnFlags::CHILD != 0 {
         template::assure(t, &conn::opposite(&p.key, &hit.conn), &hit.conn);
-    }
-    if T::A::LONG {
-        return Ok(leave_to_born(t, &Conn { hop, ..hit.conn }));
     }
     stats::outbound(t, hit.conn.dest, p.len);
     fwd::reply::forward(f, t, iface, p, &hit.conn, &hop)
