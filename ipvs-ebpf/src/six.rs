@@ -111,6 +111,10 @@ slow_steps! {
     promote6: Promote;
     admit6: Admit;
     advance6: Advance;
+    meet6: Meet;
+    serve6: Serve;
+    choose6: Choose;
+    draft6: Draft;
     room6: Room;
     reply6: Reply;
     insert6: Insert;

@@ -13,7 +13,7 @@ use crate::{
 #[inline(always)]
 pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     if T::A::LONG {
-        return super::steps::enter(f, t, iface);
+        return super::steps::enter_slowly(f, t, iface);
     }
     let p = match T::A::any_packet(f, iface) {
         Ok(p) => p,

@@ -7,7 +7,10 @@ use ipvs_common::{
 
 use crate::{
     Ip,
-    conn::{self, birth, expected, template},
+    conn::{
+        self, birth, expected,
+        template::{self, Choice},
+    },
     egress,
     exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
@@ -19,6 +22,9 @@ use crate::{
 
 #[inline(always)]
 pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+    if T::A::LONG {
+        return super::steps::open_slowly(f, t, iface);
+    }
     let p = match T::A::any_packet(f, iface) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
@@ -26,9 +32,7 @@ pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
     match begin(t, iface, &p) {
         Ok(conn) => {
             t.put_newborn(&conn);
-            let enters = conn.status.flags & ConnFlags::ONE_PACKET == 0
-                && conn.status.method != ForwardingMethod::REFUSE;
-            if enters {
+            if enters(&conn) {
                 Verdict::ENTER
             } else {
                 Verdict::BORN
@@ -53,22 +57,41 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T
         service::admit(t, p, iface, &service)?;
     }
     let choice = template::choose(t, &service, &p.key);
+    of_choice(t, iface, p, &service, choice, moves)
+}
+
+/// Whether a connection has a place in the tables.
+#[inline(always)]
+pub(super) const fn enters<A: Ip>(conn: &Conn<A>) -> bool {
+    conn.status.flags & ConnFlags::ONE_PACKET == 0 && conn.status.method != ForwardingMethod::REFUSE
+}
+
+/// The connection to the real server that was chosen, or what is in its place if there is none.
+#[inline(always)]
+pub(super) fn of_choice<T: Tables>(
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet<T::A>,
+    service: &Service,
+    choice: Choice,
+    moves: bool,
+) -> Result<Conn<T::A>, Exit> {
     if choice.dest == NO_DEST {
         // Whoever was on the way to a deleted real server stays there until there is another one.
         return if moves {
             Err(DropReason::DestGone.into())
         } else {
-            nobody(t, iface, p, &service)
+            nobody(t, iface, p, service)
         };
     }
     if moves {
-        let conn = birth::draft(t, p, &service, choice)?;
+        let conn = birth::draft(t, p, service, choice)?;
         return leave_old(t, p, conn);
     }
     if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
-        return birth::one_packet(t, p, &service, choice);
+        return birth::one_packet(t, p, service, choice);
     }
-    birth::draft(t, p, &service, choice)
+    birth::draft(t, p, service, choice)
 }
 
 /// A connection that another CPU promoted while we looked into one table after the other was in neither. A SYN comes before
@@ -76,7 +99,7 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T
 ///
 /// True: the connection is there, but its real server is gone and its service reschedules.
 #[inline(always)]
-fn check_again<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<bool, Exit> {
+pub(super) fn check_again<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<bool, Exit> {
     if p.has(flag::SYN) && !p.has(flag::ACK) {
         return Ok(false);
     }

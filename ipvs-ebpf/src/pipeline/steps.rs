@@ -1,14 +1,19 @@
 //! The slow stages in steps, for long addresses: what is kept of a packet and its connection would not leave enough of the stack
 //! to what is called, so each step is a function of its own, which reads the packet again, and what calls them keeps numbers only.
 //!
-//! They do what [`super::slow`] and [`super::enter`] do in one go.
+//! They do what [`super::slow`], [`super::open`] and [`super::enter`] do in one go.
 
-use ipvs_common::{ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface};
+use ipvs_common::{
+    Conn, ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, PassReason, Status,
+};
 
-use super::{refusal, refuse, slow};
+use super::{open, refusal, refuse, slow};
 use crate::{
     Ip,
-    conn::{self, Table, advance, birth, expected, promote, template},
+    conn::{
+        self, Table, advance, birth, expected, promote,
+        template::{self, Choice, Parent},
+    },
     egress,
     exit::{Ending, Exit, Verdict},
     expire,
@@ -59,6 +64,10 @@ pub enum Step {
     Promote,
     Admit,
     Advance,
+    Meet,
+    Serve,
+    Choose,
+    Draft,
     Room,
     Reply,
     Insert,
@@ -85,6 +94,10 @@ pub fn take<F: Frame, T: Tables>(
         Step::Promote => Ok(u32::from(t.promote(&p.key))),
         Step::Admit => admit(t, iface, &p, table),
         Step::Advance => advance(t, &p, table),
+        Step::Meet => meet(t, &p),
+        Step::Serve => serve(t, iface, &p),
+        Step::Choose => choose(t, iface, &p),
+        Step::Draft => draft(t, iface, &p, found),
         Step::Room => room(t, &p),
         Step::Reply => reply(t, &p),
         Step::Insert => insert(t, &p),
@@ -218,9 +231,92 @@ fn advance<T: Tables>(t: &mut T, p: &Packet<T::A>, table: Table) -> Result<u32, 
     Ok(0)
 }
 
+/// [`super::open`].
+#[inline(always)]
+pub fn open_slowly<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+    match open_steps(f, t, iface) {
+        Ok(0) => Verdict::BORN,
+        Ok(_) => Verdict::ENTER,
+        Err(exit) => refuse(t, exit),
+    }
+}
+
+/// Whether the connection that is left behind is to be entered.
+#[inline(always)]
+fn open_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<u32, Exit> {
+    if t.step(Step::Meet, f, iface, 0).how()? != 0 {
+        return Ok(1);
+    }
+    let moves = t.step(Step::Serve, f, iface, 0).how()?;
+    t.step(Step::Choose, f, iface, 0).how()?;
+    t.step(Step::Draft, f, iface, moves).how()
+}
+
+/// A connection that was announced; 1 if it was.
+#[inline(always)]
+fn meet<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> {
+    service::at_work(t)?;
+    let met = expected::draft(t, p);
+    if let Some(conn) = &met {
+        t.put_newborn(conn);
+    }
+    Ok(u32::from(met.is_some()))
+}
+
+/// That a service takes the packet; 1: its connection moves to another real server.
+#[inline(always)]
+fn serve<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let moves = open::check_again(t, p)?;
+    if !moves {
+        if !service::opens(t, p) {
+            return Err(PassReason::CannotOpen.into());
+        }
+        service::admit(t, p, iface, &service)?;
+    }
+    Ok(u32::from(moves))
+}
+
+/// Chooses a real server, which is left in a connection that is otherwise empty.
+#[inline(always)]
+fn choose<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let Choice { dest, parent } = template::choose(t, &service, &p.key);
+    t.put_newborn(&Conn {
+        dest,
+        generation: parent.generation,
+        status: Status {
+            flags: parent.flags,
+            template_prefix: parent.prefix,
+            ..Status::default()
+        },
+        ..Conn::default()
+    });
+    Ok(0)
+}
+
+/// Makes the connection to what was chosen; 0: it is in no table.
+#[inline(always)]
+fn draft<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>, moves: u32) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let chosen = t.newborn().ok_or(DropReason::Internal)?;
+    let choice = Choice {
+        dest: chosen.dest,
+        parent: Parent {
+            flags: chosen.status.flags,
+            prefix: chosen.status.template_prefix,
+            generation: chosen.generation,
+            mark: service.mark,
+        },
+    };
+    let conn = open::of_choice(t, iface, p, &service, choice, moves != 0)?;
+    t.put_newborn(&conn);
+    Ok(u32::from(open::enters(&conn)))
+}
+
 /// [`super::enter`].
 #[inline(always)]
-pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+pub fn enter_slowly<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     match enter_steps(f, t, iface) {
         Ok(()) => Verdict::BORN,
         Err(exit) => refuse(t, exit),
