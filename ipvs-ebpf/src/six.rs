@@ -113,7 +113,10 @@ slow_steps! {
     advance6: Advance;
     meet6: Meet;
     serve6: Serve;
+    join_step6: Join;
     choose6: Choose;
+    tie_step6: Tie;
+    leave_old6: LeaveOld;
     draft6: Draft;
     room6: Room;
     reply6: Reply;

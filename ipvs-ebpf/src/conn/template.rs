@@ -90,7 +90,7 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey<T::A>) -> C
 }
 
 #[inline(always)]
-const fn parent_of(service: &Service) -> Parent {
+pub const fn parent_of(service: &Service) -> Parent {
     let kind = if service.mark != 0 {
         ConnFlags::TEMPLATE_FWMARK
     } else if matches!(u16::from_be_bytes(service.port), 0 | FTP) {
@@ -214,6 +214,29 @@ fn tie<T: Tables>(
         t.event(Event::TemplateTableFull);
         return NO_DEST;
     }
+    if tie_new(t, service, flow, *parent, dest) {
+        return dest;
+    }
+    let joined = t.join(service, flow);
+    parent.generation = joined.generation();
+    if joined.dest() == NO_DEST {
+        t.event(Event::TemplateTableFull);
+    }
+    joined.dest()
+}
+
+/// The same, unless there is a template already, or no room.
+#[inline(always)]
+pub fn tie_new<T: Tables>(
+    t: &mut T,
+    service: &Service,
+    flow: &FlowKey<T::A>,
+    parent: Parent,
+    dest: u32,
+) -> bool {
+    if parent.generation >= TemplateKey::GENERATIONS {
+        return false;
+    }
     let hz = t.settings().map_or(1, |s| s.hz);
     let timeout = u64::from(service.persist_timeout) * u64::from(hz);
     let template = Template {
@@ -225,17 +248,12 @@ fn tie<T: Tables>(
         renamed: 0,
         told: 0,
     };
-    let key = key_of(flow, *parent);
-    if put(t, &key, &template) {
+    let key = key_of(flow, parent);
+    let put = put(t, &key, &template);
+    if put {
         synced::tied(t, &key);
-        return dest;
     }
-    let joined = t.join(service, flow);
-    parent.generation = joined.generation();
-    if joined.dest() == NO_DEST {
-        t.event(Event::TemplateTableFull);
-    }
-    joined.dest()
+    put
 }
 
 /// Enters a template in a place that is free. Only one CPU does.

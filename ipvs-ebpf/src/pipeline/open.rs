@@ -57,7 +57,15 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T
         service::admit(t, p, iface, &service)?;
     }
     let choice = template::choose(t, &service, &p.key);
-    of_choice(t, iface, p, &service, choice, moves)
+    if choice.dest == NO_DEST && moves {
+        // Whoever was on the way to a deleted real server stays there until there is another one.
+        return Err(DropReason::DestGone.into());
+    }
+    let conn = of_choice(t, iface, p, &service, choice, moves)?;
+    if moves {
+        leave_old(t, p, &conn)?;
+    }
+    Ok(conn)
 }
 
 /// Whether a connection has a place in the tables.
@@ -77,18 +85,9 @@ pub(super) fn of_choice<T: Tables>(
     moves: bool,
 ) -> Result<Conn<T::A>, Exit> {
     if choice.dest == NO_DEST {
-        // Whoever was on the way to a deleted real server stays there until there is another one.
-        return if moves {
-            Err(DropReason::DestGone.into())
-        } else {
-            nobody(t, iface, p, service)
-        };
+        return nobody(t, iface, p, service);
     }
-    if moves {
-        let conn = birth::draft(t, p, service, choice)?;
-        return leave_old(t, p, conn);
-    }
-    if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
+    if !moves && service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
         return birth::one_packet(t, p, service, choice);
     }
     birth::draft(t, p, service, choice)
@@ -123,19 +122,23 @@ pub(super) fn check_again<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<bool
 /// Ends the connection that moves to another real server. If that cannot be, or somebody else is about to, the packet has to
 /// come again.
 #[inline(always)]
-fn leave_old<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: Conn<T::A>) -> Result<Conn<T::A>, Exit> {
+pub(super) fn leave_old<T: Tables>(
+    t: &mut T,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
+) -> Result<(), Exit> {
     let ended = match conn::find(t, &p.key) {
         Some(hit) => t.end(hit.table, &p.key),
         None => true,
     };
     if !ended {
         if conn.status.flags & ConnFlags::CHILD != 0 {
-            template::orphan(t, &p.key, &conn);
+            template::orphan(t, &p.key, conn);
         }
         return Err(DropReason::DestGone.into());
     }
     t.event(Event::Rescheduled);
-    Ok(conn)
+    Ok(())
 }
 
 /// No real server is available: past them (`cache_bypass`), to the stack (FTP's data), or an error.

@@ -4,7 +4,8 @@
 //! They do what [`super::slow`], [`super::open`] and [`super::enter`] do in one go.
 
 use ipvs_common::{
-    Conn, ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, PassReason, Status,
+    Conn, ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, PassReason,
+    ServiceFlags, Status,
 };
 
 use super::{open, refusal, refuse, slow};
@@ -15,12 +16,12 @@ use crate::{
         template::{self, Choice, Parent},
     },
     egress,
-    exit::{Ending, Exit, Verdict},
+    exit::{Ending, Exit, NO_DEST, Verdict},
     expire,
     frame::Frame,
     fwd,
     parse::{Packet, flag},
-    service,
+    sched, service,
     tables::Tables,
 };
 
@@ -66,8 +67,11 @@ pub enum Step {
     Advance,
     Meet,
     Serve,
+    Join,
     Choose,
+    Tie,
     Draft,
+    LeaveOld,
     Room,
     Reply,
     Insert,
@@ -96,7 +100,10 @@ pub fn take<F: Frame, T: Tables>(
         Step::Advance => advance(t, &p, table),
         Step::Meet => meet(t, &p),
         Step::Serve => serve(t, iface, &p),
+        Step::Join => join(t, iface, &p, found),
         Step::Choose => choose(t, iface, &p),
+        Step::Tie => tie(t, iface, &p),
+        Step::LeaveOld => leave_old(t, &p),
         Step::Draft => draft(t, iface, &p, found),
         Step::Room => room(t, &p),
         Step::Reply => reply(t, &p),
@@ -248,8 +255,15 @@ fn open_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Resul
         return Ok(1);
     }
     let moves = t.step(Step::Serve, f, iface, 0).how()?;
-    t.step(Step::Choose, f, iface, 0).how()?;
-    t.step(Step::Draft, f, iface, moves).how()
+    if t.step(Step::Join, f, iface, 0).how()? == 0 && t.step(Step::Choose, f, iface, 0).how()? != 0
+    {
+        t.step(Step::Tie, f, iface, 0).how()?;
+    }
+    let enters = t.step(Step::Draft, f, iface, moves).how()?;
+    if moves != 0 {
+        t.step(Step::LeaveOld, f, iface, 0).how()?;
+    }
+    Ok(enters)
 }
 
 /// A connection that was announced; 1 if it was.
@@ -277,11 +291,52 @@ fn serve<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, E
     Ok(u32::from(moves))
 }
 
-/// Chooses a real server, which is left in a connection that is otherwise empty.
+/// Asks the client's template, if there may be one; if it cannot be made, what was `chosen` before stands. Template and real
+/// server are left in a connection that is otherwise empty.
+#[inline(always)]
+fn join<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>, chosen: u32) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let (mut dest, mut parent) = (NO_DEST, Parent::default());
+    if service.flags & ServiceFlags::PERSISTENT != 0 {
+        parent = template::parent_of(&service);
+        let joined = t.join(&service, &p.key);
+        parent.generation = joined.generation();
+        dest = joined.dest();
+    }
+    if dest == NO_DEST && chosen != NO_DEST {
+        // No room for a template must not cost the client its connection.
+        t.event(Event::TemplateTableFull);
+        (dest, parent) = (chosen, Parent::default());
+    }
+    leave(t, Choice { dest, parent });
+    Ok(u32::from(dest != NO_DEST))
+}
+
+/// Asks the scheduler for a real server, if it is to be tied to the client.
 #[inline(always)]
 fn choose<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
     let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
-    let Choice { dest, parent } = template::choose(t, &service, &p.key);
+    let dest = sched::choose(t, &service, &p.key);
+    let Choice { parent, .. } = left(t)?;
+    let ties = dest != NO_DEST && parent.flags & ConnFlags::CHILD != 0;
+    let parent = if ties { parent } else { Parent::default() };
+    leave(t, Choice { dest, parent });
+    Ok(if ties { dest } else { NO_DEST })
+}
+
+/// Ties the client to the choice; 1: another CPU was faster, or there is no room.
+#[inline(always)]
+fn tie<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let Choice { dest, mut parent } = left(t)?;
+    parent.mark = service.mark;
+    let tied = template::tie_new(t, &service, &p.key, parent, dest);
+    Ok(u32::from(!tied))
+}
+
+#[inline(always)]
+fn leave<T: Tables>(t: &mut T, choice: Choice) {
+    let Choice { dest, parent } = choice;
     t.put_newborn(&Conn {
         dest,
         generation: parent.generation,
@@ -292,26 +347,43 @@ fn choose<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, 
         },
         ..Conn::default()
     });
-    Ok(0)
+}
+
+/// What [`leave`] left; the mark is the service's.
+#[inline(always)]
+fn left<T: Tables>(t: &T) -> Result<Choice, Exit> {
+    let left = t.newborn().ok_or(DropReason::Internal)?;
+    Ok(Choice {
+        dest: left.dest,
+        parent: Parent {
+            flags: left.status.flags,
+            prefix: left.status.template_prefix,
+            generation: left.generation,
+            mark: 0,
+        },
+    })
 }
 
 /// Makes the connection to what was chosen; 0: it is in no table.
 #[inline(always)]
 fn draft<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>, moves: u32) -> Result<u32, Exit> {
     let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
-    let chosen = t.newborn().ok_or(DropReason::Internal)?;
-    let choice = Choice {
-        dest: chosen.dest,
-        parent: Parent {
-            flags: chosen.status.flags,
-            prefix: chosen.status.template_prefix,
-            generation: chosen.generation,
-            mark: service.mark,
-        },
-    };
+    let choice = left(t)?;
+    if choice.dest == NO_DEST && moves != 0 {
+        // Whoever was on the way to a deleted real server stays there until there is another one.
+        return Err(DropReason::DestGone.into());
+    }
     let conn = open::of_choice(t, iface, p, &service, choice, moves != 0)?;
     t.put_newborn(&conn);
     Ok(u32::from(open::enters(&conn)))
+}
+
+/// Ends the connection that moves.
+#[inline(always)]
+fn leave_old<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> {
+    let conn = *t.newborn().ok_or(DropReason::Internal)?;
+    open::leave_old(t, p, &conn)?;
+    Ok(0)
 }
 
 /// [`super::enter`].
