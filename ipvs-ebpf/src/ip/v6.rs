@@ -26,7 +26,7 @@ const DESTINATION: u8 = 60;
 /// Where the first header behind IP's begins.
 const BEHIND: usize = L3 + size_of::<Ipv6>();
 /// Extension headers that are followed, and how far.
-const MOST_HEADERS: u32 = 1;
+const MOST_HEADERS: u32 = 6;
 const FARTHEST: usize = 0x1ff;
 /// More fragments, or an offset.
 const IS_FRAGMENT: u16 = 0xfff9;
