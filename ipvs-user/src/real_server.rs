@@ -19,7 +19,7 @@ mod tests;
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use caps::{CapSet, Capability};
 
 use carry_out::Back;
@@ -41,10 +41,11 @@ pub async fn run(options: Options) -> Result<String> {
         let may = caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN)?;
         ensure!(may, "this needs root, or the capability CAP_NET_ADMIN");
     }
+    let path = options.state().context("--state")?;
     let file = if looks_only {
-        StateFile::look(options.state())
+        StateFile::look(path)
     } else {
-        StateFile::lock(options.state())?
+        StateFile::lock(path)?
     };
     let kernel = Kernel::connect()?;
     let state = file.read()?;
@@ -64,7 +65,11 @@ pub async fn run(options: Options) -> Result<String> {
     if options.dry_run {
         return Ok(told(&plan, "would change"));
     }
-    set_up(&kernel, &file, state, wanted, &plan).await?;
+    let made = set_up(&kernel, &file, state, wanted, &plan.steps).await?;
+    let plan = Plan {
+        steps: made,
+        ..plan
+    };
     Ok(told(&plan, "changed"))
 }
 
@@ -139,43 +144,75 @@ fn check(plan: &Plan, facts: &Facts) -> Result<String> {
     )
 }
 
-/// All steps, or none of them.
+/// All steps, or none of them: how they were made.
 async fn set_up(
     kernel: &Kernel,
     file: &StateFile,
     before: Option<State>,
     wanted: Wanted,
-    plan: &Plan,
-) -> Result<()> {
+    steps: &[Step],
+) -> Result<Vec<Step>> {
     let mut state = State {
         netns: netns_number(),
         wanted,
         steps: before.as_ref().map_or_else(Vec::new, |s| s.steps.clone()),
     };
     let kept = state.steps.len();
-    if plan.steps.is_empty() && before.as_ref() == Some(&state) {
-        return Ok(());
+    if steps.is_empty() && before.as_ref() == Some(&state) {
+        return Ok(Vec::new());
     }
-    for step in &plan.steps {
+    for step in steps {
         state.steps.push(step.clone());
-        let made = make(kernel, file, &mut state).await;
-        if let Err(e) = made {
+        if let Err(e) = make(kernel, file, &mut state).await {
             let failed = format!("{}: {}", step.change(), causes(&e));
+            // What it met there is not its own.
             state.steps.pop();
-            let left = unmake(kernel, &state.steps[kept..]).await;
-            match &before {
-                Some(before) => file.write(before)?,
-                None => file.remove()?,
-            }
-            ensure!(
-                left.is_empty(),
-                "{failed}; and what was done could not be undone: {}",
-                left.join("; ")
-            );
-            bail!("{failed}; nothing is changed");
+            let new = state.steps.split_off(kept);
+            return Err(go_back(kernel, file, before, state, &new, failed).await);
         }
     }
-    file.write(&state)
+    file.write(&state)?;
+    Ok(state.steps.split_off(kept))
+}
+
+/// The last step of the state.
+async fn make(kernel: &Kernel, file: &StateFile, state: &mut State) -> Result<()> {
+    file.write(state)?;
+    let last = state.steps.last_mut().context("no step")?;
+    carry_out::make(kernel, last).await
+}
+
+/// Takes back what was made before a step failed. What stays is written down for --undo.
+async fn go_back(
+    kernel: &Kernel,
+    file: &StateFile,
+    before: Option<State>,
+    mut state: State,
+    new: &[Step],
+    failed: String,
+) -> anyhow::Error {
+    let taken = take_back(kernel, new).await;
+    if taken.failed.is_empty() {
+        let written = match &before {
+            Some(before) => file.write(before),
+            None => file.remove(),
+        };
+        return match written {
+            Ok(()) => anyhow!("{failed}; nothing is changed"),
+            Err(e) => anyhow!("{failed}; nothing is changed, but {}", causes(&e)),
+        };
+    }
+    state.steps.extend(taken.left);
+    let undone = taken.failed.join("; ");
+    match file.write(&state) {
+        Ok(()) => anyhow!(
+            "{failed}; and what was done could not be undone: {undone}; `ipvsd real-server --undo` tries again"
+        ),
+        Err(e) => anyhow!(
+            "{failed}; and what was done could not be undone: {undone}; nor written down: {}",
+            causes(&e)
+        ),
+    }
 }
 
 /// With its causes, each of them once.
@@ -191,22 +228,32 @@ fn causes(error: &anyhow::Error) -> String {
     text
 }
 
-/// The last step of the state.
-async fn make(kernel: &Kernel, file: &StateFile, state: &mut State) -> Result<()> {
-    file.write(state)?;
-    let last = state.steps.last_mut().context("no step")?;
-    carry_out::make(kernel, last).await
+/// What became of steps that were to be taken back.
+#[derive(Default)]
+struct Taken {
+    /// A line for each that was, or was somebody else's by then.
+    text: String,
+    /// Why others could not be.
+    failed: Vec<String>,
+    /// Those, in the order in which they were made.
+    left: Vec<Step>,
 }
 
-/// Backwards; what could not be taken back.
-async fn unmake(kernel: &Kernel, steps: &[Step]) -> Vec<String> {
-    let mut left = Vec::new();
+/// Backwards, and all of them, whatever fails.
+async fn take_back(kernel: &Kernel, steps: &[Step]) -> Taken {
+    let mut taken = Taken::default();
     for step in steps.iter().rev() {
-        if let Err(e) = carry_out::take_back(kernel, step).await {
-            left.push(format!("{step}: {}", causes(&e)));
+        match carry_out::take_back(kernel, step).await {
+            Ok(Back::Done) => _ = writeln!(taken.text, "changed {}", step.back()),
+            Ok(Back::Left(why)) => _ = writeln!(taken.text, "left {step} as it is: {why}"),
+            Err(e) => {
+                let failed = format!("{}: {}", step.back(), causes(&e));
+                taken.failed.push(failed);
+                taken.left.insert(0, step.clone());
+            }
         }
     }
-    left
+    taken
 }
 
 async fn undo(
@@ -218,30 +265,20 @@ async fn undo(
     let Some(mut state) = state else {
         return Ok("nothing to undo\n".to_owned());
     };
-    let backwards = state.steps.iter().rev();
     if dry_run {
+        let backwards = state.steps.iter().rev();
         return Ok(backwards.fold(String::new(), |text, step| {
             format!("{text}would change {}\n", step.back())
         }));
     }
-    let (mut text, mut failed, mut left) = (String::new(), Vec::new(), Vec::new());
-    for step in backwards {
-        match carry_out::take_back(kernel, step).await {
-            Ok(Back::Done) => _ = writeln!(text, "changed {}", step.back()),
-            Ok(Back::Left(why)) => _ = writeln!(text, "left {step} as it is: {why}"),
-            Err(e) => {
-                failed.push(format!("{}: {}", step.back(), causes(&e)));
-                left.insert(0, step.clone());
-            }
-        }
-    }
-    if failed.is_empty() {
+    let taken = take_back(kernel, &state.steps).await;
+    if taken.failed.is_empty() {
         file.remove()?;
-        return Ok(text);
+        return Ok(taken.text);
     }
     // Once more may help.
-    state.steps = left;
+    state.steps = taken.left;
     file.write(&state)?;
-    print!("{text}");
-    bail!("{}", failed.join("\nipvsd: "))
+    print!("{}", taken.text);
+    bail!("{}", taken.failed.join("\nipvsd: "))
 }

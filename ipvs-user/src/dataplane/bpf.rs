@@ -45,6 +45,7 @@ use ipvs_datapath::conn::expected::Expected;
 
 pub use attach::{Attachment, Former, IfaceProgram, ModePolicy, Ready, Successor};
 pub use available::Available;
+pub(super) use error::os_error;
 pub use error::{AttachError, LoadError};
 pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
 pub use layout::{Field, Layout, Sizes, Type};

@@ -15,6 +15,8 @@ use aya::{
 use ipvs_common::unpack::{ADDRESSES, COUNTS, Count, MAX_ADDRESSES, PROGRAM, TUNNEL, Tunnel};
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
+use super::bpf::os_error;
+
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvs-unpack.o"));
 
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,10 @@ pub enum UnpackError {
     Program(#[from] ProgramError),
     #[error("the tables of the XDP program {PROGRAM}: {0}")]
     Map(#[from] MapError),
+    #[error(
+        "which XDP program has number {id} is told to root only, or with the capability CAP_SYS_ADMIN: {source}"
+    )]
+    Who { id: u32, source: ProgramError },
 }
 
 type Result<T> = std::result::Result<T, UnpackError>;
@@ -95,9 +101,19 @@ pub struct Running(Tables);
 impl Running {
     /// The program with this number; `None`: that is another one, or gone.
     pub fn find(id: u32) -> Result<Option<Self>> {
-        let mut all = loaded_programs().filter_map(std::result::Result::ok);
-        let ours = all.find(|p| p.id() == id && p.name_as_str() == Some(PROGRAM));
-        ours.map(|program| Self::of(&program)).transpose()
+        for program in loaded_programs() {
+            match program {
+                Ok(program) if program.id() == id => {
+                    let ours = program.name_as_str() == Some(PROGRAM);
+                    return ours.then(|| Self::of(&program)).transpose();
+                }
+                Ok(_) => {}
+                // Another one, which went while they were listed.
+                Err(e) if os_error(&e) == Some(libc::ENOENT) => {}
+                Err(source) => return Err(UnpackError::Who { id, source }),
+            }
+        }
+        Ok(None)
     }
 
     fn of(program: &ProgramInfo) -> Result<Self> {

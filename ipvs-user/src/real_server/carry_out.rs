@@ -53,9 +53,10 @@ pub(super) async fn make(kernel: &Kernel, step: &mut Step) -> Result<()> {
             ..
         } => {
             let program = Loaded::new(&told(words))?;
+            let id = program.id()?;
             let generic = kernel.attach(*index, &program).await?;
             *attached = Some(Attached {
-                program: program.id()?,
+                program: id,
                 generic,
             });
         }

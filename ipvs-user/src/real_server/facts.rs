@@ -40,6 +40,8 @@ pub struct Link {
     pub program: Option<u32>,
     /// What it unpacks, if it is ours.
     pub unpacks: Option<Unpacks>,
+    /// Else whose it is, and how to get it off.
+    pub occupied: Option<String>,
 }
 
 /// What an interface is on.

@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 use rtnetlink::packet_route::{
     address::{AddressAttribute, AddressMessage},
-    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage},
+    route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType},
 };
 
 use super::{
@@ -144,7 +144,11 @@ fn gateway(attributes: &[RouteAttribute]) -> Option<std::net::IpAddr> {
     })
 }
 
+/// By which packets leave this machine.
 fn interface(route: &RouteMessage) -> Option<u32> {
+    if route.header.kind != RouteType::Unicast {
+        return None;
+    }
     route.attributes.iter().find_map(|a| {
         if let RouteAttribute::Oif(index) = a {
             return Some(*index);

@@ -27,6 +27,14 @@ const IF_NONE: u32 = 1;
 const GENERIC: u32 = 2;
 const NATIVE: u32 = 4;
 
+/// No route, or one that refuses: of type unreachable, prohibit or blackhole.
+const NO_ROUTE: [i32; 4] = [
+    libc::ENETUNREACH,
+    libc::EHOSTUNREACH,
+    libc::EACCES,
+    libc::EINVAL,
+];
+
 pub(super) struct Kernel(Handle);
 
 impl Kernel {
@@ -61,7 +69,7 @@ impl Kernel {
         let query = query.map_err(|e| failed("route")(io::Error::other(e.to_string())))?;
         let mut routes = std::pin::pin!(self.0.route().get(query.build()).execute());
         match routes.try_next().await {
-            Err(e) if code(&e).is_some() => Ok(None),
+            Err(e) if code(&e).is_some_and(|c| NO_ROUTE.contains(&c)) => Ok(None),
             route => route.map_err(failed(format!("route to {to}"))),
         }
     }

@@ -1,6 +1,6 @@
 //! The command line of `ipvsd real-server`, and what is wrong with it in itself.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeSet, io, net::IpAddr, path::PathBuf};
 
 use clap::Args;
 
@@ -11,6 +11,7 @@ use super::{
 
 /// Where it is written down what to put back.
 pub const DEFAULT_STATE: &str = "/run/ipvs/real-server.json";
+const DEFAULT_DEVICE: &str = "lo";
 
 #[derive(Args, Clone, Debug)]
 pub struct Options {
@@ -20,20 +21,20 @@ pub struct Options {
     /// How packets come from the director
     #[arg(long, value_enum)]
     pub method: Option<Method>,
+    /// What packets are in [default: ipip]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub tunnel_type: Option<TunnelType>,
     /// UDP port of GUE
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
-    /// Where the virtual addresses go: an interface that answers no ARP
-    #[arg(long, value_name = "IF", default_value = "lo")]
-    pub device: String,
+    #[arg(long, value_name = "IF", help = format!("Where the virtual addresses go: an interface that answers no ARP [default: {DEFAULT_DEVICE}]"))]
+    pub device: Option<String>,
     /// The director's own address; with masq the gateway that answers must go by
     #[arg(long, value_name = "ADDRESS")]
     pub director: Option<IpAddr>,
-    /// Who takes packets out of their tunnel
-    #[arg(long, value_enum, default_value_t)]
-    pub unpack: Unpacker,
+    /// Who takes packets out of their tunnel [default: auto]
+    #[arg(long, value_enum)]
+    pub unpack: Option<Unpacker>,
     /// Where packets of tunnels come in, for --unpack xdp; without it, where the machine has addresses
     #[arg(long = "interface", value_name = "IF")]
     pub interfaces: Vec<String>,
@@ -41,13 +42,12 @@ pub struct Options {
     #[arg(long)]
     pub dry_run: bool,
     /// Put back what was changed
-    #[arg(long, conflicts_with_all = ["check", "vips", "method", "tunnel_type", "port", "director", "interfaces"])]
+    #[arg(long, conflicts_with_all = ["check", "vips", "method", "tunnel_type", "port", "device", "director", "unpack", "interfaces"])]
     pub undo: bool,
     /// Tell what is right and what is wrong
     #[arg(long, conflicts_with = "dry_run")]
     pub check: bool,
-    /// Where it is written down what to put back
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help = format!("Where it is written down what to put back [default: {DEFAULT_STATE}]"))]
     pub state: Option<PathBuf>,
 }
 
@@ -55,9 +55,9 @@ impl Options {
     /// What is wanted; `None`: nothing is said, so it is what was said before.
     pub fn wanted(&self) -> Result<Option<Wanted>, Refusal> {
         let Some(method) = self.method else {
-            return match self.vips.first() {
+            return match self.said_without_method() {
                 None => Ok(None),
-                Some(_) => Err(Refusal::Needs("--vip", "--method dr, tunnel or masq")),
+                Some(option) => Err(Refusal::Needs(option, "--method dr, tunnel or masq")),
             };
         };
         if self.vips.is_empty() {
@@ -68,19 +68,39 @@ impl Options {
             vips: vips?,
             method,
             tunnel: self.tunnel(method)?,
-            device: self.device.clone(),
+            device: self
+                .device
+                .clone()
+                .unwrap_or_else(|| DEFAULT_DEVICE.to_owned()),
             director: self.director,
-            unpacker: self.unpack,
+            unpacker: self.unpack.unwrap_or_default(),
             interfaces: self.interfaces.clone(),
         };
         self.fit(&wanted)?;
         Ok(Some(wanted))
     }
 
-    #[must_use]
-    pub fn state(&self) -> PathBuf {
-        let said = self.state.clone();
-        said.unwrap_or_else(|| DEFAULT_STATE.into())
+    /// Whole, so that it says the same wherever it is read.
+    pub fn state(&self) -> io::Result<PathBuf> {
+        match &self.state {
+            Some(said) => std::path::absolute(said),
+            None => Ok(DEFAULT_STATE.into()),
+        }
+    }
+
+    /// An option that says what is wanted, and means nothing alone.
+    fn said_without_method(&self) -> Option<&'static str> {
+        let said = [
+            (!self.vips.is_empty(), "--vip"),
+            (self.tunnel_type.is_some(), "--tunnel-type"),
+            (self.port.is_some(), "--port"),
+            (self.device.is_some(), "--device"),
+            (self.director.is_some(), "--director"),
+            (self.unpack.is_some(), "--unpack"),
+            (!self.interfaces.is_empty(), "--interface"),
+        ];
+        said.into_iter()
+            .find_map(|(is_said, name)| is_said.then_some(name))
     }
 
     fn tunnel(&self, method: Method) -> Result<Option<Tunnel>, Refusal> {
@@ -108,13 +128,13 @@ impl Options {
 
     fn fit(&self, wanted: &Wanted) -> Result<(), Refusal> {
         let of_tunnels = wanted.tunnel.is_some();
-        if !self.interfaces.is_empty() && (!of_tunnels || self.unpack == Unpacker::Kernel) {
+        if !self.interfaces.is_empty() && (!of_tunnels || wanted.unpacker == Unpacker::Kernel) {
             return Err(Refusal::Needs(
                 "--interface",
                 "--method tunnel, and --unpack xdp or auto",
             ));
         }
-        if self.unpack != Unpacker::Auto && !of_tunnels {
+        if self.unpack.is_some() && !of_tunnels {
             return Err(Refusal::Needs("--unpack", "--method tunnel"));
         }
         if wanted.method == Method::Masq && wanted.director.is_none() {
@@ -123,8 +143,8 @@ impl Options {
                 "--director, the address by which this machine reaches the director",
             ));
         }
-        if let Some(vip) = wanted.director.filter(|d| wanted.vips.contains(d)) {
-            return Err(Refusal::IsDirector { vip });
+        if wanted.method == Method::Masq && self.device.is_some() {
+            return Err(Refusal::Needs("--device", "--method dr or tunnel"));
         }
         Ok(())
     }

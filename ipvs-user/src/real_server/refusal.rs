@@ -56,6 +56,10 @@ pub enum Refusal {
          director's own address"
     )]
     IsDirector { vip: IpAddr },
+    #[error(
+        "--director {director}: that is this machine's own address on {device}; give the director's own address"
+    )]
+    DirectorIsHere { director: IpAddr, device: String },
     #[error("--director {0}: no route to it; is the address right, and the interface up?")]
     NoWay(IpAddr),
     #[error("--{option} {name}: no such interface; there are {there}")]
@@ -89,11 +93,8 @@ pub enum Refusal {
         "no Ethernet interface that is up has an address for packets of tunnels to come to; name the interface with --interface"
     )]
     NoWayIn,
-    #[error(
-        "{interface} has another XDP program (id {program}), so ours cannot unpack tunnels there: take that one off \
-         (`ip link set dev {interface} xdp off`), or use --unpack kernel"
-    )]
-    Occupied { interface: String, program: u32 },
+    #[error("--unpack xdp: {0}, or use --unpack kernel")]
+    Occupied(String),
     #[error(
         "the default route for {family} goes {found}, not by the director: answers would reach clients untranslated. \
          `ip route replace default via {director}`, then once more"

@@ -102,7 +102,15 @@ impl Step {
             Self::Make { .. } | Self::Address { .. } => plain("absent", "there"),
             Self::Up { .. } => plain("down", "up"),
             Self::Port { .. } => plain("nobody's", "unpacks GUE"),
-            Self::Attach { told, .. } => ["none".to_owned(), told.to_string()],
+            Self::Attach { told, attached, .. } => {
+                let generic = attached.is_some_and(|a| a.generic);
+                let where_it_runs = if generic {
+                    " (in the stack: the driver takes none)"
+                } else {
+                    ""
+                };
+                ["none".to_owned(), format!("{told}{where_it_runs}")]
+            }
             Self::Tell { before, now, .. } => [before.to_string(), now.to_string()],
         }
     }

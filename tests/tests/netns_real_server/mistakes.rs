@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What is typed, and what of the answer matters.
-const REFUSED: [(&str, &[&str]); 20] = [
+const REFUSED: [(&str, &[&str]); 26] = [
     (
         "--vip 10.0.0.5/24 --method dr",
         &["every address of 10.0.0.0/24", "address alone (10.0.0.5)"],
@@ -88,6 +88,21 @@ const REFUSED: [(&str, &[&str]); 20] = [
         &["--vip and --director are both 10.0.0.5"],
     ),
     (
+        "--vip 10.0.0.5 --method tunnel --unpack xdp --director 10.0.1.5",
+        &["--director 10.0.1.5: that is this machine's own address on eth0"],
+    ),
+    (
+        "--vip 10.0.0.5 --method masq --director 10.0.1.1 --device eth0",
+        &["--device needs --method dr or tunnel"],
+    ),
+    ("--director 10.0.1.1", &["--director needs --method dr"]),
+    ("--device lo", &["--device needs --method dr"]),
+    ("--unpack xdp --check", &["--unpack needs --method dr"]),
+    (
+        "--tunnel-type gue --port 6080 --dry-run",
+        &["--tunnel-type needs --method dr"],
+    ),
+    (
         "--vip 10.0.3.9 --method masq --director 10.0.1.1",
         &["lo has 10.0.3.9", "asked at its own address"],
     ),
@@ -127,6 +142,12 @@ fn another_kind_of_real_server_wants_the_first_one_undone() {
         let machine = Machine::new(&netns)?;
         machine.run("--vip 10.0.0.5 --method dr")?;
         let before = machine.all()?;
+        // Beside what was said before, not only in itself.
+        let said = machine.refused("--vip 10.0.0.6 --method dr --director 10.0.0.5")?;
+        ensure!(
+            said.contains("--vip and --director are both 10.0.0.5"),
+            "{said}"
+        );
         let said = machine.refused("--vip 10.0.0.6 --method tunnel")?;
         ensure!(
             said.contains("another --method: `ipvsd real-server --undo` first"),

@@ -123,17 +123,46 @@ fn what_somebody_set_meanwhile_stays() {
     });
 }
 
+/// Settings and addresses may be changed; BPF programs may neither be loaded nor looked at.
+const WITH_LITTLE: [&str; 4] = [
+    "setpriv",
+    "--bounding-set=-all,+net_admin",
+    "--inh-caps=-all,+net_admin",
+    "--ambient-caps=-all,+net_admin",
+];
+
+#[test]
+fn program_that_the_driver_does_not_take_goes_into_the_stack_and_is_taken_out_of_it() {
+    within(60, || {
+        let machine = machine()?;
+        machine.netns().ip("link add eth2 type bridge\n\
+             addr add 10.0.3.5/24 dev eth2\n\
+             link set eth2 up\n")?;
+        let arguments = "--vip 10.0.0.5 --method tunnel --unpack xdp --interface eth2";
+        let said = machine.run(arguments)?;
+        ensure!(
+            said.contains("(in the stack: the driver takes none)"),
+            "{said}"
+        );
+        let link = machine.netns().output("ip", &["link", "show", "eth2"])?;
+        ensure!(link.contains("xdpgeneric"), "{link}");
+        let output = machine.output_of(&WITH_LITTLE, "--check")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(said.contains("capability CAP_SYS_ADMIN"), "{said}");
+        machine.run("--undo")?;
+        let link = machine.netns().output("ip", &["link", "show", "eth2"])?;
+        ensure!(!link.contains("xdp"), "{link}");
+        Ok(())
+    });
+}
+
 #[test]
 fn failure_in_the_middle_undoes_what_was_done() {
     within(60, || {
         let machine = machine()?;
         let before = machine.all()?;
-        // Settings and addresses may be changed; BPF programs may not be loaded.
-        let sets = ["--bounding-set", "--inh-caps", "--ambient-caps"];
-        let sets = sets.map(|set| format!("{set}=-all,+net_admin"));
-        let little = ["setpriv", &sets[0], &sets[1], &sets[2]];
         let arguments = "--vip 10.0.0.5 --method tunnel --unpack xdp";
-        let output = machine.output_of(&little, arguments)?;
+        let output = machine.output_of(&WITH_LITTLE, arguments)?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(1), "{said}");
         ensure!(
@@ -144,10 +173,21 @@ fn failure_in_the_middle_undoes_what_was_done() {
         ensure!(!machine.state().exists());
 
         machine.run("--vip 10.0.0.6 --method tunnel --unpack xdp --interface eth0")?;
+        // A setting is put right again, and then the program has no room for so many addresses.
+        machine.netns().set("ipv4/conf/all/arp_announce", "1")?;
         let (set_up, written) = (machine.all()?, fs::read_to_string(machine.state())?);
-        let more = "--vip 10.0.0.5 --method tunnel --unpack xdp --interface eth0";
-        let output = machine.output_of(&little, more)?;
-        ensure!(output.status.code() == Some(1));
+        let many = (0..=ipvs_common::unpack::MAX_ADDRESSES).map(|n| {
+            let [.., high, low] = n.to_be_bytes();
+            format!("--vip 10.9.{high}.{low} ")
+        });
+        let many: String = many.collect();
+        let said = machine.refused(&format!(
+            "{many}--method tunnel --unpack xdp --interface eth0"
+        ))?;
+        ensure!(
+            said.contains("has room for") && said.contains("nothing is changed"),
+            "{said}"
+        );
         same(&set_up, &machine.all()?)?;
         ensure!(
             fs::read_to_string(machine.state())? == written,

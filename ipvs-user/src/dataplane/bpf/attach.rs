@@ -19,7 +19,7 @@ use ipvs_common::{
 };
 
 use super::{
-    error::{AttachError, LoadError, with_causes},
+    error::{AttachError, LoadError, os_error, with_causes},
     loader::{Loader, load_program, program},
 };
 
@@ -165,15 +165,4 @@ fn refusal(interface: &str, mode: AttachMode, error: &ProgramError) -> AttachErr
         }
         (_, AttachMode::Native) => AttachError::NativeRefused { interface, reason },
     }
-}
-
-fn os_error(error: &ProgramError) -> Option<i32> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(e) = cause {
-        if let Some(io) = e.downcast_ref::<std::io::Error>() {
-            return io.raw_os_error();
-        }
-        cause = e.source();
-    }
-    None
 }

@@ -120,3 +120,15 @@ pub(super) fn with_causes(error: &dyn Error) -> String {
     }
     text
 }
+
+/// The kernel's number, wherever in the causes it is.
+pub(in crate::dataplane) fn os_error(error: &(dyn Error + 'static)) -> Option<i32> {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(e) = cause {
+        if let Some(io) = e.downcast_ref::<io::Error>() {
+            return io.raw_os_error();
+        }
+        cause = e.source();
+    }
+    None
+}

@@ -8,7 +8,10 @@ use rtnetlink::packet_route::link::{
 };
 
 use crate::{
-    dataplane::unpack::{Running, Told},
+    dataplane::{
+        bpf::AttachError,
+        unpack::{Running, Told},
+    },
     real_server::{
         facts::{Link, Medium, Unpacks},
         kernel::Kernel,
@@ -23,11 +26,17 @@ pub(in crate::real_server) async fn read(kernel: &Kernel) -> Result<Vec<Link>> {
         let Some(program) = link.program else {
             continue;
         };
-        if let Some(running) = Running::find(program)? {
-            link.unpacks = unpacks(&running.told()?);
+        match Running::find(program)? {
+            Some(running) => link.unpacks = unpacks(&running.told()?),
+            None => link.occupied = occupied(&link.name, program),
         }
     }
     Ok(links)
+}
+
+fn occupied(interface: &str, program: u32) -> Option<String> {
+    let refused = AttachError::if_occupied(interface, &[program]).err();
+    refused.map(|e| e.to_string())
 }
 
 fn parse(message: &LinkMessage) -> Link {

@@ -11,13 +11,12 @@ use crate::real_server::{
 
 pub(super) fn all(wanted: &Wanted, facts: &Facts) -> Vec<Refusal> {
     let mut all: Vec<_> = interfaces(wanted, facts).collect();
-    if let (Some(director), None) = (wanted.director, facts.towards_director) {
-        all.push(Refusal::NoWay(director));
-    }
+    all.extend(wanted.director.and_then(|d| director(d, facts)));
     for vip in &wanted.vips {
         let of_vip = match wanted.method {
-            Method::Masq => masq(wanted, *vip, facts),
-            Method::Dr | Method::Tunnel => taken(*vip, facts)
+            Method::Masq => is_director(wanted, *vip).or_else(|| masq(wanted, *vip, facts)),
+            Method::Dr | Method::Tunnel => is_director(wanted, *vip)
+                .or_else(|| taken(*vip, facts))
                 .or_else(|| gateway(*vip, facts))
                 .or_else(|| no_ipv6(wanted, *vip, facts)),
         };
@@ -41,6 +40,7 @@ fn interfaces<'a>(wanted: &'a Wanted, facts: &'a Facts) -> impl Iterator<Item = 
         there: there(),
     };
     let device = match facts.link(&wanted.device) {
+        _ if wanted.method == Method::Masq => None,
         None => Some(absent("device", &wanted.device)),
         Some(l) if l.medium != Medium::Silent => Some(Refusal::Answers(l.name.clone())),
         Some(_) => None,
@@ -50,6 +50,20 @@ fn interfaces<'a>(wanted: &'a Wanted, facts: &'a Facts) -> impl Iterator<Item = 
     device
         .into_iter()
         .chain(named.map(move |name| absent("interface", name)))
+}
+
+fn director(director: IpAddr, facts: &Facts) -> Option<Refusal> {
+    if let Some((_, link)) = on(director, facts).next() {
+        let device = link.name.clone();
+        return Some(Refusal::DirectorIsHere { director, device });
+    }
+    let way = facts.towards_director;
+    way.is_none().then_some(Refusal::NoWay(director))
+}
+
+/// Those of earlier calls are among the virtual addresses, and so is their director.
+fn is_director(wanted: &Wanted, vip: IpAddr) -> Option<Refusal> {
+    (wanted.director == Some(vip)).then_some(Refusal::IsDirector { vip })
 }
 
 /// Where an address is, if it is on this machine.

@@ -110,14 +110,8 @@ pub(super) fn refusals(wanted: &Wanted, facts: &Facts) -> Vec<Refusal> {
     if links.is_empty() {
         return vec![Refusal::NoWayIn];
     }
-    let occupied = links.into_iter().filter_map(|l| {
-        let program = l.program.filter(|_| l.unpacks.is_none())?;
-        Some(Refusal::Occupied {
-            interface: l.name.clone(),
-            program,
-        })
-    });
-    occupied.collect()
+    let occupied = links.into_iter().filter_map(|l| l.occupied.clone());
+    occupied.map(Refusal::Occupied).collect()
 }
 
 fn program(plan: &mut Plan, wanted: &Wanted, tunnel: Tunnel, facts: &Facts) {

@@ -122,12 +122,9 @@ fn program_that_is_there_is_told_of_more_addresses() {
     let steps: Vec<_> = more.steps.iter().filter(|s| is_told(s)).collect();
     assert!(matches!(steps[..], [Step::Tell { .. }]), "{steps:?}");
     facts.links[1].unpacks = None;
-    let occupied = Refusal::Occupied {
-        interface: "eth0".to_owned(),
-        program: 7,
-    };
+    facts.links[1].occupied = Some("eth0: somebody's".to_owned());
     assert_eq!(
         refused(&wanted(&["10.0.0.5"], Method::Tunnel), &facts),
-        [occupied]
+        [Refusal::Occupied("eth0: somebody's".to_owned())]
     );
 }
