@@ -1,4 +1,8 @@
 //! Connection entries, persistence templates, and the next hop that both cache.
+#![expect(
+    clippy::multiple_bound_locations,
+    reason = "a derived where clause repeats the bound"
+)]
 
 use bytemuck::{Pod, Zeroable};
 
@@ -155,15 +159,15 @@ impl Hop {
     #[must_use]
     #[inline(always)]
     pub fn unresolved(ifindex: u32, xmit: u8, next_hop: Addr) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m @ ..] = next_hop.bytes();
+        let parts: Parts = bytemuck::cast(next_hop);
         Self {
             ifindex,
-            dst_mac: [a, b, c, d, e, f],
-            src_mac: [g, h, i, j, k, l],
+            dst_mac: parts.dst_mac,
+            src_mac: parts.src_mac,
             mtu: 0,
             kind: HopKind::Unresolved as u8,
             xmit,
-            learned: u32::from_ne_bytes(m),
+            learned: u32::from_ne_bytes(parts.learned),
             epoch: 0,
         }
     }
@@ -171,11 +175,22 @@ impl Hop {
     /// That address.
     #[must_use]
     #[inline(always)]
-    pub const fn next_hop(&self) -> Addr {
-        let ([a, b, c, d, e, f], [g, h, i, j, k, l]) = (self.dst_mac, self.src_mac);
-        let [m, n, o, p] = self.learned.to_ne_bytes();
-        Addr::v6([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    pub fn next_hop(&self) -> Addr {
+        bytemuck::cast(Parts {
+            dst_mac: self.dst_mac,
+            src_mac: self.src_mac,
+            learned: self.learned.to_ne_bytes(),
+        })
     }
+}
+
+/// An address in the places of other fields of a [`Hop`].
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Parts {
+    dst_mac: Mac,
+    src_mac: Mac,
+    learned: [u8; 4],
 }
 
 /// One direction of a connection, 64 bytes (80 with IPv6).

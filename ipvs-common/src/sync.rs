@@ -1,4 +1,8 @@
 //! What the datapath and the daemon tell each other for the sake of a backup director: which entries changed, and which to enter.
+#![expect(
+    clippy::multiple_bound_locations,
+    reason = "a derived where clause repeats the bound"
+)]
 
 use bytemuck::{Pod, Zeroable};
 

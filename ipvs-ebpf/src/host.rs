@@ -10,6 +10,7 @@ mod templates;
 use std::{
     collections::{BTreeMap, BTreeSet},
     marker::PhantomData,
+    net::IpAddr,
 };
 
 use ipvs_common::{
@@ -105,6 +106,14 @@ impl<A: Width> View<'_, A> {
 
     fn room(&self) -> Room {
         A::room(&self.0.capacities)
+    }
+}
+
+/// Groups, and addresses that mean something on one link only, or on none: IPv6 is not forwarded from or to such.
+fn stays_here(addr: Addr) -> bool {
+    match addr.ip() {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.is_multicast() || ip.is_loopback() || ip.is_unicast_link_local(),
     }
 }
 
@@ -267,6 +276,9 @@ impl<A: Width> Tables for View<'_, A> {
             ..Hop::default()
         };
         if query.mark != 0 && self.0.local_marks.contains(&query.mark) {
+            return kind(HopKind::Local);
+        }
+        if [query.src, query.dst].iter().any(|a| stays_here(a.wide())) {
             return kind(HopKind::Local);
         }
         let Some(via) = self.flows().best_route(query.dst).and_then(|r| r.via) else {

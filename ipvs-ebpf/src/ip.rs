@@ -38,7 +38,8 @@ pub trait Ip: Address {
     #[must_use]
     fn marked(mark: u32) -> ServiceKey;
 
-    /// Whether the addresses cannot be taken for those of the other family, where tables have room for both.
+    /// Whether the addresses are some that a service may have, and cannot be taken for those of the other family, where tables
+    /// have room for both.
     #[must_use]
     fn is_of_its_own(key: &FlowKey<Self>) -> bool;
 

@@ -4,7 +4,7 @@
 //! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
 use core::{
-    intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd},
+    intrinsics::{AtomicOrdering, atomic_cxchg},
     marker::PhantomData,
     mem::offset_of,
     ptr::{self, NonNull},
@@ -26,8 +26,8 @@ use ipvs_datapath::{
 };
 
 use crate::maps::{
-    CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, ICMP_BUDGET, LBLC,
-    REASONS, SCHED_STATES, SERVICES, SETTINGS, head, iface,
+    CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, REASONS,
+    SCHED_STATES, SERVICES, SETTINGS, head, iface,
 };
 
 mod family;
@@ -37,7 +37,7 @@ mod templates;
 
 pub(crate) use family::Family;
 pub(crate) use numbers::key_of;
-use numbers::{numbered, ticket};
+use numbers::{add, numbered, ticket};
 
 /// The tables of a family, with the context that the routing helper wants (null where none is asked).
 pub(crate) struct Maps<A = [u8; 4]>(*mut xdp_md, PhantomData<A>);
@@ -53,17 +53,6 @@ impl<A: Family> Maps<A> {
     pub(crate) const fn only() -> Self {
         Self::of(ptr::null_mut())
     }
-}
-
-/// Adds to a count that other CPUs add to as well.
-///
-/// # Safety
-/// `field` points into a live map value and is aligned.
-#[inline(always)]
-unsafe fn add(field: *mut u32, delta: u32) {
-    // The result is not used: with a used result and relaxed order LLVM 22 miscompiles this (llvm-project#210280).
-    // SAFETY: the caller's promise.
-    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, delta) };
 }
 
 impl<A> Maps<A> {
@@ -308,19 +297,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
-        let second = self.now() / u64::from(hz.max(1));
-        let Some(budget) = ICMP_BUDGET.get_ptr_mut(0) else {
-            return false;
-        };
-        // SAFETY: this CPU's value.
-        unsafe {
-            if (*budget).second != second {
-                (*budget).second = second;
-                (*budget).sent = 0;
-            }
-            (*budget).sent += 1;
-            (*budget).sent <= u64::from(per_second)
-        }
+        numbers::is_within_budget(self.now() / u64::from(hz.max(1)), per_second)
     }
     #[inline(always)]
     fn tell(&mut self, note: &SyncNote<A>) {

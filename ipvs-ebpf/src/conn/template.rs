@@ -89,6 +89,7 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey<T::A>) -> C
     Choice { dest: tied, parent }
 }
 
+#[must_use]
 #[inline(always)]
 pub const fn parent_of(service: &Service) -> Parent {
     let kind = if service.mark != 0 {

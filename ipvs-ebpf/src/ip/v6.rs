@@ -52,10 +52,13 @@ impl Ip for Addr {
         ServiceKey::fwmark6(mark)
     }
 
-    /// IPv4 addresses in their mapped form have no place on the wire.
+    /// IPv4 addresses in their mapped form have no place on the wire. Nor is a group a service, though the routing table says of
+    /// groups, too, that they are not forwarded to.
     #[inline(always)]
     fn is_of_its_own(key: &FlowKey<Self>) -> bool {
-        !key.src.is_v4() && !key.dst.is_v4()
+        const GROUP: u8 = 0xff;
+        let [first, ..] = key.dst.bytes();
+        first != GROUP && !key.src.is_v4() && !key.dst.is_v4()
     }
 
     #[inline(always)]
@@ -186,7 +189,7 @@ fn behind<F: Frame>(f: &mut F, ip: &Head, l4: usize, proto: Proto) -> Result<Pac
     if len < before + parse::least(proto) || L3 + len > f.len() || len > usize::from(u16::MAX) {
         return Err(PassReason::Malformed.into());
     }
-    let [a, b, c, d] = ip.addresses;
+    let [src0, src1, dst0, dst1] = ip.addresses;
     let [sport_high, sport_low, dport_high, dport_low] = bytemuck::cast([ports.src, ports.dst]);
     let rest = [
         sport_high,
@@ -199,7 +202,7 @@ fn behind<F: Frame>(f: &mut F, ip: &Head, l4: usize, proto: Proto) -> Result<Pac
         0,
     ];
     Ok(Packet {
-        key: bytemuck::cast([a, b, c, d, u64::from_ne_bytes(rest)]),
+        key: bytemuck::cast([src0, src1, dst0, dst1, u64::from_ne_bytes(rest)]),
         l4,
         len: len as u16,
         l4_len: (len - before) as u16,

@@ -2,12 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Result;
-use ipvs_common::{Address, Conn, Entry, Flow, FlowKey, Template, TemplateKey, Tie};
+use ipvs_common::{Addr, Address, Conn, Entry, Flow, FlowKey, Template, TemplateKey, Tie};
 use ipvs_datapath::{
     Action,
     host::{HostFrame, HostLink, HostRoute, HostTables},
@@ -15,7 +15,10 @@ use ipvs_datapath::{
 use ipvs_user::dataplane::{Dataplane, host::HostDataplane};
 
 use super::{Backend, HZ, Outcome, SERVICES, START, Setup, Snapshot, Verdict, snapshot};
-use crate::trace::{IpCommand, Network, Way};
+use crate::{
+    six::{PREFIX, six},
+    trace::{IpCommand, Network, VIRTUAL6, Way},
+};
 
 pub struct Host {
     setup: Setup,
@@ -33,6 +36,10 @@ impl Host {
             .iter()
             .map(|(_, addr, mac)| (addr.octets(), *mac))
             .collect();
+        tables.six.routes = routes6(&setup.network);
+        let neighbours = setup.network.neighbours6();
+        let each = neighbours.iter();
+        tables.six.neighbours = each.map(|(_, addr, mac)| (v6(*addr), *mac)).collect();
         let refusing = setup.no_xmit.iter();
         tables.no_xmit = refusing
             .map(|link| setup.network.links[*link].ifindex)
@@ -91,6 +98,53 @@ fn routes(network: &Network) -> Vec<HostRoute> {
     routes
 }
 
+fn routes6(network: &Network) -> Vec<HostRoute<Addr>> {
+    let local = |net: Ipv6Addr, prefix| HostRoute {
+        net: v6(net),
+        prefix,
+        via: None,
+    };
+    let mut routes: Vec<_> = VIRTUAL6.map(|net| local(net, PREFIX)).into();
+    for (number, link) in network.links.iter().enumerate() {
+        let via = HostLink {
+            ifindex: link.ifindex,
+            mac: link.mac,
+            mtu: link.mtu,
+            gateway: None,
+        };
+        for addr in [link.addr6, six(link.addr)] {
+            routes.push(local(addr, 128));
+            // Routers answer to their network's address.
+            routes.push(local(network_of(addr), 128));
+            routes.push(HostRoute {
+                net: v6(network_of(addr)),
+                prefix: PREFIX,
+                via: Some(via),
+            });
+        }
+        if number == 0 {
+            routes.push(HostRoute {
+                net: Addr::UNSPECIFIED,
+                prefix: 0,
+                via: Some(HostLink {
+                    gateway: Some(v6(network.gateway6)),
+                    ..via
+                }),
+            });
+        }
+    }
+    routes
+}
+
+fn v6(addr: Ipv6Addr) -> Addr {
+    Addr::v6(addr.octets())
+}
+
+fn network_of(addr: Ipv6Addr) -> Ipv6Addr {
+    let [a, b, c, d, ..] = addr.segments();
+    Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)
+}
+
 impl Backend for Host {
     fn setup(&self) -> &Setup {
         &self.setup
@@ -120,7 +174,7 @@ impl Backend for Host {
     fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {
         let mut frame = HostFrame::new(frame);
         let iface = self.setup.iface(link);
-        let verdict = ipvs_datapath::run(&mut frame, &mut *self.tables(), &iface);
+        let verdict = ipvs_datapath::run(&mut frame, &mut self.tables(), &iface);
         let verdict = match verdict.action() {
             Action::Pass => Verdict::Pass,
             Action::Drop | Action::Handed | Action::Stage(_) => Verdict::Drop,
