@@ -1,7 +1,7 @@
 //! How the shared types that outlive a daemon are laid out, field by field: what another version needs to read them.
 
 use crate::{
-    Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot,
+    Addr, Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot,
     SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
 };
 
@@ -59,13 +59,23 @@ macro_rules! described {
     (@of $of:ident) => { Some(stringify!($of)) };
 }
 
+/// Names of the types of IPv6's tables.
+type FlowKey6 = FlowKey<Addr>;
+type Conn6 = Conn<Addr>;
+type RingSlot6 = RingSlot<Addr>;
+type TemplateKey6 = TemplateKey<Addr>;
+
 described! {
-    FlowKey { src, dst, sport, dport, proto, pad }
+    FlowKey { src, dst, sport, dport, proto, pad, pad_to }
+    FlowKey6 { src, dst, sport, dport, proto, pad, pad_to }
     Status { state, flags, method, template_prefix }
     Hop { ifindex, dst_mac, src_mac, mtu, kind, xmit, learned, epoch }
-    Conn { expires, dest, mark, to_addr, to_port, packets, generation, status: Status, seq, hop: Hop, told }
+    Conn { expires, dest, mark, status: Status, seq, to_addr, to_port, packets, generation, hop: Hop, told, pad }
+    Conn6 { expires, dest, mark, status: Status, seq, to_addr, to_port, packets, generation, hop: Hop, told, pad }
     RingSlot { key: FlowKey, seq, used }
+    RingSlot6 { key: FlowKey6, seq, used }
     TemplateKey { client, vip, vport, proto, generation }
+    TemplateKey6 { client, vip, vport, proto, generation }
     Template { expires, timeout, dest, children, assured, renamed, told }
     ServiceKey { addr, port, proto, pad, mark }
     Service {

@@ -3,7 +3,13 @@
 //! Layouts only: nothing here knows what a field means to the director.
 
 use bytemuck::{Pod, Zeroable};
-use network_types::{eth::EthHdr, icmp::Icmpv4Hdr, ip::Ipv4Hdr, tcp::TcpHdr, udp::UdpHdr};
+use network_types::{
+    eth::EthHdr,
+    icmp::Icmpv4Hdr,
+    ip::{Ipv4Hdr, Ipv6Hdr},
+    tcp::TcpHdr,
+    udp::UdpHdr,
+};
 
 macro_rules! header {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -27,6 +33,10 @@ header!(
 header!(
     /// IPv4 without options (RFC 791).
     Ipv4(Ipv4Hdr)
+);
+header!(
+    /// IPv6 without extension headers (RFC 8200).
+    Ipv6(Ipv6Hdr)
 );
 header!(
     /// TCP without options (RFC 9293).

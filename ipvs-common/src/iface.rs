@@ -31,6 +31,8 @@ pub struct Iface {
     pub mtu: u32,
     /// Half-open connections kept, a power of two, less 1.
     pub half_open_mask: u32,
+    /// The same of IPv6.
+    pub half_open6_mask: u32,
     /// 1: the clock is the value in the `CLOCK` map (tests in virtual time).
     pub test_clock: u32,
 }

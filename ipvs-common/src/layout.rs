@@ -2,12 +2,12 @@
 //! types through `bpf(2)`.
 
 use crate::{
-    Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
-    PuntHeader, SchedState, Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template,
-    TemplateKey,
+    Addr, Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, LblcrEntry,
+    ListSlot, PuntHeader, SchedState, Service, ServiceKey, Settings, Stats, SyncNote, Synced,
+    Template, TemplateKey,
     bench::{FloorCount, FloorFlow, FloorReal, Source, Walk},
     conn::RingSlot,
-    hdr::{Eth, Icmp, Ipv4, Ports, Tcp, Udp},
+    hdr::{Eth, Icmp, Ipv4, Ipv6, Ports, Tcp, Udp},
     punt::{PUNT_FRAME, PUNT_RECORD},
     unpack::Tunnel,
 };
@@ -18,11 +18,12 @@ macro_rules! sizes {
 
 sizes! {
     FlowKey = 16, Conn = 64, Hop = 28, RingSlot = 24, TemplateKey = 12, Template = 32,
+    FlowKey<Addr> = 40, Conn<Addr> = 80, RingSlot<Addr> = 48, TemplateKey<Addr> = 36,
     ServiceKey = 24, Service = 44, Dest = 64, DestState = 64, ListSlot = 8, SchedState = 8, LblcKey = 20, LblcEntry = 16,
     LblcrEntry = 280,
-    SyncNote = 32, Synced = 16,
-    Stats = 40, Iface = 28, Egress = 4, Settings = 96, PuntHeader = 32,
-    Eth = 14, Ipv4 = 20, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
+    SyncNote = 32, SyncNote<Addr> = 80, Synced = 16,
+    Stats = 40, Iface = 32, Egress = 4, Settings = 96, PuntHeader = 44,
+    Eth = 14, Ipv4 = 20, Ipv6 = 40, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
     Walk = 96, FloorFlow = 8, FloorReal = 16, FloorCount = 16, Source = 88,
     Tunnel = 4,
 }
@@ -37,34 +38,23 @@ mod user {
             unsafe impl aya::Pod for $t {}
         )* };
     }
+    use crate::Address;
+
+    // SAFETY: `bytemuck::Pod`, as below.
+    unsafe impl<A: Address> aya::Pod for super::FlowKey<A> {}
+    // SAFETY: as above.
+    unsafe impl<A: Address> aya::Pod for super::Conn<A> {}
+    // SAFETY: as above.
+    unsafe impl<A: Address> aya::Pod for super::RingSlot<A> {}
+    // SAFETY: as above.
+    unsafe impl<A: Address> aya::Pod for super::TemplateKey<A> {}
+
     use super::{
-        Conn, Dest, DestState, Egress, FloorFlow, FloorReal, FlowKey, Iface, LblcEntry, LblcKey,
-        LblcrEntry, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Source, Stats,
-        Template, TemplateKey, Tunnel, Walk,
+        Dest, DestState, Egress, FloorFlow, FloorReal, Iface, LblcEntry, LblcKey, LblcrEntry,
+        ListSlot, SchedState, Service, ServiceKey, Settings, Source, Stats, Template, Tunnel, Walk,
     };
     aya_pod!(
-        FlowKey,
-        Conn,
-        RingSlot,
-        TemplateKey,
-        Template,
-        ServiceKey,
-        Service,
-        Dest,
-        DestState,
-        SchedState,
-        LblcKey,
-        LblcEntry,
-        LblcrEntry,
-        ListSlot,
-        Stats,
-        Iface,
-        Egress,
-        Settings,
-        Walk,
-        FloorFlow,
-        FloorReal,
-        Source,
-        Tunnel,
+        Template, ServiceKey, Service, Dest, DestState, SchedState, LblcKey, LblcEntry, LblcrEntry,
+        ListSlot, Stats, Iface, Egress, Settings, Walk, FloorFlow, FloorReal, Source, Tunnel,
     );
 }

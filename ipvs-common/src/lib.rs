@@ -24,11 +24,14 @@ pub mod sync;
 pub mod tcp;
 pub mod unpack;
 
-pub use conn::{Conn, ConnFlags, FlowKey, Hop, HopKind, RingSlot, Status, Template, TemplateKey};
+pub use conn::{
+    Conn, ConnFlags, Entry, Flow, FlowKey, Hop, HopKind, RingSlot, Status, Template, TemplateKey,
+    Tie,
+};
 pub use counters::Stats;
 pub use forwarding::ForwardingMethod;
 pub use iface::{AttachMode, Egress, Iface};
-pub use net::{Addr, Mac, Proto, SCTP};
+pub use net::{Addr, Address, Mac, Proto, SCTP};
 pub use punt::{PuntHeader, PuntReason};
 pub use reason::{DropReason, Event, PassReason};
 pub use scheduler::Scheduler;
@@ -37,8 +40,8 @@ pub use service::{
     Service, ServiceFlags, ServiceKey,
 };
 pub use settings::{Settings, SettingsFlags};
-pub use sync::{SyncNote, Synced};
+pub use sync::{Note, SyncNote, Synced};
 pub use tcp::State;
 
 /// Bumped whenever the layout or the meaning of a map changes.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

@@ -13,9 +13,13 @@ pub const LBLCR: &str = "LBLCR";
 /// One entry of lblcr's cache, to copy new ones from.
 pub const LBLCR_BLANK: &str = "LBLCR_BLANK";
 pub const TEMPLATES: &str = "TEMPLATES";
+pub const TEMPLATES6: &str = "TEMPLATES6";
 pub const CONNS: &str = "CONNS";
+pub const CONNS6: &str = "CONNS6";
 pub const HALF_OPEN: &str = "HALF_OPEN";
+pub const HALF_OPEN6: &str = "HALF_OPEN6";
 pub const HALF_OPEN_RING: &str = "HALF_OPEN_RING";
+pub const HALF_OPEN_RING6: &str = "HALF_OPEN_RING6";
 pub const HEADS: &str = "HEADS";
 pub const SETTINGS: &str = "SETTINGS";
 pub const EGRESS: &str = "EGRESS";
@@ -24,6 +28,7 @@ pub const SCRATCH: &str = "SCRATCH";
 pub const PUNT: &str = "PUNT";
 /// The connection that a packet just opened, on its way from one stage to the next.
 pub const NEWBORN: &str = "NEWBORN";
+pub const NEWBORN6: &str = "NEWBORN6";
 pub const CLOCK: &str = "CLOCK";
 pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
 /// Connections and templates that changed, for the backup director.
@@ -43,10 +48,23 @@ pub mod stage {
     pub const OPEN: u32 = 1;
     pub const ENTER: u32 = 2;
     pub const BORN: u32 = 3;
-    pub const COUNT: u32 = 4;
+    /// The first stage of IPv6; those behind it follow, in the same order.
+    pub const SIX: u32 = 4;
+    /// From a stage to the same one of IPv6.
+    pub const TO_SIX: u32 = SIX + 1;
+    pub const COUNT: u32 = 2 * TO_SIX - 1;
     /// Program names by place.
-    pub const PROGRAMS: [&str; COUNT as usize] =
-        ["ipvs_slow", "ipvs_open", "ipvs_enter", "ipvs_born"];
+    pub const PROGRAMS: [&str; COUNT as usize] = [
+        "ipvs_slow",
+        "ipvs_open",
+        "ipvs_enter",
+        "ipvs_born",
+        "ipvs6",
+        "ipvs6_slow",
+        "ipvs6_open",
+        "ipvs6_enter",
+        "ipvs6_born",
+    ];
 }
 
 /// Read-only global of the program of one interface ([`crate::Iface`]).
@@ -66,6 +84,10 @@ pub struct Capacities {
     /// Half-open connections, a power of two.
     pub half_open: u32,
     pub templates: u32,
+    /// The same three of IPv6.
+    pub conns6: u32,
+    pub half_open6: u32,
+    pub templates6: u32,
     /// Addresses in the cache of lblc.
     pub lblc: u32,
     /// Addresses in the cache of lblcr.
@@ -83,6 +105,9 @@ impl Capacities {
         conns: 1 << 20,
         half_open: 1 << 20,
         templates: 1 << 18,
+        conns6: 1 << 17,
+        half_open6: 1 << 17,
+        templates6: 1 << 16,
         lblc: 1 << 16,
         lblcr: 1 << 14,
         maglev: 4093,
@@ -97,6 +122,9 @@ impl Capacities {
         conns: 1 << 16,
         half_open: 1 << 12,
         templates: 1 << 12,
+        conns6: 1 << 14,
+        half_open6: 1 << 12,
+        templates6: 1 << 12,
         lblc: 1 << 12,
         lblcr: 1 << 10,
         maglev: 4093,
@@ -115,6 +143,10 @@ impl Capacities {
             HALF_OPEN => self.half_open * 2 + self.half_open / 8,
             HALF_OPEN_RING => self.half_open,
             TEMPLATES => self.templates,
+            CONNS6 => self.conns6 * 2,
+            HALF_OPEN6 => self.half_open6 * 2 + self.half_open6 / 8,
+            HALF_OPEN_RING6 => self.half_open6,
+            TEMPLATES6 => self.templates6,
             LBLC => self.lblc,
             LBLCR => self.lblcr,
             // Once as it stands, and once as it is to be after the batch that is under way.

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::net::Mac;
+use crate::net::{Addr, Mac};
 
 /// Why a frame was handed to the daemon.
 #[repr(u32)]
@@ -37,8 +37,8 @@ pub struct PuntHeader {
     pub len: u32,
     /// Longest IP packet to send.
     pub mtu: u32,
-    /// IPv4 address whose link-layer address is missing ([`PuntReason::Neighbour`]), network order.
-    pub next_hop: [u8; 4],
+    /// Address whose link-layer address is missing ([`PuntReason::Neighbour`]).
+    pub next_hop: Addr,
     pub dst_mac: Mac,
     pub src_mac: Mac,
 }

@@ -39,7 +39,7 @@ macro_rules! reasons {
 reasons! {
     /// Why a packet went up to the kernel's own stack.
     PassReason, 0, "pass":
-    NotIpv4 = "not_ipv4", "no IPv4 packet: ARP, IPv6, VLAN tags and the like";
+    NotIp = "not_ip", "neither an IPv4 nor an IPv6 packet: ARP, VLAN tags and the like";
     NotForUs = "not_for_us", "frame to another station, or to a group";
     Malformed = "malformed", "header lengths contradict each other; the stack decides";
     OtherProtocol = "other_protocol", "neither TCP nor UDP";
@@ -52,6 +52,7 @@ reasons! {
     Unresolved = "unresolved", "translated, and given to the kernel because the neighbour is not resolved yet";
     Localnode = "localnode", "the real server is the director itself";
     StandsBy = "stands_by", "a client's packet, while another director balances (`backup_only`)";
+    Extensions = "extensions", "more or longer extension headers of IPv6 than are followed";
     ReplyForKernel = "reply_for_kernel", "reply that may not go on (time to live, length): the stack tells the real server";
 }
 

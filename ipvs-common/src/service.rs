@@ -23,8 +23,14 @@ impl ServiceKey {
     #[must_use]
     #[inline(always)]
     pub const fn v4(proto: u8, addr: [u8; 4], port: [u8; 2]) -> Self {
+        Self::at(proto, Addr::v4(addr), port)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn at(proto: u8, addr: Addr, port: [u8; 2]) -> Self {
         Self {
-            addr: Addr::v4(addr),
+            addr,
             port,
             proto,
             pad: 0,
@@ -105,7 +111,7 @@ pub struct Service {
     pub scheduler: u8,
     /// [`ServiceFlags`].
     pub flags: u8,
-    /// Client network of the persistence, 1..=32 for IPv4.
+    /// Client network of the persistence, 1..=32 for IPv4, 1..=128 for IPv6.
     pub persist_prefix: u8,
     /// [`Policy`].
     pub policy: u8,

@@ -8,15 +8,15 @@ use crate::tcp::State;
 pub struct SettingsFlags;
 
 impl SettingsFlags {
-    /// Some service goes by a firewall mark.
+    /// Some IPv4 service goes by a firewall mark.
     pub const HAS_FWMARK: u32 = 1;
-    /// Some service has port 0.
+    /// Some IPv4 service has port 0.
     pub const HAS_PORT0: u32 = 2;
     /// Copy DF to the outer header and answer too big packets (`pmtu_disc`).
     pub const PMTU_DISC: u32 = 4;
-    /// There are services at all.
+    /// There are IPv4 services at all.
     pub const HAS_SERVICES: u32 = 8;
-    /// Some TCP service has port 21 (FTP): it takes the data connections, too.
+    /// Some TCP service over IPv4 has port 21 (FTP): it takes the data connections, too.
     pub const HAS_FTP: u32 = 16;
     /// A connection whose real server was deleted ends (`expire_nodest_conn`).
     pub const EXPIRE_NODEST: u32 = 32;
@@ -30,6 +30,11 @@ impl SettingsFlags {
     pub const CACHE_BYPASS: u32 = 512;
     /// Announced connections may be waiting for their clients.
     pub const HAS_EXPECTED: u32 = 1024;
+    /// The same four of IPv6.
+    pub const HAS_SERVICES6: u32 = 1 << 11;
+    pub const HAS_FWMARK6: u32 = 1 << 12;
+    pub const HAS_PORT0_6: u32 = 1 << 13;
+    pub const HAS_FTP6: u32 = 1 << 14;
     /// A backup director is told of connections and templates: the daemon wants to know of those that change.
     pub const SYNC_MASTER: u32 = 1 << 16;
     /// Another director tells this one of its connections.

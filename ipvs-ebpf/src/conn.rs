@@ -10,7 +10,7 @@ pub mod tcp_state;
 pub mod template;
 pub mod threshold;
 
-use ipvs_common::{Conn, ConnFlags, FlowKey, ForwardingMethod};
+use ipvs_common::{Address, Conn, ConnFlags, FlowKey, ForwardingMethod};
 
 use crate::tables::Tables;
 
@@ -22,17 +22,25 @@ pub enum Table {
 }
 
 /// An entry that matched a packet.
-#[derive(Clone, Copy)]
-pub struct Hit<R> {
-    pub entry: R,
+pub struct Hit<T: Tables> {
+    pub entry: T::ConnRef,
     pub table: Table,
-    pub conn: Conn,
+    pub conn: Conn<T::A>,
 }
 
-impl<R> Hit<R> {
+impl<T: Tables> Clone for Hit<T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Tables> Copy for Hit<T> {}
+
+impl<T: Tables> Hit<T> {
     #[must_use]
     #[inline(always)]
-    pub const fn is_reply(&self) -> bool {
+    pub fn is_reply(&self) -> bool {
         self.conn.status.flags & ConnFlags::REPLY != 0
     }
 }
@@ -42,7 +50,7 @@ impl<R> Hit<R> {
 /// A connection that another CPU promotes between the two looks is in neither for us, so the first table gets a second
 /// look before a packet counts as a stranger.
 #[inline(always)]
-pub fn find<T: Tables>(t: &mut T, key: &FlowKey) -> Option<Hit<T::ConnRef>> {
+pub fn find<T: Tables>(t: &mut T, key: &FlowKey<T::A>) -> Option<Hit<T>> {
     if let Some(entry) = t.conn(key) {
         return Some(hit(t, Table::Established, entry));
     }
@@ -54,7 +62,7 @@ pub fn find<T: Tables>(t: &mut T, key: &FlowKey) -> Option<Hit<T::ConnRef>> {
 }
 
 #[inline(always)]
-pub fn hit<T: Tables>(t: &T, table: Table, entry: T::ConnRef) -> Hit<T::ConnRef> {
+pub fn hit<T: Tables>(t: &T, table: Table, entry: T::ConnRef) -> Hit<T> {
     Hit {
         entry,
         table,
@@ -64,7 +72,7 @@ pub fn hit<T: Tables>(t: &T, table: Table, entry: T::ConnRef) -> Hit<T::ConnRef>
 
 /// Looks in one table only.
 #[inline(always)]
-pub fn find_in<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> Option<T::ConnRef> {
+pub fn find_in<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> Option<T::ConnRef> {
     match table {
         Table::Established => t.conn(key),
         Table::HalfOpen => t.half_open(key),
@@ -72,7 +80,7 @@ pub fn find_in<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> Option<T::C
 }
 
 #[inline(always)]
-pub fn remove<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+pub fn remove<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> bool {
     match table {
         Table::Established => t.remove_conn(key),
         Table::HalfOpen => t.remove_half_open(key),
@@ -85,7 +93,7 @@ pub fn remove<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
 /// leads to the VIP: each one's opposite is "where it leads" to "where its packets come from".
 #[must_use]
 #[inline(always)]
-pub const fn opposite(key: &FlowKey, conn: &Conn) -> FlowKey {
+pub fn opposite<A: Address>(key: &FlowKey<A>, conn: &Conn<A>) -> FlowKey<A> {
     if conn.status.flags & ConnFlags::REPLY == 0 {
         FlowKey::new(key.proto, conn.to_addr, conn.to_port, key.src, key.sport)
     } else {
@@ -96,7 +104,7 @@ pub const fn opposite(key: &FlowKey, conn: &Conn) -> FlowKey {
 /// Whether an entry is the other direction of `conn`, and not of a connection that came to the same key later.
 #[must_use]
 #[inline(always)]
-pub fn belongs(key: &FlowKey, peer: &Conn) -> bool {
+pub fn belongs<A: Address>(key: &FlowKey<A>, peer: &Conn<A>) -> bool {
     peer.status.flags & ConnFlags::REPLY != 0
         && peer.to_addr == key.dst
         && peer.to_port == key.dport
@@ -105,7 +113,7 @@ pub fn belongs(key: &FlowKey, peer: &Conn) -> bool {
 /// Whether the replies of a masqueraded connection, seen from its client's entry, belong to another one by now. A client that
 /// opens it again gets them back: whoever opens last gets them.
 #[inline(always)]
-pub fn has_lost_replies<T: Tables>(t: &mut T, key: &FlowKey, hit: &Hit<T::ConnRef>) -> bool {
+pub fn has_lost_replies<T: Tables>(t: &mut T, key: &FlowKey<T::A>, hit: &Hit<T>) -> bool {
     if hit.is_reply() || !is_masq(&hit.conn) {
         return false;
     }
@@ -118,6 +126,6 @@ pub fn has_lost_replies<T: Tables>(t: &mut T, key: &FlowKey, hit: &Hit<T::ConnRe
 
 #[must_use]
 #[inline(always)]
-pub const fn is_masq(conn: &Conn) -> bool {
+pub const fn is_masq<A: Address>(conn: &Conn<A>) -> bool {
     conn.status.method == ForwardingMethod::Masq as u8
 }

@@ -3,6 +3,7 @@
 use ipvs_common::{AttachMode, Event, Hop, HopKind, Iface, Settings};
 
 use crate::{
+    Ip,
     conn::Hit,
     exit::Verdict,
     parse::Packet,
@@ -24,24 +25,27 @@ pub fn fresh_by<T: Tables>(t: &T, s: &Settings, hop: &Hop) -> bool {
 }
 
 #[inline(always)]
-fn ask<T: Tables>(t: &mut T, query: &FibQuery) -> Hop {
+fn ask<T: Tables>(t: &mut T, query: &FibQuery<T::A>) -> Hop {
     t.event(Event::FibLookup);
     let mut hop = t.route(query);
-    hop.learned = t.now() as u32;
-    hop.epoch = t.settings().map_or(0, |s| s.epoch);
+    // Where the neighbour is unknown, its address is in that place.
+    if hop.kind != HopKind::Unresolved as u8 {
+        hop.learned = t.now() as u32;
+        hop.epoch = t.settings().map_or(0, |s| s.epoch);
+    }
     hop
 }
 
 /// The way to a real server; kept with it. As in ip_vs the client's address does not choose the route.
 #[inline(always)]
-pub fn to_dest<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, id: u32, addr: [u8; 4]) -> Hop {
+pub fn to_dest<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, id: u32, addr: T::A) -> Hop {
     if let Some(hop) = t.dest_state(id).map(|s| s.hop)
         && fresh(t, &hop)
     {
         return hop;
     }
     let query = FibQuery {
-        src: [0; 4],
+        src: T::A::default(),
         dst: addr,
         tos: p.tos,
         proto: p.key.proto,
@@ -56,7 +60,7 @@ pub fn to_dest<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, id: u32, addr: [
 /// The way back to a client with the virtual address as source (so that source routing rules apply); kept with the reply
 /// entry of the connection.
 #[inline(always)]
-pub fn to_client<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, conn: &Hit<T::ConnRef>) -> Hop {
+pub fn to_client<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, conn: &Hit<T>) -> Hop {
     let cached = conn.conn.hop;
     if fresh(t, &cached) {
         return cached;
@@ -76,15 +80,14 @@ pub fn to_client<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, conn: &Hit<T::
 
 /// The way of an ICMP error from the virtual address to the client that sent `p`.
 #[inline(always)]
-pub fn to_sender<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Hop {
-    const ICMP: u8 = 1;
+pub fn to_sender<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> Hop {
     ask(
         t,
         &FibQuery {
             src: p.key.dst,
             dst: p.key.src,
             tos: 0,
-            proto: ICMP,
+            proto: T::A::ICMP,
             ifindex: iface.ifindex,
             mark: 0,
         },
@@ -93,7 +96,7 @@ pub fn to_sender<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Hop {
 
 /// The way to a packet's own destination (`cache_bypass`), without regard to its mark.
 #[inline(always)]
-pub fn onwards<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Hop {
+pub fn onwards<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> Hop {
     let query = FibQuery {
         src: p.key.src,
         dst: p.key.dst,
@@ -107,7 +110,7 @@ pub fn onwards<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> Hop {
 
 /// The same, kept with the connection.
 #[inline(always)]
-pub fn past_dests<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, conn: &Hit<T::ConnRef>) -> Hop {
+pub fn past_dests<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, conn: &Hit<T>) -> Hop {
     let cached = conn.conn.hop;
     if fresh(t, &cached) {
         return cached;
@@ -119,7 +122,7 @@ pub fn past_dests<T: Tables>(t: &mut T, p: &Packet, iface: &Iface, conn: &Hit<T:
 
 /// Whether the packet's destination is an address of the director, or made one by a routing rule for its mark.
 #[inline(always)]
-pub fn is_local<T: Tables>(t: &mut T, p: &Packet, iface: &Iface) -> bool {
+pub fn is_local<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> bool {
     let query = FibQuery {
         src: p.key.src,
         dst: p.key.dst,
@@ -147,7 +150,7 @@ pub const fn takes(iface: &Iface, hop: &Hop) -> bool {
 /// An aggregate of segments (GSO, GRO), as only generic mode sees it: longer than the wire allows, yet not too big.
 #[inline(always)]
 #[must_use]
-pub const fn is_aggregate(iface: &Iface, p: &Packet) -> bool {
+pub const fn is_aggregate<A: Ip>(iface: &Iface, p: &Packet<A>) -> bool {
     iface.mode == AttachMode::Generic as u8 && p.len as u32 > iface.mtu
 }
 

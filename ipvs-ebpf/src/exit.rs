@@ -26,7 +26,8 @@ pub enum Action {
     Handed,
     /// Out of the interface with this index.
     Redirect(u32),
-    /// Not decided yet: the stage with this number ([`ipvs_common::maps::stage`]) goes on. No byte was changed.
+    /// Not decided yet: the stage with this number ([`ipvs_common::maps::stage`]; that of the frame's family) goes on. No byte
+    /// was changed.
     Stage(u32),
 }
 
@@ -43,6 +44,8 @@ impl Verdict {
     pub const ENTER: Self = Self::stage(stage::ENTER);
     /// [`crate::pipeline::born`] goes on.
     pub const BORN: Self = Self::stage(stage::BORN);
+    /// [`crate::pipeline::fast`] of IPv6 goes on.
+    pub const SIX: Self = Self::stage(stage::SIX);
 
     #[inline(always)]
     const fn stage(number: u32) -> Self {
@@ -106,10 +109,24 @@ impl Exit {
     pub const SLOW: Self = Self(STAGE | (stage::SLOW as u64) << 32);
     /// The same.
     pub const OPEN: Self = Self(STAGE | (stage::OPEN as u64) << 32);
+    /// The same.
+    pub const SIX: Self = Self(STAGE | (stage::SIX as u64) << 32);
 
     #[inline(always)]
     pub const fn answer(error: icmp::Error, dest: u32) -> Self {
         Self(ANSWER | (error.word() as u64) << 8 | (dest as u64) << 32)
+    }
+
+    /// As a number, and back.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    #[inline(always)]
+    pub(crate) const fn from_word(word: u64) -> Self {
+        Self(word)
     }
 
     #[must_use]

@@ -10,6 +10,7 @@ use ipvs_common::{
 };
 
 use crate::{
+    Ip,
     conn::{
         self, Table, belongs,
         expected::{self, Expected},
@@ -54,34 +55,60 @@ impl Batch {
     pub const SYNC_CONNECTIONS: u32 = 9;
     /// Templates, in the same way.
     pub const SYNC_TEMPLATES: u32 = 10;
-    /// Keys in one frame.
-    pub const MAX: usize = 200;
-    /// Bytes of a key in the frame.
-    pub const STRIDE: usize = 16;
+    /// Keys in one frame; of two places, each counts.
+    #[must_use]
+    pub const fn max<A: Ip>() -> usize {
+        ROOM / Self::stride::<A>()
+    }
+
+    /// Bytes of a place in the frame.
+    #[must_use]
+    pub const fn stride<A: Ip>() -> usize {
+        size_of::<FlowKey<A>>()
+    }
 }
+
+/// Bytes of the places of a frame, together: what fits the page that the kernel has for it.
+const ROOM: usize = 3200;
+
+/// What stands in the second of two places.
+type Second = [u8; 16];
 
 /// Works through a batch and returns how many entries ended, or were entered.
 #[cfg(feature = "host")]
 pub fn run<F: Frame, T: Tables>(f: &mut F, t: &mut T) -> u32 {
-    (0..count(f)).map(|i| u32::from(step(f, t, i))).sum()
+    (0..count::<F, T::A>(f))
+        .map(|i| u32::from(step(f, t, i)))
+        .sum()
 }
 
 /// Keys in the batch.
 #[inline(always)]
-pub fn count<F: Frame>(f: &mut F) -> usize {
+pub fn count<F: Frame, A: Ip>(f: &mut F) -> usize {
     f.at::<Batch>(0)
         .map_or(0, |head| u32::from_ne_bytes(head.count) as usize)
-        .min(Batch::MAX)
+        .min(Batch::max::<A>())
 }
 
 /// Looks at one key of the batch; tells whether its entry ended, or was entered.
 #[inline(always)]
 pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
-    let Ok(kind) = f.at::<Batch>(0).map(|head| u32::from_ne_bytes(head.kind)) else {
-        return false;
-    };
-    let at = size_of::<Batch>() + index * Batch::STRIDE;
-    let Ok(bytes) = f.at::<[u8; Batch::STRIDE]>(at).copied() else {
+    kind(f).is_some_and(|kind| step_of(f, t, kind, index))
+}
+
+/// What the keys of a batch are.
+#[inline(always)]
+pub fn kind<F: Frame>(f: &mut F) -> Option<u32> {
+    let head = f.at::<Batch>(0).ok()?;
+    Some(u32::from_ne_bytes(head.kind))
+}
+
+/// The same for who knows the kind.
+#[inline(always)]
+pub fn step_of<F: Frame, T: Tables>(f: &mut F, t: &mut T, kind: u32, index: usize) -> bool {
+    let stride = Batch::stride::<T::A>();
+    let at = size_of::<Batch>() + index * stride;
+    let Ok(key) = T::A::key_at(f, at) else {
         return false;
     };
     let table = match kind {
@@ -89,19 +116,17 @@ pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
         _ => Table::Established,
     };
     match kind {
-        Batch::CONNECTIONS | Batch::HALF_OPEN => connection(t, table, &bytemuck::cast(bytes)),
-        Batch::DROP_CONNECTIONS | Batch::DROP_HALF_OPEN => {
-            dropped(t, table, &bytemuck::cast(bytes))
-        }
-        Batch::GONE_CONNECTIONS | Batch::GONE_HALF_OPEN => gone(t, table, &bytemuck::cast(bytes)),
-        Batch::TEMPLATES => template(t, &template_key(bytes)),
-        Batch::GONE_TEMPLATES => template_of_gone(t, &template_key(bytes)),
+        Batch::CONNECTIONS | Batch::HALF_OPEN => connection(t, table, &key),
+        Batch::DROP_CONNECTIONS | Batch::DROP_HALF_OPEN => dropped(t, table, &key),
+        Batch::GONE_CONNECTIONS | Batch::GONE_HALF_OPEN => gone(t, table, &key),
+        Batch::TEMPLATES => template(t, &template_key(&key)),
+        Batch::GONE_TEMPLATES => template_of_gone(t, &template_key(&key)),
         Batch::EXPECT if index.is_multiple_of(2) => {
-            let Ok(expected) = f.at::<[u8; Batch::STRIDE]>(at + Batch::STRIDE).copied() else {
+            let Ok(expected) = f.at::<Second>(at + stride).copied() else {
                 return false;
             };
             let expected: Expected = bytemuck::cast(expected);
-            expected::announce(t, &bytemuck::cast(bytes), &expected)
+            expected::announce(t, &key, &expected)
         }
         _ => false,
     }
@@ -110,30 +135,42 @@ pub fn step<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
 /// Enters one of what another director told; `index` counts the pairs of places.
 #[inline(always)]
 pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, index: usize) -> bool {
-    let Ok(kind) = f.at::<Batch>(0).map(|head| u32::from_ne_bytes(head.kind)) else {
+    let (Some(kind), Some((key, synced))) = (kind(f), told(f, index)) else {
         return false;
     };
-    let at = size_of::<Batch>() + index * 2 * Batch::STRIDE;
-    let Ok([key, synced]) = f.at::<[[u8; Batch::STRIDE]; 2]>(at).copied() else {
-        return false;
-    };
-    let synced: Synced = bytemuck::cast(synced);
     match kind {
-        Batch::SYNC_CONNECTIONS => synced::enter(t, &bytemuck::cast(key), &synced),
-        Batch::SYNC_TEMPLATES => synced::tie(t, &template_key(key), &synced),
+        Batch::SYNC_CONNECTIONS => synced::enter(t, &key, &synced),
+        Batch::SYNC_TEMPLATES => synced::tie(t, &template_key(&key), &synced),
         _ => false,
     }
 }
 
+/// A pair of places: a key, and what is told of it.
 #[inline(always)]
-fn template_key(b: [u8; Batch::STRIDE]) -> TemplateKey {
-    let [client @ .., _, _, _, _] = b;
-    bytemuck::cast(client)
+pub fn told<F: Frame, A: Ip>(f: &mut F, index: usize) -> Option<(FlowKey<A>, Synced)> {
+    let stride = Batch::stride::<A>();
+    let at = size_of::<Batch>() + index * 2 * stride;
+    let key = A::key_at(f, at).ok()?;
+    let synced = *f.at::<Second>(at + stride).ok()?;
+    Some((key, bytemuck::cast(synced)))
+}
+
+/// A template's key, which stands in the place of a flow's.
+#[inline(always)]
+pub fn template_key<A: Ip>(place: &FlowKey<A>) -> TemplateKey<A> {
+    let FlowKey { sport, dport, .. } = *place;
+    TemplateKey {
+        client: place.src,
+        vip: place.dst,
+        vport: sport,
+        proto: dport[0],
+        generation: dport[1],
+    }
 }
 
 /// Ends a connection if neither direction was used in time; else writes the later deadline to the client's entry.
 #[inline(always)]
-pub fn connection<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+pub fn connection<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> bool {
     let Some(entry) = conn::find_in(t, table, key) else {
         return false;
     };
@@ -162,7 +199,21 @@ pub fn connection<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
 /// A packet met an entry past its deadline: ends the connection, unless its other direction was used in time. True: there is no
 /// connection any more.
 #[inline(always)]
-pub fn overdue<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRef>) -> bool {
+pub fn overdue<T: Tables>(t: &mut T, key: &FlowKey<T::A>, hit: &conn::Hit<T>) -> bool {
+    looked_at(t, key, hit)
+}
+
+/// The same of the entry of this key; if it is not there, there is none.
+#[inline(always)]
+pub fn overdue_at<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> bool {
+    match conn::find_in(t, table, key) {
+        Some(entry) => looked_at(t, key, &conn::hit(t, table, entry)),
+        None => true,
+    }
+}
+
+#[inline(always)]
+fn looked_at<T: Tables>(t: &mut T, key: &FlowKey<T::A>, hit: &conn::Hit<T>) -> bool {
     if hit.conn.status.flags & ConnFlags::LEAVING != 0 {
         return false;
     }
@@ -178,7 +229,7 @@ pub fn overdue<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRef>)
 
 /// Deadline of both directions of a client's entry.
 #[inline(always)]
-fn later_deadline<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRef>) -> u64 {
+fn later_deadline<T: Tables>(t: &mut T, key: &FlowKey<T::A>, hit: &conn::Hit<T>) -> u64 {
     if !is_masq(&hit.conn) {
         return hit.conn.expires;
     }
@@ -192,14 +243,14 @@ fn later_deadline<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRe
 /// An entry that was given up, with its counts, but that the kernel refused to delete at that time (it does so when the
 /// table is locked by what the program interrupted).
 #[inline(always)]
-fn left_behind<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRef>) -> bool {
+fn left_behind<T: Tables>(t: &mut T, key: &FlowKey<T::A>, hit: &conn::Hit<T>) -> bool {
     let second = t.settings().map_or(1, |s| u64::from(s.hz));
     t.now() >= hit.conn.expires + second && conn::remove(t, hit.table, key)
 }
 
 /// A reply entry whose client's entry is gone (two connections once shared its key).
 #[inline(always)]
-fn orphaned_reply<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRef>) -> bool {
+fn orphaned_reply<T: Tables>(t: &mut T, key: &FlowKey<T::A>, hit: &conn::Hit<T>) -> bool {
     let client = opposite(key, &hit.conn);
     if t.now() < hit.conn.expires || conn::find_in(t, hit.table, &client).is_some() {
         return false;
@@ -210,7 +261,7 @@ fn orphaned_reply<T: Tables>(t: &mut T, key: &FlowKey, hit: &conn::Hit<T::ConnRe
 /// Ends a connection that the defence picked ([`Event::DroppedEntry`]): one that is still being opened in any case, another
 /// if it was idle for a minute in both directions.
 #[inline(always)]
-pub fn dropped<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+pub fn dropped<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> bool {
     let Some(hit) = client_entry(t, table, key) else {
         return false;
     };
@@ -234,7 +285,7 @@ pub const fn is_opening(state: u8) -> bool {
 
 /// Ends a connection whose real server was deleted.
 #[inline(always)]
-pub fn gone<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+pub fn gone<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> bool {
     let Some(hit) = client_entry(t, table, key) else {
         return false;
     };
@@ -245,7 +296,7 @@ pub fn gone<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
 
 /// Where the service wants its clients told, or moved, their next segment has to find the connection.
 #[inline(always)]
-fn is_spared<T: Tables>(t: &T, key: &FlowKey, dest: u32) -> bool {
+fn is_spared<T: Tables>(t: &T, key: &FlowKey<T::A>, dest: u32) -> bool {
     key.proto == Proto::Tcp as u8
         && t.dest(dest)
             .is_some_and(|d| d.policy & (Policy::RESET | Policy::RESCHEDULE) != 0)
@@ -260,11 +311,7 @@ fn is_gone<T: Tables>(t: &T, dest: u32) -> bool {
 
 /// The client's entry of a connection that nobody else is ending or moving.
 #[inline(always)]
-fn client_entry<T: Tables>(
-    t: &mut T,
-    table: Table,
-    key: &FlowKey,
-) -> Option<conn::Hit<T::ConnRef>> {
+fn client_entry<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> Option<conn::Hit<T>> {
     let entry = conn::find_in(t, table, key)?;
     let hit = conn::hit(t, table, entry);
     (hit.conn.status.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) == 0).then_some(hit)
@@ -272,7 +319,13 @@ fn client_entry<T: Tables>(
 
 /// Takes the template along that nobody else holds and that never proved itself.
 #[inline(always)]
-fn by_force<T: Tables>(t: &mut T, table: Table, key: &FlowKey, conn: &Conn, event: Event) -> bool {
+fn by_force<T: Tables>(
+    t: &mut T,
+    table: Table,
+    key: &FlowKey<T::A>,
+    conn: &Conn<T::A>,
+    event: Event,
+) -> bool {
     if !t.end(table, key) {
         return false;
     }
@@ -285,7 +338,7 @@ fn by_force<T: Tables>(t: &mut T, table: Table, key: &FlowKey, conn: &Conn, even
 
 /// Ends a template without living children.
 #[inline(always)]
-pub fn template<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
+pub fn template<T: Tables>(t: &mut T, key: &TemplateKey<T::A>) -> bool {
     let Some(entry) = t.template(key) else {
         return false;
     };
@@ -315,7 +368,7 @@ pub fn template<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
 
 /// Ends a template whose real server was deleted, unless connections hold it.
 #[inline(always)]
-pub fn template_of_gone<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
+pub fn template_of_gone<T: Tables>(t: &mut T, key: &TemplateKey<T::A>) -> bool {
     let Some(entry) = t.template(key) else {
         return false;
     };

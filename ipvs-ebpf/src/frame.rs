@@ -6,12 +6,18 @@
 use bytemuck::Pod;
 use ipvs_common::{DropReason, PuntHeader};
 
+use crate::ip::v6::{self, Found};
+
 pub trait Frame {
     /// Bytes from the Ethernet header to the end.
     fn len(&self) -> usize;
 
     /// The `T` at a byte offset; `T` must have alignment 1.
     fn at<T: Pod>(&mut self, off: usize) -> Result<&mut T, DropReason>;
+
+    /// Words at a byte offset, in the machine's order: for what is moved as it is. Byte by byte, as the target reads what may
+    /// stand anywhere, 16 bytes take 50 instructions.
+    fn words<const N: usize>(&mut self, off: usize) -> Result<[u64; N], DropReason>;
 
     /// Makes `by` bytes of room in front. Every offset moves up by as much.
     fn grow_head(&mut self, by: usize) -> Result<(), DropReason>;
@@ -25,6 +31,15 @@ pub trait Frame {
 
     /// Gives a copy of the frame, finished but for the sending, to the daemon. False: it takes no more.
     fn hand_over(&mut self, header: &PuntHeader) -> bool;
+
+    /// What is behind the extension headers of an IPv6 packet. May run out of line.
+    #[inline(always)]
+    fn behind_extensions(&mut self) -> Found
+    where
+        Self: Sized,
+    {
+        v6::behind_extensions(self)
+    }
 
     #[inline(always)]
     fn is_empty(&self) -> bool {

@@ -6,25 +6,25 @@ pub mod reply;
 pub mod tunnel;
 
 use ipvs_common::{
-    Conn, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface, PassReason, PuntHeader,
-    PuntReason,
+    Address, Conn, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface, PassReason,
+    PuntHeader, PuntReason,
 };
 
 use crate::{
-    egress,
+    Ip, egress,
     exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
     icmp,
     parse::Packet,
-    rewrite::{self, l3},
+    rewrite,
     tables::Tables,
 };
 
 /// Addresses of the outer header, should there be one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Tunnel {
-    pub src: [u8; 4],
-    pub dst: [u8; 4],
+pub struct Tunnel<A> {
+    pub src: A,
+    pub dst: A,
 }
 
 /// Sends a client's packet to the real server of its connection by way of `hop`.
@@ -33,9 +33,8 @@ pub fn to_dest<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    conn: &Conn,
-    tunnel: Tunnel,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     if hop.kind == HopKind::Refused as u8 || hop.kind == HopKind::Unknown as u8 {
@@ -45,7 +44,8 @@ pub fn to_dest<F: Frame, T: Tables>(
         if conn.status.method != ForwardingMethod::Masq as u8 {
             // The routing table says the same of its own addresses and of those it has no route to; the source of a way
             // to an own address is that address.
-            return Err(if tunnel.src == tunnel.dst {
+            let is_own = t.dest(conn.dest).is_some_and(|d| d.tunnel_src == d.addr);
+            return Err(if is_own {
                 PassReason::Localnode.into()
             } else {
                 DropReason::NoRoute.into()
@@ -54,7 +54,7 @@ pub fn to_dest<F: Frame, T: Tables>(
     } else if p.ttl <= 1 {
         return Err(answer(conn, icmp::Error::TIME_EXCEEDED));
     }
-    by_method(f, t, iface, p, conn, tunnel, hop)
+    by_method(f, t, iface, p, conn, hop)
 }
 
 /// Whether a way leads out of the director.
@@ -70,8 +70,8 @@ pub fn past_dests<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    conn: &Conn,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     if !leads_on(hop) {
@@ -89,28 +89,27 @@ pub fn by_method<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    conn: &Conn,
-    tunnel: Tunnel,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     match ForwardingMethod::from_number(conn.status.method) {
         Some(ForwardingMethod::Masq) => masq::forward(f, t, iface, p, conn, hop),
         Some(ForwardingMethod::Droute) => droute::forward(f, t, iface, p, conn, hop),
-        Some(ForwardingMethod::Tunnel) => tunnel::forward(f, t, iface, p, conn, tunnel, hop),
+        Some(ForwardingMethod::Tunnel) => tunnel::forward(f, t, iface, p, conn, hop),
         None => Err(DropReason::Internal.into()),
     }
 }
 
 /// Whether the packet is longer than `mtu` (0: not known); an aggregate is not a packet of the wire.
 #[inline(always)]
-fn too_long(iface: &Iface, p: &Packet, mtu: u16) -> bool {
+fn too_long<A: Ip>(iface: &Iface, p: &Packet<A>, mtu: u16) -> bool {
     mtu != 0 && p.len > mtu && !egress::is_aggregate(iface, p)
 }
 
 /// For methods that must leave by XDP: the interface has to take the frame.
 #[inline(always)]
-fn must_leave(iface: &Iface, p: &Packet, hop: &Hop) -> Result<(), Exit> {
+fn must_leave<A: Ip>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Result<(), Exit> {
     if egress::is_aggregate(iface, p) {
         return Err(DropReason::Aggregate.into());
     }
@@ -148,13 +147,12 @@ fn hand_over<F: Frame, T: Tables>(
     reason: PuntReason,
     event: Event,
 ) -> Result<Verdict, Exit> {
-    let [next_hop @ .., _, _] = hop.dst_mac;
     let header = PuntHeader {
         reason: reason as u32,
         ifindex: hop.ifindex,
         len: f.len() as u32,
         mtu: u32::from(hop.mtu),
-        next_hop,
+        next_hop: hop.next_hop(),
         dst_mac: hop.dst_mac,
         src_mac: hop.src_mac,
     };
@@ -167,14 +165,14 @@ fn hand_over<F: Frame, T: Tables>(
 
 /// Takes one from the time to live, then refuses a packet that is longer than `limit` and must not be fragmented.
 #[inline(always)]
-fn age_and_measure<F: Frame>(
+fn age_and_measure<F: Frame, A: Ip>(
     f: &mut F,
     iface: &Iface,
-    p: &Packet,
-    conn: &Conn,
+    p: &Packet<A>,
+    conn: &Conn<A>,
     limit: u16,
 ) -> Result<(), Exit> {
-    l3::decrement_ttl(f)?;
+    A::age(f)?;
     if p.df && too_long(iface, p, limit) {
         return Err(answer(conn, icmp::Error::fragmentation_needed(limit)));
     }
@@ -183,7 +181,7 @@ fn age_and_measure<F: Frame>(
 
 /// The error about a packet of a connection. Where replies do not pass the director, ip_vs counts it as one of them.
 #[inline(always)]
-fn answer(conn: &Conn, error: icmp::Error) -> Exit {
+fn answer<A: Address>(conn: &Conn<A>, error: icmp::Error) -> Exit {
     let masq = conn.status.method == ForwardingMethod::Masq as u8;
     Exit::answer(error, if masq { NO_DEST } else { conn.dest })
 }

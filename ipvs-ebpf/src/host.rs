@@ -1,38 +1,30 @@
 //! Frame and tables on the host: a byte vector with headroom, and trees. For tests, for replays, and for the daemon's own
 //! tests; the clock and the routing table are set by hand.
 
+mod flows;
 mod frame;
+mod run;
 mod sets;
 mod templates;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, LblcrEntry, ListSlot, Mac,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote, Template,
-    TemplateKey, maps::Capacities, reason,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    marker::PhantomData,
+    net::IpAddr,
 };
 
-pub use self::frame::HostFrame;
+use ipvs_common::{
+    Addr, Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, LblcrEntry, ListSlot,
+    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote, maps::Capacities,
+    reason,
+};
+
+pub use self::{
+    flows::{Flows, HostLink, HostRoute, Room, Width},
+    frame::HostFrame,
+    run::run,
+};
 use crate::tables::{DestCounter, FibQuery, Tables};
-
-/// A network that some interface leads to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HostRoute {
-    pub net: [u8; 4],
-    pub prefix: u8,
-    /// `None`: the director's own address.
-    pub via: Option<HostLink>,
-}
-
-/// An interface and, for a routed network, the router's address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct HostLink {
-    pub ifindex: u32,
-    pub mac: Mac,
-    pub mtu: u16,
-    pub gateway: Option<[u8; 4]>,
-}
 
 /// All tables, open to whoever wants to look.
 #[derive(Clone, Debug)]
@@ -49,17 +41,10 @@ pub struct HostTables {
     pub sched_states: Vec<SchedState>,
     pub lblc: BTreeMap<LblcKey, LblcEntry>,
     pub lblcr: BTreeMap<LblcKey, LblcrEntry>,
-    pub templates: BTreeMap<TemplateKey, Template>,
-    pub conns: BTreeMap<FlowKey, Conn>,
-    pub half_open: BTreeMap<FlowKey, Conn>,
-    pub ring: Vec<RingSlot>,
-    pub ring_next: u32,
-    pub synced_next: u32,
-    /// The connection that a packet just opened.
-    pub newborn: Conn,
     pub reasons: Vec<u64>,
-    pub routes: Vec<HostRoute>,
-    pub neighbours: BTreeMap<[u8; 4], Mac>,
+    /// What there is of IPv4 alone, and of IPv6.
+    pub four: Flows<[u8; 4]>,
+    pub six: Flows<Addr>,
     /// Interfaces that take no frames from a native XDP program.
     pub no_xmit: BTreeSet<u32>,
     /// ICMP errors sent in the running second.
@@ -70,8 +55,6 @@ pub struct HostTables {
     pub dice: u32,
     /// New connections until the defence drops one.
     pub until_drop: u32,
-    /// What the daemon is to look at.
-    pub notes: Vec<SyncNote>,
 }
 
 impl HostTables {
@@ -91,51 +74,46 @@ impl HostTables {
             sched_states: vec![SchedState::default(); capacities.services as usize],
             lblc: BTreeMap::new(),
             lblcr: BTreeMap::new(),
-            templates: BTreeMap::new(),
-            conns: BTreeMap::new(),
-            half_open: BTreeMap::new(),
-            ring: vec![RingSlot::default(); capacities.half_open as usize],
-            ring_next: 0,
-            synced_next: 0,
-            newborn: Conn::default(),
             reasons: vec![0; reason::SLOTS as usize],
-            routes: Vec::new(),
-            neighbours: BTreeMap::new(),
+            four: Flows::new(capacities.half_open),
+            six: Flows::new(capacities.half_open6),
             no_xmit: BTreeSet::new(),
             icmp_sent: (0, 0),
             local_marks: BTreeSet::new(),
             dice: 1,
             until_drop: 0,
-            notes: Vec::new(),
         }
     }
 
-    fn entry(&self, r: (bool, FlowKey)) -> Option<&Conn> {
-        if r.0 {
-            self.half_open.get(&r.1)
-        } else {
-            self.conns.get(&r.1)
-        }
+    /// The tables as a packet of one family sees them.
+    pub const fn of<A: Width>(&mut self) -> View<'_, A> {
+        View(self, PhantomData)
+    }
+}
+
+/// [`HostTables`] for one family.
+#[derive(Debug)]
+pub struct View<'t, A>(pub &'t mut HostTables, PhantomData<A>);
+
+impl<A: Width> View<'_, A> {
+    fn flows(&self) -> &Flows<A> {
+        A::flows(self.0)
     }
 
-    fn entry_mut(&mut self, r: (bool, FlowKey)) -> Option<&mut Conn> {
-        if r.0 {
-            self.half_open.get_mut(&r.1)
-        } else {
-            self.conns.get_mut(&r.1)
-        }
+    fn flows_mut(&mut self) -> &mut Flows<A> {
+        A::flows_mut(self.0)
     }
 
-    fn best_route(&self, dst: [u8; 4]) -> Option<&HostRoute> {
-        let bits = |a: [u8; 4], prefix: u8| {
-            u32::from_be_bytes(a)
-                .checked_shr(32 - u32::from(prefix))
-                .unwrap_or(0)
-        };
-        self.routes
-            .iter()
-            .filter(|r| bits(r.net, r.prefix) == bits(dst, r.prefix))
-            .max_by_key(|r| r.prefix)
+    fn room(&self) -> Room {
+        A::room(&self.0.capacities)
+    }
+}
+
+/// Groups, and addresses that mean something on one link only, or on none: IPv6 is not forwarded from or to such.
+fn stays_here(addr: Addr) -> bool {
+    match addr.ip() {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => ip.is_multicast() || ip.is_loopback() || ip.is_unicast_link_local(),
     }
 }
 
@@ -154,42 +132,48 @@ fn insert<K: Ord + Copy, V: Copy>(
     true
 }
 
-impl Tables for HostTables {
+impl<A: Width> Tables for View<'_, A> {
     /// Whether half-open, and the key.
-    type ConnRef = (bool, FlowKey);
+    type ConnRef = (bool, FlowKey<A>);
 
     fn now(&self) -> u64 {
-        self.clock
+        self.0.clock
     }
     fn settings(&self) -> Option<&Settings> {
-        Some(&self.settings)
+        Some(&self.0.settings)
     }
-    fn conn(&mut self, key: &FlowKey) -> Option<Self::ConnRef> {
-        self.conns.contains_key(key).then_some((false, *key))
+    fn conn(&mut self, key: &FlowKey<A>) -> Option<Self::ConnRef> {
+        self.flows()
+            .conns
+            .contains_key(key)
+            .then_some((false, *key))
     }
-    fn half_open(&mut self, key: &FlowKey) -> Option<Self::ConnRef> {
-        self.half_open.contains_key(key).then_some((true, *key))
+    fn half_open(&mut self, key: &FlowKey<A>) -> Option<Self::ConnRef> {
+        self.flows()
+            .half_open
+            .contains_key(key)
+            .then_some((true, *key))
     }
-    fn load(&self, r: Self::ConnRef) -> Conn {
-        self.entry(r).copied().unwrap_or_default()
+    fn load(&self, r: Self::ConnRef) -> Conn<A> {
+        self.flows().entry(r).copied().unwrap_or_default()
     }
     fn set_expires(&mut self, r: Self::ConnRef, seq: u32, expires: u64) {
-        if let Some(c) = self.entry_mut(r).filter(|c| c.seq == seq) {
+        if let Some(c) = self.flows_mut().entry_mut(r).filter(|c| c.seq == seq) {
             c.expires = expires;
         }
     }
     fn set_packets(&mut self, r: Self::ConnRef, seq: u32, packets: u8) {
-        if let Some(c) = self.entry_mut(r).filter(|c| c.seq == seq) {
+        if let Some(c) = self.flows_mut().entry_mut(r).filter(|c| c.seq == seq) {
             c.packets = packets;
         }
     }
     fn set_hop(&mut self, r: Self::ConnRef, seq: u32, hop: &Hop) {
-        if let Some(c) = self.entry_mut(r).filter(|c| c.seq == seq) {
+        if let Some(c) = self.flows_mut().entry_mut(r).filter(|c| c.seq == seq) {
             c.hop = *hop;
         }
     }
     fn swap_status(&mut self, r: Self::ConnRef, seq: u32, old: Status, new: Status) -> bool {
-        match self.entry_mut(r) {
+        match self.flows_mut().entry_mut(r) {
             Some(c) if c.status == old && c.seq == seq => {
                 c.status = new;
                 true
@@ -197,73 +181,64 @@ impl Tables for HostTables {
             _ => false,
         }
     }
-    fn copy_to_conns(&mut self, key: &FlowKey, entry: Self::ConnRef) -> bool {
+    fn copy_to_conns(&mut self, key: &FlowKey<A>, entry: Self::ConnRef) -> bool {
         let conn = self.load(entry);
-        insert(
-            &mut self.conns,
-            self.capacities.conns * 2,
-            key,
-            &conn,
-            false,
-        )
+        let room = self.room().conns;
+        insert(&mut self.flows_mut().conns, room, key, &conn, false)
     }
-    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
-        let room = self.capacities.conns * 2;
-        insert(&mut self.conns, room, key, conn, only_new)
+    fn insert_conn(&mut self, key: &FlowKey<A>, conn: &Conn<A>, only_new: bool) -> bool {
+        let room = self.room().conns;
+        insert(&mut self.flows_mut().conns, room, key, conn, only_new)
     }
-    fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
-        insert(
-            &mut self.half_open,
-            self.capacities.half_open * 2,
-            key,
-            conn,
-            only_new,
-        )
+    fn insert_half_open(&mut self, key: &FlowKey<A>, conn: &Conn<A>, only_new: bool) -> bool {
+        let room = self.room().half_open;
+        insert(&mut self.flows_mut().half_open, room, key, conn, only_new)
     }
-    fn remove_conn(&mut self, key: &FlowKey) -> bool {
-        self.conns.remove(key).is_some()
+    fn remove_conn(&mut self, key: &FlowKey<A>) -> bool {
+        self.flows_mut().conns.remove(key).is_some()
     }
-    fn remove_half_open(&mut self, key: &FlowKey) -> bool {
-        self.half_open.remove(key).is_some()
+    fn remove_half_open(&mut self, key: &FlowKey<A>) -> bool {
+        self.flows_mut().half_open.remove(key).is_some()
     }
     fn ring_ticket(&mut self) -> u32 {
-        self.ring_next = self.ring_next.wrapping_add(1);
-        self.ring_next.wrapping_sub(1)
+        self.flows_mut().ring_next = self.flows().ring_next.wrapping_add(1);
+        self.flows().ring_next.wrapping_sub(1)
     }
     fn synced_ticket(&mut self) -> u32 {
-        self.synced_next = self.synced_next.wrapping_add(1);
-        self.synced_next.wrapping_sub(1)
+        self.flows_mut().synced_next = self.flows().synced_next.wrapping_add(1);
+        self.flows().synced_next.wrapping_sub(1)
     }
-    fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot {
-        let place = slot.seq as usize % self.ring.len();
-        std::mem::replace(&mut self.ring[place], *slot)
+    fn ring_replace(&mut self, slot: &RingSlot<A>) -> RingSlot<A> {
+        let ring = &mut self.flows_mut().ring;
+        let place = slot.seq as usize % ring.len();
+        std::mem::replace(&mut ring[place], *slot)
     }
-    fn put_newborn(&mut self, conn: &Conn) {
-        self.newborn = *conn;
+    fn put_newborn(&mut self, conn: &Conn<A>) {
+        self.flows_mut().newborn = *conn;
     }
-    fn newborn(&self) -> Option<&Conn> {
-        Some(&self.newborn)
+    fn newborn(&self) -> Option<&Conn<A>> {
+        Some(&self.flows().newborn)
     }
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
-        self.services.get(key)
+        self.0.services.get(key)
     }
     fn listed(&self, slot: u32) -> Option<&ListSlot> {
-        self.lists.get(slot as usize)
+        self.0.lists.get(slot as usize)
     }
     fn hashed(&self, slot: u32) -> Option<&u32> {
-        self.hash_tables.get(slot as usize)
+        self.0.hash_tables.get(slot as usize)
     }
     fn dest(&self, id: u32) -> Option<&Dest> {
-        self.dests.get(id as usize)
+        self.0.dests.get(id as usize)
     }
     fn dest_state(&self, id: u32) -> Option<&DestState> {
-        self.dest_states.get(id as usize)
+        self.0.dest_states.get(id as usize)
     }
     fn set_dest_hop(&mut self, id: u32, hop: &Hop) {
-        self.dest_states[id as usize].hop = *hop;
+        self.0.dest_states[id as usize].hop = *hop;
     }
     fn add(&mut self, id: u32, counter: DestCounter, delta: i32) {
-        let state = &mut self.dest_states[id as usize];
+        let state = &mut self.0.dest_states[id as usize];
         let field = match counter {
             DestCounter::Active => &mut state.active,
             DestCounter::Inactive => &mut state.inactive,
@@ -272,17 +247,17 @@ impl Tables for HostTables {
         *field = field.wrapping_add_signed(delta);
     }
     fn set_overloaded(&mut self, id: u32, overloaded: bool) {
-        self.dest_states[id as usize].overloaded = overloaded.into();
+        self.0.dest_states[id as usize].overloaded = overloaded.into();
     }
     fn count(&mut self, id: u32, stats: &Stats) {
-        let total = &mut self.dest_stats[id as usize];
+        let total = &mut self.0.dest_stats[id as usize];
         *total = total.plus(*stats);
     }
     fn sched(&self, service: u32) -> Option<&SchedState> {
-        self.sched_states.get(service as usize)
+        self.0.sched_states.get(service as usize)
     }
     fn swap_sched(&mut self, service: u32, old: SchedState, new: SchedState) -> bool {
-        let state = &mut self.sched_states[service as usize];
+        let state = &mut self.0.sched_states[service as usize];
         let same = *state == old;
         if same {
             *state = new;
@@ -290,24 +265,27 @@ impl Tables for HostTables {
         same
     }
     fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry> {
-        self.lblc.get(key)
+        self.0.lblc.get(key)
     }
     fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry) {
-        self.lblc.insert(*key, *entry);
+        self.0.lblc.insert(*key, *entry);
     }
-    fn route(&mut self, query: &FibQuery) -> Hop {
+    fn route(&mut self, query: &FibQuery<A>) -> Hop {
         let kind = |k: HopKind| Hop {
             kind: k as u8,
             ..Hop::default()
         };
-        if query.mark != 0 && self.local_marks.contains(&query.mark) {
+        if query.mark != 0 && self.0.local_marks.contains(&query.mark) {
             return kind(HopKind::Local);
         }
-        let Some(via) = self.best_route(query.dst).and_then(|r| r.via) else {
+        if [query.src, query.dst].iter().any(|a| stays_here(a.wide())) {
+            return kind(HopKind::Local);
+        }
+        let Some(via) = self.flows().best_route(query.dst).and_then(|r| r.via) else {
             return kind(HopKind::Local);
         };
         let next_hop = via.gateway.unwrap_or(query.dst);
-        let xmit = u8::from(!self.no_xmit.contains(&via.ifindex));
+        let xmit = u8::from(!self.0.no_xmit.contains(&via.ifindex));
         let hop = Hop {
             ifindex: via.ifindex,
             src_mac: via.mac,
@@ -315,7 +293,7 @@ impl Tables for HostTables {
             xmit,
             ..Hop::default()
         };
-        if let Some(dst_mac) = self.neighbours.get(&next_hop).copied() {
+        if let Some(dst_mac) = self.flows().neighbours.get(&next_hop).copied() {
             return Hop {
                 dst_mac,
                 kind: HopKind::Send as u8,
@@ -323,42 +301,35 @@ impl Tables for HostTables {
             };
         }
         // Without a neighbour the kernel's helper tells neither the address to send from nor the MTU.
-        let [a, b, c, d] = next_hop;
-        Hop {
-            ifindex: via.ifindex,
-            dst_mac: [a, b, c, d, 0, 0],
-            kind: HopKind::Unresolved as u8,
-            xmit,
-            ..Hop::default()
-        }
+        Hop::unresolved(via.ifindex, xmit, next_hop.wide())
     }
     fn random(&mut self) -> u32 {
         // Xorshift (Marsaglia 2003).
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 17;
-        self.dice ^= self.dice << 5;
-        self.dice
+        self.0.dice ^= self.0.dice << 13;
+        self.0.dice ^= self.0.dice >> 17;
+        self.0.dice ^= self.0.dice << 5;
+        self.0.dice
     }
     fn drops(&mut self, rate: u32) -> bool {
-        if self.until_drop > 1 {
-            self.until_drop -= 1;
+        if self.0.until_drop > 1 {
+            self.0.until_drop -= 1;
             return false;
         }
-        self.until_drop = rate;
+        self.0.until_drop = rate;
         true
     }
     fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
-        let second = self.clock / u64::from(hz.max(1));
-        if self.icmp_sent.0 != second {
-            self.icmp_sent = (second, 0);
+        let second = self.0.clock / u64::from(hz.max(1));
+        if self.0.icmp_sent.0 != second {
+            self.0.icmp_sent = (second, 0);
         }
-        self.icmp_sent.1 += 1;
-        self.icmp_sent.1 <= per_second
+        self.0.icmp_sent.1 += 1;
+        self.0.icmp_sent.1 <= per_second
     }
-    fn tell(&mut self, note: &SyncNote) {
-        self.notes.push(*note);
+    fn tell(&mut self, note: &SyncNote<A>) {
+        self.flows_mut().notes.push(*note);
     }
     fn note(&mut self, slot: u32) {
-        self.reasons[slot as usize] += 1;
+        self.0.reasons[slot as usize] += 1;
     }
 }

@@ -1,27 +1,29 @@
 //! ICMP errors that the director sends to clients, made in the place of the packet they are about.
 //!
-//! Source is the virtual address, type of service 0xC0, time to live 64, and as much of the packet is quoted as fits in
-//! 576 bytes, as the kernel does it (RFC 1812, 4.3.2).
+//! Source is the virtual address, time to live 64, and as much of the packet is quoted as fits in 576 bytes (RFC 1812, 4.3.2),
+//! with IPv6 in 1280 (RFC 4443, 2.4), as the kernel does it.
 
 use ipvs_common::{
     DropReason, Event, Hop, HopKind, Iface,
-    hdr::{Eth, Icmp, Ipv4},
+    hdr::{Eth, Icmp},
 };
-use network_types::{icmp::Icmpv4Hdr, ip::Ipv4Hdr};
+use network_types::icmp::Icmpv4Hdr;
 
 use crate::{
-    egress,
+    Ip, egress,
     exit::Verdict,
     frame::Frame,
+    ip::Header,
     parse::{L3, Packet},
     reset,
-    rewrite::{csum, l3},
+    rewrite::csum,
     tables::Tables,
 };
 
-const HEADERS: usize = size_of::<Ipv4>() + size_of::<Icmp>();
-/// IP length of the longest error.
-const LONGEST: usize = 576;
+/// Bytes before what is quoted.
+const fn headers<A: Ip>() -> usize {
+    A::HEADER + size_of::<Icmp>()
+}
 
 /// An error that the director has to report: type, code, and for "fragmentation needed" the length that would fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,13 +58,10 @@ impl Error {
         }
     }
 
+    /// 0: nobody is there, 1: the time to live is over, 2: too long.
     #[inline(always)]
-    const fn type_and_code(self) -> (u8, u8) {
-        match self.kind {
-            0 => (3, 3),
-            1 => (11, 0),
-            _ => (3, 4),
-        }
+    pub(crate) const fn kind(self) -> u8 {
+        self.kind
     }
 
     /// Why the packet itself is dropped.
@@ -80,10 +79,10 @@ impl Error {
 /// IP length of the error about a packet.
 #[must_use]
 #[inline(always)]
-pub const fn length(p: &Packet) -> u16 {
+pub const fn length<A: Ip>(p: &Packet<A>) -> u16 {
     let quoted = p.len as usize;
-    let room = LONGEST - HEADERS;
-    (HEADERS + if quoted < room { quoted } else { room }) as u16
+    let room = A::LONGEST_ERROR - headers::<A>();
+    (headers::<A>() + if quoted < room { quoted } else { room }) as u16
 }
 
 /// Turns the packet into an error about it. The packet counts as dropped, for its own reason if the error is sent.
@@ -91,7 +90,7 @@ pub const fn length(p: &Packet) -> u16 {
 pub fn reply<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
-    p: &Packet,
+    p: &Packet<T::A>,
     iface: &Iface,
     error: Error,
 ) -> Result<Verdict, DropReason> {
@@ -116,16 +115,31 @@ pub fn reply<F: Frame, T: Tables>(
 }
 
 #[inline(always)]
-fn build<F: Frame>(f: &mut F, p: &Packet, error: Error, hop: &Hop) -> Result<(), DropReason> {
+fn build<F: Frame, A: Ip>(
+    f: &mut F,
+    p: &Packet<A>,
+    error: Error,
+    hop: &Hop,
+) -> Result<(), DropReason> {
     let len = usize::from(length(p));
-    f.truncate(L3 + len - HEADERS)?;
-    f.grow_head(HEADERS)?;
+    f.truncate(L3 + len - headers::<A>())?;
+    f.grow_head(headers::<A>())?;
     let eth = f.at::<Eth>(0)?;
     eth.0.dst_addr = hop.dst_mac;
     eth.0.src_addr = hop.src_mac;
-    eth.0.ether_type = 0x0800u16.to_be();
-    f.at::<Ipv4>(L3)?.0 = outer(p, len as u16);
-    let (type_, code) = error.type_and_code();
+    A::put_header(
+        f,
+        &Header {
+            src: p.key.dst,
+            dst: p.key.src,
+            proto: A::ICMP,
+            len: len as u16,
+            tos: A::ERROR_TOS,
+            ttl: 64,
+            df: false,
+        },
+    )?;
+    let (type_, code) = A::error(error);
     let [high, low] = error.mtu.to_be_bytes();
     let mut icmp = Icmpv4Hdr {
         type_,
@@ -133,27 +147,10 @@ fn build<F: Frame>(f: &mut F, p: &Packet, error: Error, hop: &Hop) -> Result<(),
         check: [0; 2],
         data: [0, 0, high, low],
     };
-    f.at::<Icmp>(L3 + size_of::<Ipv4>())?.0 = icmp;
-    let sum = f.sum(L3 + size_of::<Ipv4>(), len - size_of::<Ipv4>())?;
+    f.at::<Icmp>(L3 + A::HEADER)?.0 = icmp;
+    let sum = f.sum(L3 + A::HEADER, len - A::HEADER)?;
+    let sum = sum + A::icmp_pseudo(p.key.dst, p.key.src, len - A::HEADER);
     icmp.check = (!csum::fold(sum)).to_be_bytes();
-    f.at::<Icmp>(L3 + size_of::<Ipv4>())?.0 = icmp;
+    f.at::<Icmp>(L3 + A::HEADER)?.0 = icmp;
     Ok(())
-}
-
-#[inline(always)]
-fn outer(p: &Packet, len: u16) -> Ipv4Hdr {
-    let mut ip = Ipv4Hdr {
-        vihl: 0x45,
-        tos: 0xc0,
-        tot_len: len.to_be_bytes(),
-        id: [0; 2],
-        frags: [0; 2],
-        ttl: 64,
-        proto: 1,
-        check: [0; 2],
-        src_addr: p.key.dst,
-        dst_addr: p.key.src,
-    };
-    ip.check = l3::header_check(&ip);
-    ip
 }

@@ -4,7 +4,8 @@
 //! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
 use core::{
-    intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd},
+    intrinsics::{AtomicOrdering, atomic_cxchg},
+    marker::PhantomData,
     mem::offset_of,
     ptr::{self, NonNull},
 };
@@ -14,51 +15,55 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status, SyncNote,
+    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
+    SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
 };
 use ipvs_datapath::{
-    DestCounter, FibQuery, Tables,
+    DestCounter, FibQuery, Frame, Tables,
     conn::{Table, template::Joined},
+    pipeline::steps::{self, Step, Went},
     sched::{Found, Walk},
 };
 
 use crate::maps::{
-    CLOCK, CONNS, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HALF_OPEN, HALF_OPEN_RING,
-    HASH_TABLES, HEADS, ICMP_BUDGET, LBLC, NEWBORN, REASONS, SCHED_STATES, SERVICES, SETTINGS,
-    head, iface,
+    CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, REASONS,
+    SCHED_STATES, SERVICES, SETTINGS, head, iface,
 };
 
+mod family;
 mod numbers;
 mod sets;
 mod templates;
 
+pub(crate) use family::Family;
 pub(crate) use numbers::key_of;
-use numbers::{dst, numbered, ports, src, ticket};
+use numbers::{add, numbered, ticket};
 
-/// The tables, with the context that the routing helper wants (null where none is asked).
-pub(crate) struct Maps(pub(crate) *mut xdp_md);
+/// The tables of a family, with the context that the routing helper wants (null where none is asked).
+pub(crate) struct Maps<A = [u8; 4]>(*mut xdp_md, PhantomData<A>);
 
-/// Adds to a count that other CPUs add to as well.
-///
-/// # Safety
-/// `field` points into a live map value and is aligned.
-#[inline(always)]
-unsafe fn add(field: *mut u32, delta: u32) {
-    // The result is not used: with a used result and relaxed order LLVM 22 miscompiles this (llvm-project#210280).
-    // SAFETY: the caller's promise.
-    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, delta) };
+impl<A: Family> Maps<A> {
+    #[inline(always)]
+    pub(crate) const fn of(ctx: *mut xdp_md) -> Self {
+        Self(ctx, PhantomData)
+    }
+
+    /// For who asks for no route.
+    #[inline(always)]
+    pub(crate) const fn only() -> Self {
+        Self::of(ptr::null_mut())
+    }
 }
 
-impl Maps {
+impl<A> Maps<A> {
     #[inline(always)]
     fn state(id: u32) -> Option<*mut DestState> {
         DEST_STATES.get_ptr_mut(id)
     }
 }
 
-impl Tables for Maps {
-    type ConnRef = NonNull<Conn>;
+impl<A: Family> Tables for Maps<A> {
+    type ConnRef = NonNull<Conn<A>>;
 
     #[inline(always)]
     fn now(&self) -> u64 {
@@ -73,21 +78,21 @@ impl Tables for Maps {
         SETTINGS.get(0)
     }
     #[inline(always)]
-    fn conn(&mut self, key: &FlowKey) -> Option<NonNull<Conn>> {
-        CONNS.get_ptr_mut(key).and_then(NonNull::new)
+    fn conn(&mut self, key: &FlowKey<A>) -> Option<NonNull<Conn<A>>> {
+        A::conns().get_ptr_mut(key).and_then(NonNull::new)
     }
     #[inline(always)]
-    fn half_open(&mut self, key: &FlowKey) -> Option<NonNull<Conn>> {
-        HALF_OPEN.get_ptr_mut(key).and_then(NonNull::new)
+    fn half_open(&mut self, key: &FlowKey<A>) -> Option<NonNull<Conn<A>>> {
+        A::half_open().get_ptr_mut(key).and_then(NonNull::new)
     }
     #[inline(always)]
-    fn load(&self, conn: NonNull<Conn>) -> Conn {
+    fn load(&self, conn: NonNull<Conn<A>>) -> Conn<A> {
         // SAFETY: a value pointer of a lookup in this run: it stays mapped until the program ends (the entry itself may be
         // given to another flow within that time; ip_vs accepts a packet gone astray at an expiry, and so do we).
         unsafe { ptr::read(conn.as_ptr()) }
     }
     #[inline(always)]
-    fn set_expires(&mut self, conn: NonNull<Conn>, seq: u32, expires: u64) {
+    fn set_expires(&mut self, conn: NonNull<Conn<A>>, seq: u32, expires: u64) {
         // SAFETY: as in `load`.
         unsafe {
             if (*conn.as_ptr()).seq == seq {
@@ -96,7 +101,7 @@ impl Tables for Maps {
         }
     }
     #[inline(always)]
-    fn set_packets(&mut self, conn: NonNull<Conn>, seq: u32, packets: u8) {
+    fn set_packets(&mut self, conn: NonNull<Conn<A>>, seq: u32, packets: u8) {
         // SAFETY: as in `load`.
         unsafe {
             if (*conn.as_ptr()).seq == seq {
@@ -105,7 +110,7 @@ impl Tables for Maps {
         }
     }
     #[inline(always)]
-    fn set_hop(&mut self, conn: NonNull<Conn>, seq: u32, hop: &Hop) {
+    fn set_hop(&mut self, conn: NonNull<Conn<A>>, seq: u32, hop: &Hop) {
         // SAFETY: as in `load`.
         unsafe {
             if (*conn.as_ptr()).seq == seq {
@@ -114,15 +119,15 @@ impl Tables for Maps {
         }
     }
     #[inline(always)]
-    fn swap_status(&mut self, conn: NonNull<Conn>, seq: u32, old: Status, new: Status) -> bool {
-        const { assert!(offset_of!(Conn, status) % 8 == 0) };
-        const { assert!(offset_of!(Conn, seq) == offset_of!(Conn, status) + 4) };
+    fn swap_status(&mut self, conn: NonNull<Conn<A>>, seq: u32, old: Status, new: Status) -> bool {
+        const { assert!(offset_of!(Conn<A>, status) % 8 == 0) };
+        const { assert!(offset_of!(Conn<A>, seq) == offset_of!(Conn<A>, status) + 4) };
         // SAFETY: as in `load`; status and number are eight bytes at a multiple of eight.
         let (_, swapped) = unsafe {
             atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
                 conn.as_ptr()
                     .cast::<u8>()
-                    .add(offset_of!(Conn, status))
+                    .add(offset_of!(Conn<A>, status))
                     .cast(),
                 numbered(old, seq),
                 numbered(new, seq),
@@ -131,40 +136,40 @@ impl Tables for Maps {
         swapped
     }
     #[inline(always)]
-    fn copy_to_conns(&mut self, key: &FlowKey, entry: NonNull<Conn>) -> bool {
+    fn copy_to_conns(&mut self, key: &FlowKey<A>, entry: NonNull<Conn<A>>) -> bool {
         // SAFETY: as in `load`; the kernel copies from one map's value to the other's.
-        CONNS.insert(key, unsafe { entry.as_ref() }, 0).is_ok()
+        A::conns().insert(key, unsafe { entry.as_ref() }, 0).is_ok()
     }
     #[inline(always)]
-    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
+    fn insert_conn(&mut self, key: &FlowKey<A>, conn: &Conn<A>, only_new: bool) -> bool {
         let flags = if only_new { BPF_NOEXIST.into() } else { 0 };
-        CONNS.insert(key, conn, flags).is_ok()
+        A::conns().insert(key, conn, flags).is_ok()
     }
     #[inline(always)]
-    fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool {
-        HALF_OPEN
+    fn insert_half_open(&mut self, key: &FlowKey<A>, conn: &Conn<A>, only_new: bool) -> bool {
+        A::half_open()
             .insert(key, conn, if only_new { BPF_NOEXIST.into() } else { 0 })
             .is_ok()
     }
     #[inline(always)]
-    fn remove_conn(&mut self, key: &FlowKey) -> bool {
-        CONNS.remove(key).is_ok()
+    fn remove_conn(&mut self, key: &FlowKey<A>) -> bool {
+        A::conns().remove(key).is_ok()
     }
     #[inline(always)]
-    fn remove_half_open(&mut self, key: &FlowKey) -> bool {
-        HALF_OPEN.remove(key).is_ok()
+    fn remove_half_open(&mut self, key: &FlowKey<A>) -> bool {
+        A::half_open().remove(key).is_ok()
     }
     #[inline(always)]
     fn ring_ticket(&mut self) -> u32 {
-        ticket(head::RING)
+        ticket(A::RING)
     }
     #[inline(always)]
     fn synced_ticket(&mut self) -> u32 {
-        ticket(head::SYNCED)
+        ticket(A::SYNCED)
     }
     #[inline(always)]
-    fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot {
-        let Some(place) = HALF_OPEN_RING.get_ptr_mut(slot.seq & iface().half_open_mask) else {
+    fn ring_replace(&mut self, slot: &RingSlot<A>) -> RingSlot<A> {
+        let Some(place) = A::ring().get_ptr_mut(slot.seq & A::half_open_mask()) else {
             return RingSlot::default();
         };
         // SAFETY: a map value; two CPUs meet here only if a whole ring of others came in between.
@@ -176,28 +181,28 @@ impl Tables for Maps {
     }
     #[inline(always)]
     fn look_ahead(&mut self) {
-        let Some(head) = HEADS.get(head::RING) else {
+        let Some(head) = HEADS.get(A::RING) else {
             return;
         };
-        let Some(oldest) = HALF_OPEN_RING.get_ptr(*head & iface().half_open_mask) else {
+        let Some(oldest) = A::ring().get_ptr(*head & A::half_open_mask()) else {
             return;
         };
         // SAFETY: a map value; a place that another CPU writes just now names nobody, which does no harm.
         let oldest = unsafe { ptr::read(oldest) };
         if oldest.used != 0 {
-            HALF_OPEN.get_ptr(oldest.key);
+            A::half_open().get_ptr(oldest.key);
         }
     }
     #[inline(always)]
-    fn put_newborn(&mut self, conn: &Conn) {
-        if let Some(place) = NEWBORN.get_ptr_mut(0) {
+    fn put_newborn(&mut self, conn: &Conn<A>) {
+        if let Some(place) = A::newborn().get_ptr_mut(0) {
             // SAFETY: this CPU's value.
             unsafe { *place = *conn };
         }
     }
     #[inline(always)]
-    fn newborn(&self) -> Option<&Conn> {
-        NEWBORN.get(0)
+    fn newborn(&self) -> Option<&Conn<A>> {
+        A::newborn().get(0)
     }
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
@@ -287,28 +292,23 @@ impl Tables for Maps {
         let _ = LBLC.insert(key, entry, 0);
     }
     #[inline(always)]
-    fn route(&mut self, query: &FibQuery) -> Hop {
-        crate::xdp::route(self.0, query)
+    fn route(&mut self, query: &FibQuery<A>) -> Hop {
+        A::route(self.0, query)
     }
     #[inline(always)]
     fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
-        let second = self.now() / u64::from(hz.max(1));
-        let Some(budget) = ICMP_BUDGET.get_ptr_mut(0) else {
-            return false;
-        };
-        // SAFETY: this CPU's value.
-        unsafe {
-            if (*budget).second != second {
-                (*budget).second = second;
-                (*budget).sent = 0;
-            }
-            (*budget).sent += 1;
-            (*budget).sent <= u64::from(per_second)
-        }
+        numbers::is_within_budget(self.now() / u64::from(hz.max(1)), per_second)
     }
     #[inline(always)]
-    fn tell(&mut self, note: &SyncNote) {
-        crate::notes::tell(self, note);
+    fn tell(&mut self, note: &SyncNote<A>) {
+        let told = if note.is_template == 0 {
+            A::tell_flow(&note.flow)
+        } else {
+            A::tell_template(&note.template)
+        };
+        if !told {
+            self.event(Event::SyncMissed);
+        }
     }
     #[inline(always)]
     fn note(&mut self, slot: u32) {
@@ -348,44 +348,46 @@ impl Tables for Maps {
         ))
     }
     #[inline(always)]
-    fn join(&mut self, service: &Service, key: &FlowKey) -> Joined {
-        Joined(crate::walks::join(
-            service,
-            src(key),
-            dst(key),
-            ports(key),
-            u32::from(key.proto),
-        ))
+    fn join(&mut self, service: &Service, key: &FlowKey<A>) -> Joined {
+        Joined(A::join(service, key))
     }
     #[inline(always)]
-    fn lblcr_known(&mut self, service: u32, dst: [u8; 4]) -> u64 {
-        crate::walks::lblcr_known(service, u32::from_ne_bytes(dst))
+    fn lblcr_known(&mut self, service: u32, dst: A) -> u64 {
+        A::lblcr_known(service, dst)
     }
     #[inline(always)]
-    fn lblcr_join(&mut self, service: u32, dst: [u8; 4], dest: u32) {
-        crate::walks::lblcr_join(service, u32::from_ne_bytes(dst), dest);
+    fn lblcr_join(&mut self, service: u32, dst: A, dest: u32) {
+        A::lblcr_join(service, dst, dest);
     }
     #[inline(always)]
-    fn end(&mut self, table: Table, key: &FlowKey) -> bool {
-        let half_open = u32::from(table == Table::HalfOpen);
-        crate::xdp::end_conn(
-            src(key),
-            dst(key),
-            ports(key),
-            u32::from(key.proto),
-            half_open,
-        ) != 0
+    fn end(&mut self, table: Table, key: &FlowKey<A>) -> bool {
+        A::end(u32::from(table == Table::HalfOpen), key)
     }
     #[inline(always)]
-    fn evict(&mut self, key: &FlowKey, seq: u32) -> bool {
-        crate::xdp::evict_conn(src(key), dst(key), ports(key), u32::from(key.proto), seq) != 0
+    fn evict(&mut self, key: &FlowKey<A>, seq: u32) -> bool {
+        A::evict(key, seq)
     }
     #[inline(always)]
-    fn meet(&mut self, key: &FlowKey) -> u64 {
-        crate::xdp::meet_conn(src(key), dst(key), ports(key), u32::from(key.proto))
+    fn meet(&mut self, key: &FlowKey<A>) -> u64 {
+        A::meet(key)
     }
     #[inline(always)]
-    fn promote(&mut self, key: &FlowKey) -> bool {
-        crate::xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
+    fn promote(&mut self, key: &FlowKey<A>) -> bool {
+        A::promote(key)
+    }
+    #[inline(always)]
+    fn leave_as_newborn(&mut self, entry: NonNull<Conn<A>>) {
+        if let Some(place) = A::newborn().get_ptr_mut(0) {
+            // SAFETY: this CPU's value, and as in `load`.
+            unsafe { ptr::copy_nonoverlapping(entry.as_ptr(), place, 1) };
+        }
+    }
+    #[inline(always)]
+    fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went {
+        if A::LONG {
+            Went(A::step(self.0, step, found))
+        } else {
+            steps::take(step, f, self, iface, found)
+        }
     }
 }

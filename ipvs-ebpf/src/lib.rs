@@ -14,6 +14,7 @@ pub mod fwd;
 #[cfg(feature = "host")]
 pub mod host;
 pub mod icmp;
+pub mod ip;
 pub mod parse;
 pub mod pipeline;
 pub mod reset;
@@ -26,5 +27,7 @@ pub mod unpack;
 
 pub use exit::{Action, Ending, Exit, Verdict};
 pub use frame::Frame;
-pub use pipeline::run;
+#[cfg(feature = "host")]
+pub use host::run;
+pub use ip::Ip;
 pub use tables::{DestCounter, FibQuery, Tables};

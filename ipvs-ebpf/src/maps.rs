@@ -11,7 +11,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
+    Addr, Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
     RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage,
     reason, sync::NOTES_BYTES,
 };
@@ -50,6 +50,15 @@ pub(crate) static HALF_OPEN: HashMap<FlowKey, Conn> = HashMap::with_max_entries(
 #[map]
 pub(crate) static HALF_OPEN_RING: Array<RingSlot> = Array::with_max_entries(1, 0);
 #[map]
+pub(crate) static TEMPLATES6: HashMap<TemplateKey<Addr>, Template> =
+    HashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static CONNS6: HashMap<FlowKey<Addr>, Conn<Addr>> = HashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static HALF_OPEN6: HashMap<FlowKey<Addr>, Conn<Addr>> = HashMap::with_max_entries(1, 0);
+#[map]
+pub(crate) static HALF_OPEN_RING6: Array<RingSlot<Addr>> = Array::with_max_entries(1, 0);
+#[map]
 pub(crate) static HEADS: Array<u32> = Array::with_max_entries(head::COUNT, 0);
 #[map]
 pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
@@ -67,6 +76,8 @@ pub(crate) static SYNC_NOTES: RingBuf = RingBuf::with_byte_size(NOTES_BYTES, 0);
 #[map]
 pub(crate) static NEWBORN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(1, 0);
 #[map]
+pub(crate) static NEWBORN6: PerCpuArray<Conn<Addr>> = PerCpuArray::with_max_entries(1, 0);
+#[map]
 pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
 #[map]
 pub(crate) static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
@@ -81,7 +92,10 @@ pub(crate) mod head {
     pub(crate) const UNTIL_DROP: u32 = 1;
     /// The next number of the connections that another director told of.
     pub(crate) const SYNCED: u32 = 2;
-    pub(crate) const COUNT: u32 = 3;
+    /// The first and the last of them once more, for IPv6.
+    pub(crate) const RING6: u32 = 3;
+    pub(crate) const SYNCED6: u32 = 4;
+    pub(crate) const COUNT: u32 = 5;
 }
 
 /// ICMP errors of the running second.
@@ -100,6 +114,7 @@ static IFACE: Iface = Iface {
     mark: 0,
     mtu: 0,
     half_open_mask: 0,
+    half_open6_mask: 0,
     test_clock: 0,
 };
 

@@ -4,8 +4,8 @@
 use core::ptr;
 
 use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_md};
-use ipvs_common::{Event, FlowKey, SyncNote, TemplateKey};
-use ipvs_datapath::{Tables as _, expire};
+use ipvs_common::{Address, SyncNote, TemplateKey};
+use ipvs_datapath::expire;
 
 use crate::{
     kernel_tables::{Maps, key_of},
@@ -13,45 +13,25 @@ use crate::{
     xdp::XdpFrame,
 };
 
-/// [`ipvs_datapath::Tables::tell`].
-#[inline(always)]
-pub(crate) fn tell(maps: &mut Maps, note: &SyncNote) {
-    let told = if note.is_template == 0 {
-        let FlowKey { sport, dport, .. } = note.flow;
-        tell_flow(
-            u32::from_ne_bytes(note.flow.src),
-            u32::from_ne_bytes(note.flow.dst),
-            bytemuck::cast([sport, dport]),
-            u32::from(note.flow.proto),
-        )
-    } else {
-        let [client, vip, rest]: [u32; 3] = bytemuck::cast(note.template);
-        tell_template(client, vip, rest)
-    };
-    if told == 0 {
-        maps.event(Event::SyncMissed);
-    }
-}
-
 /// 1: the daemon will see the note.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn tell_flow(src: u32, dst: u32, ports: u32, proto: u32) -> u32 {
+pub(crate) extern "C" fn tell_flow(src: u32, dst: u32, ports: u32, proto: u32) -> u32 {
     submit(&SyncNote::flow(key_of(src, dst, ports, proto)))
 }
 
 /// The same of a template.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn tell_template(client: u32, vip: u32, rest: u32) -> u32 {
+pub(crate) extern "C" fn tell_template(client: u32, vip: u32, rest: u32) -> u32 {
     let key: TemplateKey = bytemuck::cast([client, vip, rest]);
     submit(&SyncNote::template(key))
 }
 
 /// Nobody is woken: the daemon comes by often enough, and sends many at once.
 #[inline(always)]
-fn submit(note: &SyncNote) -> u32 {
-    let Some(mut record) = SYNC_NOTES.reserve::<SyncNote>(0) else {
+pub(crate) fn submit<A: Address>(note: &SyncNote<A>) -> u32 {
+    let Some(mut record) = SYNC_NOTES.reserve::<SyncNote<A>>(0) else {
         return 0;
     };
     // SAFETY: a record of this size, which is this program's until it is submitted.
@@ -64,12 +44,12 @@ fn submit(note: &SyncNote) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn enter_step(ctx: *mut xdp_md, index: u32) -> u32 {
-    if index as usize >= expire::Batch::MAX / 2 {
+    if index as usize >= expire::Batch::max::<[u8; 4]>() / 2 {
         return 0;
     }
     u32::from(expire::enter(
         &mut XdpFrame(ctx),
-        &mut Maps(ctx),
+        &mut Maps::<[u8; 4]>::of(ctx),
         index as usize,
     ))
 }

@@ -1,8 +1,8 @@
-//! Bytes to [`Packet`]. The only owner of header offsets.
+//! Bytes to [`Packet`]; with `ip`, which reads IP's headers, the only owner of header offsets.
 
 use ipvs_common::{
-    FlowKey, Iface, PassReason, Proto,
-    hdr::{Eth, Ipv4, Ports, Tcp, Udp},
+    Address, FlowKey, Iface, PassReason, Proto,
+    hdr::{Eth, Ports, Tcp, Udp},
 };
 
 use crate::{exit::Exit, frame::Frame};
@@ -10,10 +10,7 @@ use crate::{exit::Exit, frame::Frame};
 /// Offset of the IP header.
 pub const L3: usize = size_of::<Eth>();
 
-const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
-/// More fragments, or an offset.
-const FRAGMENT: u16 = 0x3fff;
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86ddu16.to_be();
 
 /// TCP flag bits, at their place in the header.
 pub mod flag {
@@ -23,13 +20,13 @@ pub mod flag {
     pub const ACK: u8 = 16;
 }
 
-/// An IPv4 TCP or UDP packet.
+/// A TCP or UDP packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Packet {
-    pub key: FlowKey,
+pub struct Packet<A: Address = [u8; 4]> {
+    pub key: FlowKey<A>,
     /// Offset of the transport header.
     pub l4: usize,
-    /// IP total length.
+    /// Length of the IP packet.
     pub len: u16,
     /// Length of transport header and data.
     pub l4_len: u16,
@@ -41,7 +38,7 @@ pub struct Packet {
     pub flags: u8,
 }
 
-impl Packet {
+impl<A: Address> Packet<A> {
     #[must_use]
     #[inline(always)]
     pub const fn is_tcp(&self) -> bool {
@@ -55,49 +52,16 @@ impl Packet {
     }
 }
 
-/// Reads the headers. Whatever is not a whole TCP or UDP packet over IPv4 for this station passes.
+/// Whether the frame is one of this type for this station.
 #[inline(always)]
-pub fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet, Exit> {
-    ethernet(f, iface)?;
-    let ip = f.at::<Ipv4>(L3).map_err(|_| PassReason::NotIpv4)?.0;
-    let header = usize::from(ip.vihl & 0x0f) * 4;
-    if ip.vihl >> 4 != 4 || header < size_of::<Ipv4>() {
-        return Err(PassReason::Malformed.into());
-    }
-    let frags = u16::from_be_bytes(ip.frags);
-    if frags & FRAGMENT != 0 {
-        return Err(PassReason::Fragment.into());
-    }
-    let len = u16::from_be_bytes(ip.tot_len);
-    let l4 = L3 + header;
-    let proto = Proto::from_number(ip.proto).ok_or(PassReason::OtherProtocol)?;
-    let (ports, flags) = transport(f, l4, proto)?;
-    let need = header
-        + if matches!(proto, Proto::Tcp) {
-            size_of::<Tcp>()
+pub(crate) fn ethernet<F: Frame>(f: &mut F, iface: &Iface, ether_type: u16) -> Result<(), Exit> {
+    let eth = f.at::<Eth>(0).map_err(|_| PassReason::NotIp)?;
+    if { eth.0.ether_type } != ether_type {
+        return Err(if { eth.0.ether_type } == ETHERTYPE_IPV6 {
+            Exit::SIX
         } else {
-            size_of::<Udp>()
-        };
-    if usize::from(len) < need || L3 + usize::from(len) > f.len() {
-        return Err(PassReason::Malformed.into());
-    }
-    Ok(Packet {
-        key: FlowKey::in_words(ip.proto, ip.src_addr, ports.src, ip.dst_addr, ports.dst),
-        l4,
-        len,
-        l4_len: len - header as u16,
-        ttl: ip.ttl,
-        tos: ip.tos,
-        df: frags & DONT_FRAGMENT != 0,
-        flags,
-    })
-}
-
-#[inline(always)]
-fn ethernet<F: Frame>(f: &mut F, iface: &Iface) -> Result<(), Exit> {
-    let eth = f.at::<Eth>(0).map_err(|_| PassReason::NotIpv4)?;
-    if { eth.0.ether_type } != ETHERTYPE_IPV4 {
-        return Err(PassReason::NotIpv4.into());
+            PassReason::NotIp.into()
+        });
     }
     if iface.mac != [0; 6] && eth.0.dst_addr != iface.mac {
         return Err(PassReason::NotForUs.into());
@@ -105,10 +69,19 @@ fn ethernet<F: Frame>(f: &mut F, iface: &Iface) -> Result<(), Exit> {
     Ok(())
 }
 
+/// Bytes of a transport header.
+#[inline(always)]
+pub(crate) const fn least(proto: Proto) -> usize {
+    match proto {
+        Proto::Tcp => size_of::<Tcp>(),
+        Proto::Udp => size_of::<Udp>(),
+    }
+}
+
 /// Ports and flags, each from one view of its header: a second bounds check of the same bytes is one that the compiler may
 /// merge with the first in a way the verifier cannot follow.
 #[inline(always)]
-fn transport<F: Frame>(f: &mut F, l4: usize, proto: Proto) -> Result<(Ports, u8), Exit> {
+pub(crate) fn transport<F: Frame>(f: &mut F, l4: usize, proto: Proto) -> Result<(Ports, u8), Exit> {
     let short = |_| PassReason::Malformed;
     match proto {
         Proto::Tcp => {

@@ -10,42 +10,20 @@ mod enter;
 mod fast;
 mod open;
 mod slow;
+pub mod steps;
 
-use ipvs_common::{DropReason, Iface, maps::stage};
+use ipvs_common::{Conn, DropReason, ForwardingMethod, Iface, Status};
 
 pub use self::{born::born, enter::enter, fast::fast, open::open, slow::slow};
 use crate::{
-    exit::{Action, Ending, Exit, NO_DEST, Verdict},
+    Ip,
+    exit::{Ending, Exit, NO_DEST, Verdict},
     frame::Frame,
     icmp,
     parse::Packet,
     stats,
     tables::Tables,
 };
-
-/// Stages that a packet may go through; more would be a circle.
-const MOST_STAGES: u32 = 6;
-
-/// All stages in a row. Decides on a frame, rewrites it, and counts every way out that is not "forwarded".
-#[inline(always)]
-pub fn run<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let mut verdict = fast(f, t, iface);
-    for _ in 0..MOST_STAGES {
-        verdict = match verdict.action() {
-            Action::Stage(stage::SLOW) => slow(f, t, iface),
-            Action::Stage(stage::OPEN) => open(f, t, iface),
-            Action::Stage(stage::ENTER) => enter(f, t, iface),
-            Action::Stage(stage::BORN) => born(f, t, iface),
-            Action::Stage(_)
-            | Action::Pass
-            | Action::Drop
-            | Action::Tx
-            | Action::Handed
-            | Action::Redirect(_) => return verdict,
-        };
-    }
-    astray(t)
-}
 
 /// The stages did not come to an end: each found that the other is right.
 #[inline(always)]
@@ -54,13 +32,27 @@ pub fn astray<T: Tables>(t: &mut T) -> Verdict {
     Verdict::DROP
 }
 
+/// What stands in the place of a connection to have its packet answered: with an error, which counts as a reply of a real
+/// server ([`Exit::answer`]).
+fn refusal<A: Ip>(error: icmp::Error, dest: u32) -> Conn<A> {
+    Conn {
+        dest,
+        mark: error.word(),
+        status: Status {
+            method: ForwardingMethod::REFUSE,
+            ..Status::default()
+        },
+        ..Conn::default()
+    }
+}
+
 /// Carries an exit out.
 #[inline(always)]
 fn leave_by<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
+    p: &Packet<T::A>,
     exit: Exit,
 ) -> Verdict {
     let Ending::Answer(error, dest) = exit.ending() else {

@@ -1,7 +1,6 @@
 //! Header changes. A setter that writes a field also patches the checksums that cover it.
 
 pub mod csum;
-pub mod l3;
 pub mod l4;
 
 use ipvs_common::{Hop, hdr::Eth};

@@ -17,7 +17,7 @@ use crate::{exit::NO_DEST, tables::Tables};
 
 /// The real server for a new connection of the client that sent a packet with this key.
 #[inline(always)]
-pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) -> u32 {
+pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey<T::A>) -> u32 {
     match Scheduler::from_number(service.scheduler) {
         Some(Scheduler::Rr) => rr::choose(t, service),
         Some(Scheduler::Wrr) => wrr::choose(t, service),

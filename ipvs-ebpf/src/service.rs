@@ -1,12 +1,12 @@
 //! Which virtual service a packet belongs to (only asked when no connection matches).
 
 use ipvs_common::{
-    DropReason, Iface, PassReason, Proto, Service, ServiceFlags, ServiceKey, Settings,
+    Address, DropReason, Iface, PassReason, Proto, Service, ServiceFlags, ServiceKey, Settings,
     SettingsFlags,
 };
 
 use crate::{
-    egress,
+    Ip, egress,
     exit::Exit,
     parse::{Packet, flag},
     tables::Tables,
@@ -16,12 +16,12 @@ use crate::{
 pub const FTP: u16 = 21;
 const FTP_DATA: u16 = 20;
 
-/// What becomes of a packet whose connection's real server was deleted: dropped in silence. Without any service there is no
-/// balancer either, as ip_vs then unhooks itself, and the stack answers.
+/// What becomes of a packet whose connection's real server was deleted: dropped in silence. Without any service of the
+/// family there is no balancer either, as ip_vs then unhooks itself, and the stack answers.
 #[inline(always)]
 pub fn dest_gone<T: Tables>(t: &T) -> Exit {
     let flags = t.settings().map_or(0, |s| s.flags);
-    if flags & SettingsFlags::HAS_SERVICES == 0 {
+    if flags & T::A::HAS_SERVICES == 0 {
         return PassReason::NoService.into();
     }
     DropReason::DestGone.into()
@@ -38,41 +38,41 @@ pub fn at_work<T: Tables>(t: &T) -> Result<(), Exit> {
 
 /// The service of a packet: by mark, by address and port, for FTP's data by address and FTP's port, by address with port 0.
 #[inline(always)]
-pub fn lookup<'t, T: Tables>(t: &'t T, p: &Packet, iface: &Iface) -> Option<&'t Service> {
+pub fn lookup<'t, T: Tables>(t: &'t T, p: &Packet<T::A>, iface: &Iface) -> Option<&'t Service> {
     let (flags, unprivileged) = t
         .settings()
         .map_or((0, 0), |s| (s.flags, s.unprivileged_port));
-    if flags & SettingsFlags::HAS_SERVICES == 0 {
+    let k = &p.key;
+    if flags & T::A::HAS_SERVICES == 0 || !T::A::is_of_its_own(k) {
         return None;
     }
-    let k = &p.key;
     if iface.mark != 0
-        && flags & SettingsFlags::HAS_FWMARK != 0
-        && let Some(service) = t.service(&ServiceKey::fwmark(iface.mark))
+        && flags & T::A::HAS_FWMARK != 0
+        && let Some(service) = t.service(&T::A::marked(iface.mark))
     {
         return Some(service);
     }
-    let exact = t.service(&ServiceKey::v4(k.proto, k.dst, k.dport));
+    let exact = t.service(&ServiceKey::at(k.proto, k.dst.wide(), k.dport));
     if exact.is_some() {
         return exact;
     }
     let dport = u16::from_be_bytes(k.dport);
-    if flags & SettingsFlags::HAS_FTP != 0
+    if flags & T::A::HAS_FTP != 0
         && k.proto == Proto::Tcp as u8
         && (dport == FTP_DATA || u32::from(dport) >= unprivileged)
-        && let Some(service) = t.service(&ServiceKey::v4(k.proto, k.dst, FTP.to_be_bytes()))
+        && let Some(service) = t.service(&ServiceKey::at(k.proto, k.dst.wide(), FTP.to_be_bytes()))
     {
         return Some(service);
     }
-    if flags & SettingsFlags::HAS_PORT0 == 0 {
+    if flags & T::A::HAS_PORT0 == 0 {
         return None;
     }
-    t.service(&ServiceKey::v4(k.proto, k.dst, [0, 0]))
+    t.service(&ServiceKey::at(k.proto, k.dst.wide(), [0, 0]))
 }
 
 /// Whether the packet is of a kind that opens connections: TCP with SYN (any segment under `sloppy_tcp`) and without RST.
 #[inline(always)]
-pub fn opens<T: Tables>(t: &T, p: &Packet) -> bool {
+pub fn opens<T: Tables>(t: &T, p: &Packet<T::A>) -> bool {
     let sloppy = t.settings().map_or(0, |s| s.flags) & SettingsFlags::SLOPPY_TCP != 0;
     !p.is_tcp() || (!p.has(flag::RST) && (p.has(flag::SYN) || sloppy))
 }
@@ -82,7 +82,7 @@ pub fn opens<T: Tables>(t: &T, p: &Packet) -> bool {
 #[inline(always)]
 pub fn admit<T: Tables>(
     t: &mut T,
-    p: &Packet,
+    p: &Packet<T::A>,
     iface: &Iface,
     service: &Service,
 ) -> Result<(), Exit> {

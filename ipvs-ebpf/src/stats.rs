@@ -16,7 +16,7 @@ pub fn connection<T: Tables>(t: &mut T, dest: u32) {
 }
 
 #[inline(always)]
-pub fn inbound<T: Tables>(t: &mut T, dest: u32, p: &Packet) {
+pub fn inbound<T: Tables>(t: &mut T, dest: u32, p: &Packet<T::A>) {
     t.count(
         dest,
         &Stats {

@@ -8,15 +8,18 @@
 //! undefined one (see `exit.rs`).
 
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, LblcEntry, LblcKey, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey,
+    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
+    SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey,
 };
 
 use crate::{
+    Ip,
     conn::{
         Table, expected, leave, promote,
         template::{self, Joined},
     },
+    frame::Frame,
+    pipeline::steps::{self, Step, Went},
     sched::{self, Found, Walk, lblcr},
 };
 
@@ -30,9 +33,9 @@ pub enum DestCounter {
 
 /// A question to the routing table. Network byte order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FibQuery {
-    pub src: [u8; 4],
-    pub dst: [u8; 4],
+pub struct FibQuery<A = [u8; 4]> {
+    pub src: A,
+    pub dst: A,
     pub tos: u8,
     pub proto: u8,
     /// Interface the packet came in by.
@@ -43,10 +46,12 @@ pub struct FibQuery {
 
 /// The persistence templates.
 pub trait Templates {
+    /// The width of the addresses in it: tables are of one family each.
+    type A: Ip;
     /// Handle of a template.
     type TemplateRef: Copy;
 
-    fn template(&mut self, key: &TemplateKey) -> Option<Self::TemplateRef>;
+    fn template(&mut self, key: &TemplateKey<Self::A>) -> Option<Self::TemplateRef>;
     fn load_template(&self, template: Self::TemplateRef) -> Template;
     fn set_template_timer(&mut self, template: Self::TemplateRef, timeout: u64, expires: u64);
     fn set_template_assured(&mut self, template: Self::TemplateRef);
@@ -56,8 +61,8 @@ pub trait Templates {
     fn add_template_children(&mut self, template: Self::TemplateRef, delta: i32);
     /// Gives a template to another real server if it still is `old`'s; tells whether it was.
     fn swap_template_dest(&mut self, template: Self::TemplateRef, old: u32, new: u32) -> bool;
-    fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool;
-    fn remove_template(&mut self, key: &TemplateKey) -> bool;
+    fn insert_template(&mut self, key: &TemplateKey<Self::A>, template: &Template) -> bool;
+    fn remove_template(&mut self, key: &TemplateKey<Self::A>) -> bool;
 }
 
 /// The cache of lblcr.
@@ -88,9 +93,9 @@ pub trait Tables: Templates + Sets {
     /// `None` only if the map is missing.
     fn settings(&self) -> Option<&Settings>;
 
-    fn conn(&mut self, key: &FlowKey) -> Option<Self::ConnRef>;
-    fn half_open(&mut self, key: &FlowKey) -> Option<Self::ConnRef>;
-    fn load(&self, conn: Self::ConnRef) -> Conn;
+    fn conn(&mut self, key: &FlowKey<Self::A>) -> Option<Self::ConnRef>;
+    fn half_open(&mut self, key: &FlowKey<Self::A>) -> Option<Self::ConnRef>;
+    fn load(&self, conn: Self::ConnRef) -> Conn<Self::A>;
     /// Sets the deadline, if the entry still is the connection with this [`Conn::seq`].
     fn set_expires(&mut self, conn: Self::ConnRef, seq: u32, expires: u64);
     /// The same for the count of packets.
@@ -101,28 +106,34 @@ pub trait Tables: Templates + Sets {
     /// that ended may be given to another connection while a packet still holds it; the number tells them apart.
     fn swap_status(&mut self, conn: Self::ConnRef, seq: u32, old: Status, new: Status) -> bool;
     /// Enters a copy of a half-open entry in the table of the established, over an older one if need be. False: full.
-    fn copy_to_conns(&mut self, key: &FlowKey, entry: Self::ConnRef) -> bool;
+    fn copy_to_conns(&mut self, key: &FlowKey<Self::A>, entry: Self::ConnRef) -> bool;
     /// Enters a connection among the established. False if the table is full or (with `only_new`) the key is there.
-    fn insert_conn(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool;
+    fn insert_conn(&mut self, key: &FlowKey<Self::A>, conn: &Conn<Self::A>, only_new: bool)
+    -> bool;
     /// False if the table is full or (with `only_new`) the key is there.
-    fn insert_half_open(&mut self, key: &FlowKey, conn: &Conn, only_new: bool) -> bool;
+    fn insert_half_open(
+        &mut self,
+        key: &FlowKey<Self::A>,
+        conn: &Conn<Self::A>,
+        only_new: bool,
+    ) -> bool;
     /// Tells whether the key was there; of two CPUs only one is told so.
-    fn remove_conn(&mut self, key: &FlowKey) -> bool;
-    fn remove_half_open(&mut self, key: &FlowKey) -> bool;
+    fn remove_conn(&mut self, key: &FlowKey<Self::A>) -> bool;
+    fn remove_half_open(&mut self, key: &FlowKey<Self::A>) -> bool;
     /// The next number of the half-open ring.
     fn ring_ticket(&mut self) -> u32;
     /// The next number of the connections that another director told of.
     fn synced_ticket(&mut self) -> u32;
     /// Puts `slot` in the place of its number and returns what was there.
-    fn ring_replace(&mut self, slot: &RingSlot) -> RingSlot;
+    fn ring_replace(&mut self, slot: &RingSlot<Self::A>) -> RingSlot<Self::A>;
 
     /// Looks the half-open connection up that the next new one pushes out, only so that its memory is on its way to the CPU.
     #[inline(always)]
     fn look_ahead(&mut self) {}
 
     /// Hands the connection that this packet opened to the next stage.
-    fn put_newborn(&mut self, conn: &Conn);
-    fn newborn(&self) -> Option<&Conn>;
+    fn put_newborn(&mut self, conn: &Conn<Self::A>);
+    fn newborn(&self) -> Option<&Conn<Self::A>>;
 
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
     /// An entry of the dest lists.
@@ -144,11 +155,11 @@ pub trait Tables: Templates + Sets {
     fn put_lblc(&mut self, key: &LblcKey, entry: &LblcEntry);
 
     /// Asks the routing table; fills all of a hop but `learned` and `epoch`.
-    fn route(&mut self, query: &FibQuery) -> Hop;
+    fn route(&mut self, query: &FibQuery<Self::A>) -> Hop;
     /// Whether one more ICMP error may be sent in this second.
     fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool;
     /// Has the daemon look at what changed.
-    fn tell(&mut self, note: &SyncNote);
+    fn tell(&mut self, note: &SyncNote<Self::A>);
     /// Adds one to a slot of the counter map.
     fn note(&mut self, slot: u32);
 
@@ -168,7 +179,7 @@ pub trait Tables: Templates + Sets {
 
     /// Looks for a client's template; see [`template::join`]. May run out of line.
     #[inline(always)]
-    fn join(&mut self, service: &Service, key: &FlowKey) -> Joined
+    fn join(&mut self, service: &Service, key: &FlowKey<Self::A>) -> Joined
     where
         Self: Sized,
     {
@@ -177,7 +188,7 @@ pub trait Tables: Templates + Sets {
 
     /// What lblcr knows of an address; see [`lblcr::known`]. May run out of line.
     #[inline(always)]
-    fn lblcr_known(&mut self, service: u32, dst: [u8; 4]) -> u64
+    fn lblcr_known(&mut self, service: u32, dst: Self::A) -> u64
     where
         Self: Sized,
     {
@@ -186,7 +197,7 @@ pub trait Tables: Templates + Sets {
 
     /// See [`lblcr::join`]. May run out of line.
     #[inline(always)]
-    fn lblcr_join(&mut self, service: u32, dst: [u8; 4], dest: u32)
+    fn lblcr_join(&mut self, service: u32, dst: Self::A, dest: u32)
     where
         Self: Sized,
     {
@@ -195,7 +206,7 @@ pub trait Tables: Templates + Sets {
 
     /// Ends the connection whose client entry is `key`; see [`leave::end`]. May run out of line.
     #[inline(always)]
-    fn end(&mut self, table: Table, key: &FlowKey) -> bool
+    fn end(&mut self, table: Table, key: &FlowKey<Self::A>) -> bool
     where
         Self: Sized,
     {
@@ -205,7 +216,7 @@ pub trait Tables: Templates + Sets {
     /// Ends the half-open connection `key` if it is the one with this [`Conn::seq`]; see [`leave::evict`]. May run out of
     /// line.
     #[inline(always)]
-    fn evict(&mut self, key: &FlowKey, seq: u32) -> bool
+    fn evict(&mut self, key: &FlowKey<Self::A>, seq: u32) -> bool
     where
         Self: Sized,
     {
@@ -214,16 +225,32 @@ pub trait Tables: Templates + Sets {
 
     /// Ends what waits for a client without knowing its port; see [`expected::meet`]. May run out of line.
     #[inline(always)]
-    fn meet(&mut self, key: &FlowKey) -> u64
+    fn meet(&mut self, key: &FlowKey<Self::A>) -> u64
     where
         Self: Sized,
     {
         expected::meet(self, key)
     }
 
+    /// Leaves an entry to the next stage, as it stands now.
+    #[inline(always)]
+    fn leave_as_newborn(&mut self, entry: Self::ConnRef) {
+        let conn = self.load(entry);
+        self.put_newborn(&conn);
+    }
+
+    /// A step of the slow stages; see [`steps::take`]. May run out of line.
+    #[inline(always)]
+    fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went
+    where
+        Self: Sized,
+    {
+        steps::take(step, f, self, iface, found)
+    }
+
     /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.
     #[inline(always)]
-    fn promote(&mut self, key: &FlowKey) -> bool
+    fn promote(&mut self, key: &FlowKey<Self::A>) -> bool
     where
         Self: Sized,
     {

@@ -1,7 +1,7 @@
 //! Choosing a real server, in the kernel: functions of their own to the verifier, and the walks of the schedulers, whose rounds
 //! the kernel counts.
 
-use core::{ffi::c_void, ptr};
+use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_loop;
 use ipvs_common::Service;
@@ -20,7 +20,7 @@ macro_rules! walks {
             extern "C" fn $round(_round: u64, scan: *mut c_void) -> i64 {
                 // SAFETY: the kernel hands on what `go` gave it.
                 let scan = unsafe { &mut *scan.cast::<Scan>() };
-                i64::from(sched::chunk(&Maps(ptr::null_mut()), scan, Goal::$goal))
+                i64::from(sched::chunk(&Maps::<[u8; 4]>::only(), scan, Goal::$goal))
             }
         )*
 
@@ -74,14 +74,14 @@ fn go(
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn lblcr_known(service: u32, dst: u32) -> u64 {
-    lblcr::known(&mut Maps(ptr::null_mut()), service, dst.to_ne_bytes())
+    lblcr::known(&mut Maps::only(), service, dst.to_ne_bytes())
 }
 
 /// [`lblcr::join`]; always 0.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn lblcr_join(service: u32, dst: u32, dest: u32) -> u32 {
-    lblcr::join(&mut Maps(ptr::null_mut()), service, dst.to_ne_bytes(), dest);
+    lblcr::join(&mut Maps::only(), service, dst.to_ne_bytes(), dest);
     0
 }
 
@@ -100,5 +100,5 @@ pub(crate) extern "C" fn join(
         return u64::from(NO_DEST);
     };
     let key = key_of(src, dst, ports, proto);
-    template::join(&mut Maps(ptr::null_mut()), service, &key).0
+    template::join(&mut Maps::only(), service, &key).0
 }

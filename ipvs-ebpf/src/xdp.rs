@@ -1,29 +1,30 @@
 //! The frame of an XDP context, and the steps that run out of line. With `kernel_tables.rs` and `maps.rs` all the `unsafe`
 //! of the datapath.
 
-use core::{hint::black_box, mem, ptr};
+use core::{arch::asm, hint::black_box, ptr};
 
 use aya_ebpf::{
-    bindings::{bpf_fib_lookup as FibParams, xdp_md},
+    bindings::xdp_md,
     helpers::generated::{
-        bpf_csum_diff, bpf_fib_lookup, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
+        bpf_csum_diff, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes,
     },
 };
 use bytemuck::Pod;
 use ipvs_common::{
-    DropReason, Hop, HopKind, PuntHeader,
+    DropReason, PuntHeader,
     punt::{PUNT_FRAME, PUNT_RECORD},
 };
 use ipvs_datapath::{
-    FibQuery, Frame,
+    Frame,
     conn::{Table, expected, leave, promote},
     expire,
+    ip::v6::Found,
     rewrite::csum,
 };
 
 use crate::{
     kernel_tables::{Maps, key_of},
-    maps::{EGRESS, PUNT, SCRATCH, SCRATCH_CHUNK},
+    maps::{PUNT, SCRATCH, SCRATCH_CHUNK},
 };
 
 /// Longest packet there is: 64 KB in chunks of the scratch space.
@@ -45,6 +46,23 @@ impl XdpFrame {
     }
 }
 
+/// Eight bytes of the frame, wherever they stand. The compiler knows of no machine that reads them at once unless they are
+/// aligned; those that this runs on do.
+#[inline(always)]
+fn word(p: usize) -> u64 {
+    let word;
+    // SAFETY: the caller has compared the place with the end of the frame, and the verifier does so again; nothing is written.
+    unsafe {
+        asm!(
+            "{word} = *(u64 *)({p} + 0)",
+            p = in(reg) p,
+            word = lateout(reg) word,
+            options(nostack, readonly, preserves_flags)
+        );
+    }
+    word
+}
+
 impl Frame for XdpFrame {
     #[inline(always)]
     fn len(&self) -> usize {
@@ -61,6 +79,21 @@ impl Frame for XdpFrame {
         // SAFETY: in bounds by the check above, which the verifier checks again; any bytes are a `T` (Pod), alignment is 1,
         // and the borrow of `self` keeps every other view away.
         Ok(unsafe { &mut *(p as *mut T) })
+    }
+
+    #[inline(always)]
+    fn words<const N: usize>(&mut self, off: usize) -> Result<[u64; N], DropReason> {
+        let p = self.data() + off;
+        if p + N * size_of::<u64>() > self.end() {
+            return Err(DropReason::Truncated);
+        }
+        let mut words = [0; N];
+        let mut n = 0;
+        while n < N {
+            words[n] = word(p + n * size_of::<u64>());
+            n += 1;
+        }
+        Ok(words)
     }
 
     #[inline(always)]
@@ -85,6 +118,11 @@ impl Frame for XdpFrame {
     #[inline(always)]
     fn hand_over(&mut self, header: &PuntHeader) -> bool {
         hand_over(self, header)
+    }
+
+    #[inline(always)]
+    fn behind_extensions(&mut self) -> Found {
+        Found(crate::six::behind_extensions(self.0))
     }
 
     #[inline(always)]
@@ -159,7 +197,7 @@ pub(crate) extern "C" fn end_conn(
         Table::HalfOpen
     };
     u32::from(leave::end(
-        &mut Maps(ptr::null_mut()),
+        &mut Maps::<[u8; 4]>::only(),
         table,
         &key_of(src, dst, ports, proto),
     ))
@@ -170,7 +208,7 @@ pub(crate) extern "C" fn end_conn(
 #[inline(never)]
 pub(crate) extern "C" fn evict_conn(src: u32, dst: u32, ports: u32, proto: u32, seq: u32) -> u32 {
     u32::from(leave::evict(
-        &mut Maps(ptr::null_mut()),
+        &mut Maps::<[u8; 4]>::only(),
         &key_of(src, dst, ports, proto),
         seq,
     ))
@@ -180,7 +218,10 @@ pub(crate) extern "C" fn evict_conn(src: u32, dst: u32, ports: u32, proto: u32, 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn meet_conn(src: u32, dst: u32, ports: u32, proto: u32) -> u64 {
-    expected::meet(&mut Maps(ptr::null_mut()), &key_of(src, dst, ports, proto))
+    expected::meet(
+        &mut Maps::<[u8; 4]>::only(),
+        &key_of(src, dst, ports, proto),
+    )
 }
 
 /// Moves a connection to the established table; 1 if it did.
@@ -188,7 +229,7 @@ pub(crate) extern "C" fn meet_conn(src: u32, dst: u32, ports: u32, proto: u32) -
 #[inline(never)]
 pub(crate) extern "C" fn promote_conn(src: u32, dst: u32, ports: u32, proto: u32) -> u32 {
     u32::from(promote::promote(
-        &mut Maps(ptr::null_mut()),
+        &mut Maps::<[u8; 4]>::only(),
         &key_of(src, dst, ports, proto),
     ))
 }
@@ -197,96 +238,14 @@ pub(crate) extern "C" fn promote_conn(src: u32, dst: u32, ports: u32, proto: u32
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn expire_step(ctx: *mut xdp_md, index: u32) -> u32 {
-    if index as usize >= expire::Batch::MAX {
+    if index as usize >= expire::Batch::max::<[u8; 4]>() {
         return 0;
     }
     u32::from(expire::step(
         &mut XdpFrame(ctx),
-        &mut Maps(ctx),
+        &mut Maps::<[u8; 4]>::of(ctx),
         index as usize,
     ))
-}
-
-/// Asks the kernel's routing table, policy rules included, and its neighbour table.
-#[inline(always)]
-pub(crate) fn route(ctx: *mut xdp_md, query: &FibQuery) -> Hop {
-    const AF_INET: u8 = 2;
-    // SAFETY: integers and unions of integers, for which all zeros are a value.
-    let mut params: FibParams = unsafe { mem::zeroed() };
-    params.family = AF_INET;
-    params.l4_protocol = query.proto;
-    // Any length makes the kernel report the route's MTU; 1 byte fits every route.
-    params.__bindgen_anon_1.tot_len = 1;
-    params.ifindex = query.ifindex;
-    params.__bindgen_anon_2.tos = query.tos;
-    params.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.src);
-    params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.dst);
-    if query.mark != 0 {
-        // The mark shares its place with the addresses of the answer.
-        let [a, b, c, d] = query.mark.to_ne_bytes();
-        params.smac = [a, b, c, d, 0, 0];
-        let answer = ask(ctx, &mut params, BY_MARK);
-        if answer != UNKNOWN_FLAG {
-            return hop(answer, &params);
-        }
-    }
-    let answer = ask(ctx, &mut params, 0);
-    hop(answer, &params)
-}
-
-/// `BPF_FIB_LOOKUP_MARK`, which kernels have from 6.10 on.
-const BY_MARK: u32 = 1 << 5;
-/// What older ones answer.
-const UNKNOWN_FLAG: i64 = -22;
-
-#[inline(always)]
-fn ask(ctx: *mut xdp_md, params: &mut FibParams, flags: u32) -> i64 {
-    let size = size_of::<FibParams>() as i32;
-    // SAFETY: a valid context, and parameters of the size given.
-    unsafe { bpf_fib_lookup(ctx.cast(), params, size, flags) }
-}
-
-/// The helper's return codes (`BPF_FIB_LKUP_RET_*`).
-#[inline(always)]
-fn hop(answer: i64, params: &FibParams) -> Hop {
-    const SUCCESS: i64 = 0;
-    const NOT_FORWARDED: i64 = 4;
-    const NO_NEIGHBOUR: i64 = 7;
-    let kind = match answer {
-        SUCCESS => HopKind::Send,
-        NOT_FORWARDED => HopKind::Local,
-        NO_NEIGHBOUR => HopKind::Unresolved,
-        _ => HopKind::Refused,
-    };
-    // SAFETY: EGRESS is not preallocated, and the value is copied at once.
-    let xmit = unsafe { EGRESS.get(params.ifindex) }.map_or(0, |e| e.xdp_xmit as u8);
-    // SAFETY: plain integers in either reading; the helper left the route's MTU, and the next hop's address.
-    let (mtu, [a, b, c, d]) = unsafe {
-        (
-            params.__bindgen_anon_1.mtu_result,
-            params.__bindgen_anon_4.ipv4_dst.to_ne_bytes(),
-        )
-    };
-    let dst_mac = if matches!(kind, HopKind::Unresolved) {
-        [a, b, c, d, 0, 0]
-    } else {
-        params.dmac
-    };
-    Hop {
-        ifindex: params.ifindex,
-        dst_mac,
-        src_mac: params.smac,
-        // Without a neighbour the helper leaves the length there that it was asked with.
-        mtu: if matches!(kind, HopKind::Send) {
-            mtu
-        } else {
-            0
-        },
-        kind: kind as u8,
-        xmit,
-        learned: 0,
-        epoch: 0,
-    }
 }
 
 /// Copies the frame to the daemon; false if it takes no more, or the frame is too long.

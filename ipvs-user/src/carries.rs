@@ -14,6 +14,7 @@ pub enum Feature {
     Gue = 4,
     Gre = 8,
     Engines = 16,
+    MixedFamilies = 32,
 }
 
 impl Feature {
@@ -25,6 +26,7 @@ impl Feature {
             Self::Gue => "gue tunnels",
             Self::Gre => "gre tunnels",
             Self::Engines => "persistence engines",
+            Self::MixedFamilies => "real servers of the other address family",
         }
     }
 }
@@ -35,13 +37,14 @@ pub struct Carries(u8);
 
 impl Carries {
     /// What the datapath of this build carries, in the kernel and on the host alike.
-    pub const DATAPATH: Self = Self::of(&[]);
+    pub const DATAPATH: Self = Self::of(&[Feature::Ipv6]);
     pub const ALL: Self = Self::of(&[
         Feature::Ipv6,
         Feature::Sctp,
         Feature::Gue,
         Feature::Gre,
         Feature::Engines,
+        Feature::MixedFamilies,
     ]);
 
     #[must_use]
@@ -98,6 +101,8 @@ impl Carries {
         let of = || format!("real server {} of {}", dest.socket(), service_name(service));
         let tunnel = |kind| spec.method == ForwardingMethod::Tunnel && spec.tunnel.kind == kind;
         self.need(Feature::Ipv6, !dest.addr.is_v4(), of)?;
+        let mixed = service.addr.is_v4() != dest.addr.is_v4();
+        self.need(Feature::MixedFamilies, mixed, of)?;
         self.need(Feature::Gue, tunnel(TunnelKind::Gue), of)?;
         self.need(Feature::Gre, tunnel(TunnelKind::Gre), of)
     }

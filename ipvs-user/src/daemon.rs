@@ -25,7 +25,7 @@ mod sync;
 
 use std::{
     collections::BTreeSet,
-    net::Ipv4Addr,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -82,7 +82,7 @@ struct Daemon {
     changes: mpsc::Receiver<Changes>,
     feature_changes: Option<FeatureChanges>,
     /// Addresses of the real servers when their neighbours were last looked at, and when that was.
-    held: (BTreeSet<Ipv4Addr>, Instant),
+    held: (BTreeSet<IpAddr>, Instant),
     /// The datapath was not told yet that ways changed.
     ways_stale: bool,
     /// With housekeeping, with telling of new ways, and with ageing.

@@ -1,5 +1,8 @@
 //! What the rest of the daemon may ask of a datapath, whichever it is: the kernel's maps, or the same tables on the host.
 //!
+//! Here connections of both families have one form, whose addresses have room for either. No packet carries an IPv4 address in
+//! that form (they are left to the stack), so the two cannot be taken for each other.
+//!
 //! Knows the shared map types; knows nothing of aya, of the model, or of how a table is stored.
 
 pub mod bpf;
@@ -12,8 +15,8 @@ pub use walk::{Cache, Pick, Place, See, Seen, Stop, Task};
 use std::collections::BTreeSet;
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
-    Stats, SyncNote, Synced, Template, TemplateKey, maps::Capacities,
+    Dest, DestState, Entry, Flow, LblcKey, ListSlot, Note, SchedState, Service, ServiceKey,
+    Settings, Stats, Synced, Template, Tie, maps::Capacities,
 };
 use ipvs_datapath::conn::expected::Expected;
 
@@ -81,19 +84,19 @@ pub trait Dataplane: Send {
 
     /// Enters an announced connection, whose client's port is not known: the key has 0 there. False: there is no room, or no
     /// such real server.
-    fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool>;
+    fn expect(&mut self, key: &Flow, expected: &Expected) -> Result<bool>;
     /// What changed since the last call, at most so many notes, for the backup director.
-    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote>;
+    fn sync_notes(&mut self, most: usize) -> Vec<Note>;
     /// One direction of an established connection.
-    fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>>;
-    fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>>;
+    fn find_established(&self, key: &Flow) -> Result<Option<Entry>>;
+    fn find_template(&self, key: &Tie) -> Result<Option<Template>>;
     /// Enters connections that another director told of, or brings them up to date; returns how many.
-    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32>;
+    fn sync_connections(&mut self, told: &[(Flow, Synced)]) -> Result<u32>;
     /// The same of templates.
-    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32>;
+    fn sync_templates(&mut self, told: &[(Tie, Synced)]) -> Result<u32>;
     /// Every connection entry, half-open ones included, both directions of a masqueraded one.
-    fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
-    fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
+    fn conns(&self) -> Result<Vec<(Flow, Entry)>>;
+    fn templates(&self) -> Result<Vec<(Tie, Template)>>;
     /// Counter map, summed over all CPUs, by slot ([`ipvs_common::reason`]).
     fn reasons(&self) -> Result<Vec<u64>>;
 

@@ -15,7 +15,7 @@ mod source;
 mod sysctl;
 mod watch;
 
-use std::{future::Future, net::Ipv4Addr};
+use std::{future::Future, net::IpAddr};
 
 use ipvs_common::Mac;
 
@@ -61,7 +61,7 @@ pub type Result<T> = std::result::Result<T, NetError>;
 )]
 pub struct NextHop {
     pub ifindex: u32,
-    pub addr: Ipv4Addr,
+    pub addr: IpAddr,
 }
 
 /// What the neighbour table says of a next hop.
@@ -82,7 +82,7 @@ pub trait Network: Sync {
     fn links(&self) -> impl Future<Output = Result<Vec<Link>>> + Send;
 
     /// The next hop towards an address; `None` if there is no route, or the address is the director's own.
-    fn next_hop(&self, to: Ipv4Addr) -> impl Future<Output = Result<Option<NextHop>>> + Send;
+    fn next_hop(&self, to: IpAddr) -> impl Future<Output = Result<Option<NextHop>>> + Send;
 
     fn neighbour(&self, at: NextHop) -> impl Future<Output = Result<Option<Neighbour>>> + Send;
 

@@ -14,7 +14,11 @@ use crate::model::{Model, RealServer, Trashed, VirtualService, WrrRange};
 pub const MODEL_FLAGS: u32 = SettingsFlags::HAS_FWMARK
     | SettingsFlags::HAS_PORT0
     | SettingsFlags::HAS_SERVICES
-    | SettingsFlags::HAS_FTP;
+    | SettingsFlags::HAS_FTP
+    | SettingsFlags::HAS_SERVICES6
+    | SettingsFlags::HAS_FWMARK6
+    | SettingsFlags::HAS_PORT0_6
+    | SettingsFlags::HAS_FTP6;
 
 /// Port of FTP's control connections.
 const FTP: [u8; 2] = 21u16.to_be_bytes();
@@ -136,18 +140,40 @@ pub fn gone(gone: &Trashed, model: &Model, source: SourceOf<'_>) -> Dest {
 #[must_use]
 pub fn settings_flags(model: &Model) -> u32 {
     model.services().fold(0, |flags, s| {
+        let of = if s.key.addr.is_v4() { FOUR } else { SIX };
         let kind = if s.key.mark != 0 {
-            SettingsFlags::HAS_FWMARK
+            of.fwmark
         } else if s.key.port == [0; 2] {
-            SettingsFlags::HAS_PORT0
+            of.port0
         } else if s.key.port == FTP && s.key.proto == Proto::Tcp as u8 {
-            SettingsFlags::HAS_FTP
+            of.ftp
         } else {
             0
         };
-        flags | kind | SettingsFlags::HAS_SERVICES
+        flags | kind | of.services
     })
 }
+
+/// The flags of one family.
+struct Flags {
+    services: u32,
+    fwmark: u32,
+    port0: u32,
+    ftp: u32,
+}
+
+const FOUR: Flags = Flags {
+    services: SettingsFlags::HAS_SERVICES,
+    fwmark: SettingsFlags::HAS_FWMARK,
+    port0: SettingsFlags::HAS_PORT0,
+    ftp: SettingsFlags::HAS_FTP,
+};
+const SIX: Flags = Flags {
+    services: SettingsFlags::HAS_SERVICES6,
+    fwmark: SettingsFlags::HAS_FWMARK6,
+    port0: SettingsFlags::HAS_PORT0_6,
+    ftp: SettingsFlags::HAS_FTP6,
+};
 
 #[cfg(test)]
 mod tests;

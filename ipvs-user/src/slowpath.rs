@@ -7,10 +7,7 @@ mod frame;
 mod send;
 mod waiting;
 
-use std::{
-    net::Ipv4Addr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use ipvs_common::{PuntHeader, PuntReason};
 use tracing::{debug, warn};
@@ -104,7 +101,7 @@ impl<N: Network, S: Sink> SlowPath<N, S> {
     fn wait(&mut self, header: PuntHeader, frame: &[u8]) -> Option<NextHop> {
         let hop = NextHop {
             ifindex: header.ifindex,
-            addr: Ipv4Addr::from(header.next_hop),
+            addr: header.next_hop.ip(),
         };
         let is_first = !self.waiting.has(hop);
         if !self

@@ -59,6 +59,7 @@ impl Setup {
             mark: self.marks[link],
             mtu: of.mtu.into(),
             half_open_mask: self.capacities.half_open - 1,
+            half_open6_mask: self.capacities.half_open6 - 1,
             test_clock: 1,
         }
     }

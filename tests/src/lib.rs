@@ -10,6 +10,7 @@ pub mod probe;
 pub mod random;
 pub mod replay;
 pub mod scene;
+pub mod six;
 pub mod smtp;
 pub mod topology;
 pub mod trace;

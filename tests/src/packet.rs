@@ -5,9 +5,12 @@ mod describe;
 
 use std::net::SocketAddrV4;
 
-use etherparse::{Ethernet2Header, IpNumber, Ipv4Header, Ipv4Options, TcpHeader, UdpHeader};
+use etherparse::{
+    Ethernet2Header, IpNumber, Ipv4Header, Ipv4Options, Ipv6Header, TcpHeader, UdpHeader,
+};
 use ipvs_common::{Mac, Proto};
 
+use crate::six::six;
 pub use check::{checksum, checksums_are_right};
 pub use describe::{contrast, describe, hex};
 
@@ -25,6 +28,7 @@ pub mod flag {
 pub const ETHERNET: usize = 14;
 /// IP length at which a packet without options has none of its payload left.
 const IP_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
 
 /// A TCP segment or UDP datagram in an Ethernet frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +44,10 @@ pub struct Packet {
     pub tos: u8,
     pub id: u16,
     pub df: bool,
+    /// Over IPv6, between the twins of the addresses.
+    pub six: bool,
+    /// IPv6's extension headers, each by its number; what follows in it is filled in.
+    pub extensions: Vec<(u8, Vec<u8>)>,
     /// IP options, a multiple of four bytes.
     pub options: Vec<u8>,
     pub payload: Vec<u8>,
@@ -68,6 +76,8 @@ impl Packet {
             tos: 0,
             id: 1,
             df: true,
+            six: false,
+            extensions: Vec::new(),
             options: Vec::new(),
             payload: Vec::new(),
         }
@@ -91,11 +101,40 @@ impl Packet {
     #[must_use]
     pub fn frame(&self) -> Vec<u8> {
         let transport = self.transport();
+        if self.six {
+            return self.frame_over_six(&transport);
+        }
         let ip = self.ip(transport.len());
         let mut frame = ethernet(self.from, self.to, 0x0800);
         frame.extend(ip.to_bytes());
         frame.extend(transport);
         frame
+    }
+
+    fn frame_over_six(&self, transport: &[u8]) -> Vec<u8> {
+        let numbers = self.extensions.iter().map(|(number, _)| *number);
+        let mut numbers = numbers.chain([self.proto as u8]);
+        let header = Ipv6Header {
+            traffic_class: self.tos,
+            payload_length: (self.extensions_len() + transport.len()) as u16,
+            next_header: IpNumber(numbers.next().unwrap_or_default()),
+            hop_limit: self.ttl,
+            source: six(*self.src.ip()).octets(),
+            destination: six(*self.dst.ip()).octets(),
+            ..Ipv6Header::default()
+        };
+        let mut frame = ethernet(self.from, self.to, 0x86dd);
+        frame.extend(header.to_bytes());
+        for ((_, body), next) in self.extensions.iter().zip(numbers) {
+            frame.push(next);
+            frame.extend(&body[1..]);
+        }
+        frame.extend(transport);
+        frame
+    }
+
+    fn extensions_len(&self) -> usize {
+        self.extensions.iter().map(|(_, body)| body.len()).sum()
     }
 
     fn ip(&self, len: usize) -> Ipv4Header {
@@ -121,6 +160,7 @@ impl Packet {
 
     fn transport(&self) -> Vec<u8> {
         let (src, dst) = (self.src.ip().octets(), self.dst.ip().octets());
+        let twins = [self.src, self.dst].map(|a| six(*a.ip()).octets());
         let (sport, dport) = (self.src.port(), self.dst.port());
         let payload = &self.payload[..];
         let mut bytes = match self.proto {
@@ -132,7 +172,11 @@ impl Packet {
                     bytes[8..12].copy_from_slice(&5000_u32.to_be_bytes());
                 }
                 let (mut header, _) = TcpHeader::from_slice(&bytes).expect("just made");
-                let sum = header.calc_checksum_ipv4_raw(src, dst, payload);
+                let sum = if self.six {
+                    header.calc_checksum_ipv6_raw(twins[0], twins[1], payload)
+                } else {
+                    header.calc_checksum_ipv4_raw(src, dst, payload)
+                };
                 header.checksum = sum.expect("short enough");
                 header.to_bytes().to_vec()
             }
@@ -143,7 +187,11 @@ impl Packet {
                     length: (8 + payload.len()) as u16,
                     checksum: 0,
                 };
-                let sum = header.calc_checksum_ipv4_raw(src, dst, payload);
+                let sum = if self.six {
+                    header.calc_checksum_ipv6_raw(twins[0], twins[1], payload)
+                } else {
+                    header.calc_checksum_ipv4_raw(src, dst, payload)
+                };
                 header.checksum = sum.expect("short enough");
                 header.to_bytes().to_vec()
             }
@@ -155,7 +203,12 @@ impl Packet {
     /// Where the transport checksum is in the frame.
     #[must_use]
     pub fn checksum_at(&self) -> usize {
-        ETHERNET + IP_HEADER + self.options.len() + checksum_offset(self.proto)
+        let ip = if self.six {
+            IPV6_HEADER + self.extensions_len()
+        } else {
+            IP_HEADER + self.options.len()
+        };
+        ETHERNET + ip + checksum_offset(self.proto)
     }
 
     /// The frame as a sender leaves it that has its card complete the checksum.
@@ -170,7 +223,12 @@ impl Packet {
     /// Sum of the pseudo header, not inverted.
     #[must_use]
     pub fn partial_checksum(&self) -> u16 {
-        let mut pseudo = [self.src.ip().octets(), self.dst.ip().octets()].concat();
+        let ends = [*self.src.ip(), *self.dst.ip()];
+        let mut pseudo = if self.six {
+            ends.map(|a| six(a).octets()).concat()
+        } else {
+            ends.map(|a| a.octets()).concat()
+        };
         pseudo.extend([0, self.proto as u8]);
         let len = match self.proto {
             Proto::Tcp => 20,

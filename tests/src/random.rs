@@ -2,6 +2,7 @@
 //! packet can have. The same seed gives the same packets, as long as the datapath behind does the same.
 
 mod flaw;
+mod six;
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -40,6 +41,8 @@ struct Flow {
 }
 
 pub struct Generator {
+    /// Packets of IPv6, between twins.
+    six: bool,
     network: Network,
     rng: Rng,
     flows: Vec<Flow>,
@@ -51,11 +54,18 @@ impl Generator {
     #[must_use]
     pub fn new(network: Network, seed: u64) -> Self {
         Self {
+            six: false,
             network,
             rng: Rng::with_seed(seed),
             flows: Vec::new(),
             served: Vec::new(),
         }
+    }
+
+    /// The same over IPv6.
+    #[must_use]
+    pub fn over_six(self) -> Self {
+        Self { six: true, ..self }
     }
 
     /// For decisions beside packets.
@@ -68,29 +78,27 @@ impl Generator {
         let reply = !self.served.is_empty() && self.rng.u8(..) < 80;
         let (link, packet) = if reply { self.reply() } else { self.request() };
         let mut packet = self.dress(packet);
+        packet.six = self.six;
         flaw::of_packet(&mut self.rng, &mut packet);
         let mut frame = flaw::frame(&mut self.rng, &packet);
-        flaw::of_frame(&mut self.rng, &mut frame);
+        if self.six {
+            six::of_frame(&mut self.rng, &mut frame);
+        } else {
+            flaw::of_frame(&mut self.rng, &mut frame);
+        }
         Arrival { link, frame }
     }
 
     /// Learns from what the director sent: real servers reply to it.
     pub fn observe(&mut self, sent: &[u8]) {
-        let Some(header) = sent
-            .get(ETHERNET..)
-            .and_then(|p| Ipv4HeaderSlice::from_slice(p).ok())
-        else {
+        let seen = if self.six {
+            six::seen(sent)
+        } else {
+            seen(sent)
+        };
+        let Some((proto, client, real)) = seen else {
             return;
         };
-        let ports = ETHERNET + header.slice().len();
-        let (Some([a, b, c, d]), Some(proto)) = (
-            sent.get(ports..ports + 4),
-            Proto::from_number(header.protocol().0),
-        ) else {
-            return;
-        };
-        let client = SocketAddrV4::new(header.source_addr(), u16::from_be_bytes([*a, *b]));
-        let real = SocketAddrV4::new(header.destination_addr(), u16::from_be_bytes([*c, *d]));
         if real.ip().octets()[0] != 10 {
             return;
         }
@@ -198,4 +206,23 @@ impl Generator {
         }
         .data(len)
     }
+}
+
+/// Protocol, source and destination of a frame.
+fn seen(sent: &[u8]) -> Option<(Proto, SocketAddrV4, SocketAddrV4)> {
+    let header = Ipv4HeaderSlice::from_slice(sent.get(ETHERNET..)?).ok()?;
+    let proto = Proto::from_number(header.protocol().0)?;
+    let (sport, dport) = ports(sent, ETHERNET + header.slice().len())?;
+    Some((
+        proto,
+        SocketAddrV4::new(header.source_addr(), sport),
+        SocketAddrV4::new(header.destination_addr(), dport),
+    ))
+}
+
+fn ports(sent: &[u8], at: usize) -> Option<(u16, u16)> {
+    let [a, b, c, d] = sent.get(at..at + 4)? else {
+        return None;
+    };
+    Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
 }

@@ -24,6 +24,7 @@ mod programs;
 mod scratch;
 mod sockets;
 mod three;
+mod twin;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

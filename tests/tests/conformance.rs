@@ -12,6 +12,7 @@ use ipvs_tests::{
     packet,
     random::{Arrival, COMMANDS, DESTS, Generator, LINK_MARKS, random_command, random_knob},
     replay::Console,
+    six,
     trace::Network,
 };
 use ipvs_user::model::{Command, OnDead, ServiceSpec};
@@ -25,6 +26,8 @@ const TABLES: u64 = 16_384;
 const CAPACITIES: Capacities = Capacities {
     conns: 1 << 10,
     half_open: 1 << 8,
+    conns6: 1 << 10,
+    half_open6: 1 << 8,
     ..Capacities::SMALL
 };
 
@@ -49,14 +52,46 @@ const NEVER: [&str; 11] = [
 /// So few ICMP errors in a second that some are held back.
 const ICMP_RATE: u32 = 20;
 
+/// What packets of one family cannot bring about.
+const NEVER_OF_IPV4: [&str; 1] = ["extensions"];
+const NEVER_OF_IPV6: [&str; 1] = [
+    // Only senders fragment.
+    "handed_fragment",
+];
+
 #[test]
 fn host_and_kernel_agree_when_attached_in_the_driver() {
-    agree(AttachMode::Native, seed(1));
+    agree(AttachMode::Native, Family::Four, seed(1));
 }
 
 #[test]
 fn host_and_kernel_agree_when_attached_in_the_stack() {
-    agree(AttachMode::Generic, seed(2));
+    agree(AttachMode::Generic, Family::Four, seed(2));
+}
+
+#[test]
+fn host_and_kernel_agree_over_ipv6_when_attached_in_the_driver() {
+    agree(AttachMode::Native, Family::Six, seed(3));
+}
+
+#[test]
+fn host_and_kernel_agree_over_ipv6_when_attached_in_the_stack() {
+    agree(AttachMode::Generic, Family::Six, seed(4));
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Family {
+    Four,
+    Six,
+}
+
+impl Family {
+    fn command(self, line: &str) -> String {
+        match self {
+            Self::Four => line.to_owned(),
+            Self::Six => six::command(line),
+        }
+    }
 }
 
 /// `IPVS_SEED` runs other packets.
@@ -64,7 +99,7 @@ fn seed(default: u64) -> u64 {
     std::env::var("IPVS_SEED").map_or(default, |s| s.parse().unwrap())
 }
 
-fn agree(mode: AttachMode, seed: u64) {
+fn agree(mode: AttachMode, family: Family, seed: u64) {
     let mut setup = Setup::new(Network::load().unwrap());
     setup.capacities = CAPACITIES;
     setup.mode = mode;
@@ -72,16 +107,16 @@ fn agree(mode: AttachMode, seed: u64) {
     setup.no_xmit = vec![3];
     let network = setup.network.clone();
     let result = in_network(&network, || {
-        match run(&setup, seed, PACKETS, None) {
+        match run(&setup, family, seed, None) {
             Ok(()) => Ok(()),
             // Once more, to find the very packet.
-            Err(Failure { at, error }) => match run(&setup, seed, PACKETS, Some(at)) {
+            Err(Failure { at, error }) => match run(&setup, family, seed, Some(at)) {
                 Err(exact) => Err(exact.error),
                 Ok(()) => Err(error),
             },
         }
     });
-    result.unwrap_or_else(|e| panic!("seed {seed}, {mode:?}: {e:#}"));
+    result.unwrap_or_else(|e| panic!("seed {seed}, {mode:?}, {family:?}: {e:#}"));
 }
 
 /// Up to which packet all was well.
@@ -90,11 +125,11 @@ struct Failure {
     error: anyhow::Error,
 }
 
-fn run(setup: &Setup, seed: u64, count: u64, exact_from: Option<u64>) -> Result<(), Failure> {
+fn run(setup: &Setup, family: Family, seed: u64, exact_from: Option<u64>) -> Result<(), Failure> {
     let begin = |error| Failure { at: 0, error };
-    let mut pair = Pair::new(setup, seed).map_err(begin)?;
+    let mut pair = Pair::new(setup, family, seed).map_err(begin)?;
     let mut good = 0;
-    for number in 1..=count {
+    for number in 1..=PACKETS {
         let exact = exact_from.is_some_and(|from| number > from);
         let step = pair.step(number, exact);
         step.map_err(|error| Failure { at: good, error })?;
@@ -103,11 +138,12 @@ fn run(setup: &Setup, seed: u64, count: u64, exact_from: Option<u64>) -> Result<
         }
     }
     let all = pair.everything_happened(setup.mode);
-    all.map_err(|error| Failure { at: count, error })
+    all.map_err(|error| Failure { at: PACKETS, error })
 }
 
 /// Both backends with a director each.
 struct Pair {
+    family: Family,
     host: Host,
     kernel: Kernel,
     consoles: [Console; 2],
@@ -116,7 +152,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(setup: &Setup, seed: u64) -> Result<Self> {
+    fn new(setup: &Setup, family: Family, seed: u64) -> Result<Self> {
         let (host, kernel) = (Host::new(setup.clone()), Kernel::load(setup.clone())?);
         let consoles = [
             Console::new(host.dataplane(), &setup.network)?,
@@ -124,7 +160,8 @@ impl Pair {
         ];
         for command in COMMANDS {
             for console in &consoles {
-                let outcome = console.run(command)?;
+                let command = family.command(command);
+                let outcome = console.run(&command)?;
                 ensure!(outcome.status == 0, "{command}: {}", outcome.stderr);
             }
         }
@@ -140,11 +177,16 @@ impl Pair {
                 set_policy(console, which, on_dead.bits())?;
             }
         }
+        let generator = Generator::new(setup.network.clone(), seed);
         Ok(Self {
+            family,
             host,
             kernel,
             consoles,
-            generator: Generator::new(setup.network.clone(), seed),
+            generator: match family {
+                Family::Four => generator,
+                Family::Six => generator.over_six(),
+            },
             clock: START,
         })
     }
@@ -215,10 +257,16 @@ impl Pair {
             AttachMode::Native => "aggregate",
             AttachMode::Generic => "egress_no_xdp",
         };
+        let never: &[&str] = match self.family {
+            Family::Four => &NEVER_OF_IPV4,
+            Family::Six => &NEVER_OF_IPV6,
+        };
+        let never =
+            |name: &str| name == impossible || NEVER.contains(&name) || never.contains(&name);
         let reasons = self.host.counters(0)?.reasons;
         let missing = reasons
             .iter()
-            .filter(|(name, count)| **count == 0 && **name != impossible && !NEVER.contains(name));
+            .filter(|(name, count)| **count == 0 && !never(name));
         let missing: Vec<_> = missing.map(|(name, _)| name).collect();
         ensure!(missing.is_empty(), "never counted: {missing:?}");
         Ok(())
@@ -301,7 +349,7 @@ impl Pair {
     }
 
     fn run_command(&mut self) -> Result<()> {
-        let command = random_command(self.generator.rng());
+        let command = self.family.command(&random_command(self.generator.rng()));
         let [host, kernel] = &self.consoles;
         let (host, kernel) = (host.run(&command)?, kernel.run(&command)?);
         ensure!(

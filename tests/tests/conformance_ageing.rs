@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 use aya::util::KernelVersion;
 use ipvs_common::{
-    Conn, ConnFlags, Dest, DestFlags, Event, FlowKey, Settings, State,
+    Conn, ConnFlags, Dest, DestFlags, Entry, Event, Flow, Settings, State,
     maps::{self, Capacities},
 };
 use ipvs_tests::bench::ageing::entries;
@@ -153,7 +153,7 @@ fn the_defence_takes_one_part_of_the_table_after_the_other() {
     fill(&mut dataplane, 20_000, false, opening).unwrap();
     let (mut place, mut dropped, mut most) = (Place::default(), 0, 0);
     for _ in 0..64 {
-        let mut pick = |_: &FlowKey, conn: &Conn| conn.status.flags & ConnFlags::REPLY == 0;
+        let mut pick = |_: &Flow, conn: &Entry| conn.status.flags & ConnFlags::REPLY == 0;
         let task = Task::Drop(&mut pick);
         dataplane.walk(task, &mut place, Stop::Part(32)).unwrap();
         let now = count(&dataplane, Event::DroppedEntry).unwrap();
@@ -171,7 +171,7 @@ fn the_defence_spares_what_was_used_a_moment_ago() {
         conn.expires = NOW + 900 * HZ - if conn.seq < 50 { 30 } else { 70 } * HZ;
     };
     fill(&mut dataplane, 100, true, idle).unwrap();
-    let mut pick = |_: &FlowKey, _: &Conn| true;
+    let mut pick = |_: &Flow, _: &Entry| true;
     let task = Task::Drop(&mut pick);
     dataplane
         .walk(task, &mut Place::default(), Stop::Never)

@@ -99,7 +99,7 @@ impl Flood {
 
     fn friends_are_established(&self) -> Result<()> {
         let conns = self.kernel.snapshot(0)?.conns;
-        let missing = (0..ESTABLISHED).filter(|n| !conns.contains_key(&key(friend(*n))));
+        let missing = (0..ESTABLISHED).filter(|n| !conns.contains_key(&key(friend(*n)).wide()));
         let missing = missing.count();
         ensure!(missing == 0, "{missing} established connections are gone");
         Ok(())

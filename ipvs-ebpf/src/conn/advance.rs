@@ -23,7 +23,7 @@ const SLACK_PER_SECOND: u64 = 4;
 
 /// Runs state machine and timer for a packet, whichever direction its entry is.
 #[inline(always)]
-pub fn packet<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
+pub fn packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>) {
     let status = hit.conn.status;
     if status.flags & ConnFlags::LEAVING != 0 {
         return;
@@ -38,7 +38,7 @@ pub fn packet<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
 /// Whether the packet leaves the connection in the state it is in.
 #[must_use]
 #[inline(always)]
-pub fn stays<T: Tables>(t: &T, p: &Packet, status: Status) -> bool {
+pub fn stays<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> bool {
     status.flags & ConnFlags::LEAVING == 0 && next_state(t, p, status) == status.state
 }
 
@@ -54,13 +54,13 @@ fn direction(status: Status) -> Direction {
 }
 
 #[inline(always)]
-fn next_state<T: Tables>(t: &T, p: &Packet, status: Status) -> u8 {
+fn next_state<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> u8 {
     state_after(t, p, direction(status), status.state)
 }
 
 /// The state that a packet leads to.
 #[inline(always)]
-pub fn state_after<T: Tables>(t: &T, p: &Packet, direction: Direction, state: u8) -> u8 {
+pub fn state_after<T: Tables>(t: &T, p: &Packet<T::A>, direction: Direction, state: u8) -> u8 {
     if p.is_tcp() {
         let flags = t.settings().map_or(0, |s| s.flags);
         let secure = flags & SettingsFlags::SECURE_TCP != 0;
@@ -72,7 +72,7 @@ pub fn state_after<T: Tables>(t: &T, p: &Packet, direction: Direction, state: u8
 
 /// Counts the client's packets as far as anybody asks.
 #[inline(always)]
-pub fn count<T: Tables>(t: &mut T, hit: &Hit<T::ConnRef>) {
+pub fn count<T: Tables>(t: &mut T, hit: &Hit<T>) {
     if hit.conn.packets < Conn::MANY {
         t.set_packets(hit.entry, hit.conn.seq, hit.conn.packets + 1);
     }
@@ -91,7 +91,7 @@ pub fn deadline<T: Tables>(t: &T, state: u8) -> u64 {
 
 /// Restarts the timer of an entry in `state`.
 #[inline(always)]
-pub fn touch<T: Tables>(t: &mut T, hit: &Hit<T::ConnRef>, state: u8) {
+pub fn touch<T: Tables>(t: &mut T, hit: &Hit<T>, state: u8) {
     let new = deadline(t, state);
     let slack = t.settings().map_or(0, |s| u64::from(s.hz)) / SLACK_PER_SECOND;
     // Both ways: a shorter timeout (a closing connection) must take effect as well.
@@ -102,8 +102,9 @@ pub fn touch<T: Tables>(t: &mut T, hit: &Hit<T::ConnRef>, state: u8) {
 
 /// Moves the client's entry by compare and swap, counts if that was us, and copies the result to the other direction.
 #[inline(always)]
-fn change<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
-    let other = opposite(&p.key, &hit.conn);
+fn change<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>) {
+    let key = &p.key;
+    let other = opposite(key, &hit.conn);
     if hit.is_reply() {
         // In the other table if another CPU promotes the connection just now.
         if !by_reply(t, p, hit, hit.table, &other) && hit.table == Table::HalfOpen {
@@ -111,11 +112,11 @@ fn change<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
         }
         return;
     }
-    if !swap(t, p, hit.entry, &p.key, direction(hit.conn.status)) || !is_masq(&hit.conn) {
+    if !swap(t, p, hit.entry, key, direction(hit.conn.status)) || !is_masq(&hit.conn) {
         return;
     }
     if let Some(copy) = find_in(t, hit.table, &other) {
-        publish(t, &p.key, hit.entry, copy);
+        publish(t, key, hit.entry, copy);
     }
 }
 
@@ -123,10 +124,10 @@ fn change<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>) {
 #[inline(always)]
 fn by_reply<T: Tables>(
     t: &mut T,
-    p: &Packet,
-    hit: &Hit<T::ConnRef>,
+    p: &Packet<T::A>,
+    hit: &Hit<T>,
     table: Table,
-    key: &FlowKey,
+    key: &FlowKey<T::A>,
 ) -> bool {
     let Some(truth) = find_in(t, table, key) else {
         return false;
@@ -143,7 +144,7 @@ fn by_reply<T: Tables>(
 
 /// Copies status and deadline of the client's entry to the reply's, and once more if another CPU moved it meanwhile.
 #[inline(always)]
-fn publish<T: Tables>(t: &mut T, key: &FlowKey, truth: T::ConnRef, copy: T::ConnRef) {
+fn publish<T: Tables>(t: &mut T, key: &FlowKey<T::A>, truth: T::ConnRef, copy: T::ConnRef) {
     for _ in 0..2 {
         let status = t.load(truth).status;
         let conn = t.load(copy);
@@ -173,9 +174,9 @@ pub(super) const fn copy_of(truth: Status, copy: Status) -> Status {
 #[inline(always)]
 fn swap<T: Tables>(
     t: &mut T,
-    p: &Packet,
+    p: &Packet<T::A>,
     truth: T::ConnRef,
-    key: &FlowKey,
+    key: &FlowKey<T::A>,
     direction: Direction,
 ) -> bool {
     for _ in 0..TRIES {

@@ -1,8 +1,8 @@
 //! A new connection: entries, counts, and its place in the ring that bounds the half-open table.
 
 use ipvs_common::{
-    Conn, ConnFlags, Dest, DropReason, Event, FlowKey, ForwardingMethod, RingSlot, Service,
-    ServiceFlags, State, Status,
+    Address, Conn, ConnFlags, Dest, DropReason, Event, FlowKey, ForwardingMethod, RingSlot,
+    Service, ServiceFlags, State, Status,
 };
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
 
 /// A connection that bypasses the real servers, to be entered.
 #[inline(always)]
-pub fn bypass<T: Tables>(t: &mut T, p: &Packet, service: &Service) -> Conn {
+pub fn bypass<T: Tables>(t: &mut T, p: &Packet<T::A>, service: &Service) -> Conn<T::A> {
     let choice = Choice {
         dest: NO_DEST,
         parent: Parent::default(),
@@ -35,34 +35,52 @@ pub fn bypass<T: Tables>(t: &mut T, p: &Packet, service: &Service) -> Conn {
 
 /// Enters a connection that [`draft`] or [`bypass`] made of the packet.
 #[inline(always)]
-pub fn enter<T: Tables>(t: &mut T, p: &Packet, mut conn: Conn) -> Result<Conn, Exit> {
+pub fn enter<T: Tables>(
+    t: &mut T,
+    p: &Packet<T::A>,
+    mut conn: Conn<T::A>,
+) -> Result<Conn<T::A>, Exit> {
     // Datagrams at once on several CPUs: one may have opened it, another one promoted it.
     if !p.is_tcp() && t.conn(&p.key).is_some() {
         return Err(not_entered(t, p, &conn));
     }
     conn.seq = make_room(t, &p.key);
-    if (is_masq(&conn) && !insert_reply(t, p, &conn)) || !t.insert_half_open(&p.key, &conn, true) {
+    if is_masq(&conn) && !insert_reply(t, p, &conn) {
         return Err(not_entered(t, p, &conn));
     }
+    insert_client(t, p, &conn)?;
+    Ok(conn)
+}
+
+/// Enters the client's direction, and counts.
+#[inline(always)]
+pub fn insert_client<T: Tables>(
+    t: &mut T,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
+) -> Result<(), Exit> {
+    if !t.insert_half_open(&p.key, conn, true) {
+        return Err(not_entered(t, p, conn));
+    }
     if conn.dest != NO_DEST {
-        bind(t, &conn, 1);
+        bind(t, conn, 1);
         threshold::after_bind(t, conn.dest);
         stats::connection(t, conn.dest);
     }
     if conn.status.state == State::Established as u8 && conn.status.flags & ConnFlags::CHILD != 0 {
-        template::assure(t, &p.key, &conn);
+        template::assure(t, &p.key, conn);
     }
-    Ok(conn)
+    Ok(())
 }
 
 /// The connection of a datagram that is scheduled by itself: counted, but in no table. Give it to [`forget`] in the end.
 #[inline(always)]
 pub fn one_packet<T: Tables>(
     t: &mut T,
-    p: &Packet,
+    p: &Packet<T::A>,
     service: &Service,
     choice: Choice,
-) -> Result<Conn, Exit> {
+) -> Result<Conn<T::A>, Exit> {
     let mut conn = draft(t, p, service, choice)?;
     conn.status.flags |= ConnFlags::ONE_PACKET;
     bind(t, &conn, 1);
@@ -74,7 +92,7 @@ pub fn one_packet<T: Tables>(
 
 /// Ends what [`one_packet`] began.
 #[inline(always)]
-pub fn forget<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+pub fn forget<T: Tables>(t: &mut T, key: &FlowKey<T::A>, conn: &Conn<T::A>) {
     bind(t, conn, -1);
     threshold::after_unbind(t, conn.dest);
     if conn.status.flags & ConnFlags::CHILD != 0 {
@@ -83,7 +101,7 @@ pub fn forget<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
 }
 
 #[inline(always)]
-fn bind<T: Tables>(t: &mut T, conn: &Conn, delta: i32) {
+fn bind<T: Tables>(t: &mut T, conn: &Conn<T::A>, delta: i32) {
     let counter = if conn.status.flags & ConnFlags::ACTIVE != 0 {
         DestCounter::Active
     } else {
@@ -94,7 +112,7 @@ fn bind<T: Tables>(t: &mut T, conn: &Conn, delta: i32) {
 
 /// Either the table is full, or another CPU entered the same flow a moment ago: then that one holds.
 #[inline(always)]
-fn not_entered<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Exit {
+pub fn not_entered<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: &Conn<T::A>) -> Exit {
     if conn.status.flags & ConnFlags::CHILD != 0 {
         template::orphan(t, &p.key, conn);
     }
@@ -109,20 +127,26 @@ fn not_entered<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> Exit {
 #[inline(always)]
 pub fn draft<T: Tables>(
     t: &T,
-    p: &Packet,
+    p: &Packet<T::A>,
     service: &Service,
     choice: Choice,
-) -> Result<Conn, Exit> {
+) -> Result<Conn<T::A>, Exit> {
     let dest = t.dest(choice.dest).ok_or(DropReason::Internal)?;
     Ok(Conn {
-        to_addr: dest.addr.low4(),
+        to_addr: Address::narrow(dest.addr),
         to_port: port(p, service, dest),
         ..entry(t, p, service.mark, choice, dest.method)
     })
 }
 
 #[inline(always)]
-pub(super) fn entry<T: Tables>(t: &T, p: &Packet, mark: u32, choice: Choice, method: u8) -> Conn {
+pub(super) fn entry<T: Tables>(
+    t: &T,
+    p: &Packet<T::A>,
+    mark: u32,
+    choice: Choice,
+    method: u8,
+) -> Conn<T::A> {
     let one_way = method != ForwardingMethod::Masq as u8;
     let direction = if one_way {
         Direction::InOnly
@@ -149,7 +173,7 @@ pub(super) fn entry<T: Tables>(t: &T, p: &Packet, mark: u32, choice: Choice, met
 
 /// The real server's port; under persistence only for the service's own port, other ports (port 0, firewall mark) stay.
 #[inline(always)]
-fn port(p: &Packet, service: &Service, dest: &Dest) -> [u8; 2] {
+fn port<A: Address>(p: &Packet<A>, service: &Service, dest: &Dest) -> [u8; 2] {
     let stays = service.flags & ServiceFlags::PERSISTENT != 0 && p.key.dport != service.port;
     if stays || dest.port == [0, 0] {
         p.key.dport
@@ -162,7 +186,7 @@ fn port(p: &Packet, service: &Service, dest: &Dest) -> [u8; 2] {
 /// the same key: the newest gets it, as in ip_vs. A real server that is a client, too, may have a connection under that key:
 /// that one ends, with its counts.
 #[inline(always)]
-fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> bool {
+pub fn insert_reply<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: &Conn<T::A>) -> bool {
     let key = opposite(&p.key, conn);
     let reply = Conn {
         to_addr: p.key.dst,
@@ -185,7 +209,7 @@ fn insert_reply<T: Tables>(t: &mut T, p: &Packet, conn: &Conn) -> bool {
 
 /// Takes a place in the ring; whoever still stands half-open in it has to go. Returns the number of the place.
 #[inline(always)]
-pub(super) fn make_room<T: Tables>(t: &mut T, key: &FlowKey) -> u32 {
+pub fn make_room<T: Tables>(t: &mut T, key: &FlowKey<T::A>) -> u32 {
     let seq = t.ring_ticket();
     let old = t.ring_replace(&RingSlot {
         key: *key,

@@ -5,7 +5,8 @@
 
 use bytemuck::{Pod, Zeroable};
 use ipvs_common::{
-    Conn, ConnFlags, DestFlags, FlowKey, ForwardingMethod, Proto, SettingsFlags, State, Status,
+    Address, Conn, ConnFlags, DestFlags, FlowKey, ForwardingMethod, Proto, SettingsFlags, State,
+    Status,
 };
 
 use super::{
@@ -39,7 +40,7 @@ const NOBODY: u64 = NO_DEST as u64;
 
 /// Key of what waits for a client's packets.
 #[inline(always)]
-const fn key_of(key: &FlowKey) -> FlowKey {
+fn key_of<A: Address>(key: &FlowKey<A>) -> FlowKey<A> {
     FlowKey {
         sport: [0, 0],
         ..*key
@@ -48,7 +49,7 @@ const fn key_of(key: &FlowKey) -> FlowKey {
 
 /// Whether an entry waits for its client, and its real server is there to take it. (A client may use port 0.)
 #[inline(always)]
-pub fn waits<T: Tables>(t: &T, key: &FlowKey, conn: &Conn) -> bool {
+pub fn waits<T: Tables>(t: &T, key: &FlowKey<T::A>, conn: &Conn<T::A>) -> bool {
     key.sport == [0, 0]
         && conn.packets == 0
         && conn.status.flags & ConnFlags::REPLY == 0
@@ -59,14 +60,14 @@ pub fn waits<T: Tables>(t: &T, key: &FlowKey, conn: &Conn) -> bool {
 /// Enters an announced connection in the place of an earlier one of the same key. False: there is no room, or no such real
 /// server.
 #[inline(always)]
-pub fn announce<T: Tables>(t: &mut T, key: &FlowKey, expected: &Expected) -> bool {
+pub fn announce<T: Tables>(t: &mut T, key: &FlowKey<T::A>, expected: &Expected) -> bool {
     let Some(dest) = t.dest(expected.dest) else {
         return false;
     };
     if dest.flags & DestFlags::AVAILABLE == 0 {
         return false;
     }
-    let (to_addr, method) = (dest.addr.low4(), dest.method);
+    let (to_addr, method) = (Address::narrow(dest.addr), dest.method);
     let state = if key.proto == Proto::Tcp as u8 {
         State::Listen
     } else {
@@ -103,7 +104,7 @@ pub fn announce<T: Tables>(t: &mut T, key: &FlowKey, expected: &Expected) -> boo
 /// Looks for what waits for the client of `key`, and ends it: of two packets only one meets it. In one register: the real server
 /// ([`NO_DEST`]: nothing waits), and above its 32 bits the port.
 #[inline(always)]
-pub fn meet<T: Tables>(t: &mut T, key: &FlowKey) -> u64 {
+pub fn meet<T: Tables>(t: &mut T, key: &FlowKey<T::A>) -> u64 {
     let key = key_of(key);
     let Some(entry) = t.half_open(&key) else {
         return NOBODY;
@@ -118,7 +119,7 @@ pub fn meet<T: Tables>(t: &mut T, key: &FlowKey) -> u64 {
 
 /// The connection of a packet that was waited for, to be entered.
 #[inline(always)]
-pub fn draft<T: Tables>(t: &mut T, p: &Packet) -> Option<Conn> {
+pub fn draft<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Option<Conn<T::A>> {
     let flags = t.settings().map_or(0, |s| s.flags);
     if flags & SettingsFlags::HAS_EXPECTED == 0 || !service::opens(t, p) {
         return None;
@@ -131,7 +132,7 @@ pub fn draft<T: Tables>(t: &mut T, p: &Packet) -> Option<Conn> {
         parent: Parent::default(),
     };
     Some(Conn {
-        to_addr: dest.addr.low4(),
+        to_addr: Address::narrow(dest.addr),
         to_port: port.to_ne_bytes(),
         ..birth::entry(t, p, 0, choice, dest.method)
     })

@@ -13,7 +13,7 @@ const TRIES: u32 = 8;
 
 /// Ends the connection whose client entry is `key`. Tells whether it was this call that did.
 #[inline(always)]
-pub fn end<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
+pub fn end<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> bool {
     let Some(conn) = find_in(t, table, key).and_then(|entry| mark_leaving(t, entry)) else {
         return false;
     };
@@ -23,7 +23,7 @@ pub fn end<T: Tables>(t: &mut T, table: Table, key: &FlowKey) -> bool {
 
 /// Takes a claimed connection out of its table and off its counts.
 #[inline(always)]
-fn finish<T: Tables>(t: &mut T, table: Table, key: &FlowKey, conn: &Conn) {
+fn finish<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>, conn: &Conn<T::A>) {
     remove(t, table, key);
     if is_masq(conn) {
         remove_reply(t, table, key, conn);
@@ -33,7 +33,7 @@ fn finish<T: Tables>(t: &mut T, table: Table, key: &FlowKey, conn: &Conn) {
 
 /// Ends a half-open connection that a newer one pushes out, if it still is the one with this [`Conn::seq`].
 #[inline(always)]
-pub fn evict<T: Tables>(t: &mut T, key: &FlowKey, seq: u32) -> bool {
+pub fn evict<T: Tables>(t: &mut T, key: &FlowKey<T::A>, seq: u32) -> bool {
     let claimed = t
         .half_open(key)
         .and_then(|entry| claim(t, entry, |conn| conn.seq == seq));
@@ -49,7 +49,7 @@ pub fn evict<T: Tables>(t: &mut T, key: &FlowKey, seq: u32) -> bool {
 
 /// Claims the entry: from here on nobody else moves it. Returns it as it was.
 #[inline(always)]
-pub fn mark_leaving<T: Tables>(t: &mut T, entry: T::ConnRef) -> Option<Conn> {
+pub fn mark_leaving<T: Tables>(t: &mut T, entry: T::ConnRef) -> Option<Conn<T::A>> {
     claim(t, entry, |_| true)
 }
 
@@ -57,8 +57,8 @@ pub fn mark_leaving<T: Tables>(t: &mut T, entry: T::ConnRef) -> Option<Conn> {
 fn claim<T: Tables>(
     t: &mut T,
     entry: T::ConnRef,
-    is_meant: impl Fn(&Conn) -> bool,
-) -> Option<Conn> {
+    is_meant: impl Fn(&Conn<T::A>) -> bool,
+) -> Option<Conn<T::A>> {
     for _ in 0..TRIES {
         let conn = t.load(entry);
         let old = conn.status;
@@ -81,7 +81,7 @@ fn claim<T: Tables>(
 }
 
 #[inline(always)]
-fn remove_reply<T: Tables>(t: &mut T, table: Table, key: &FlowKey, conn: &Conn) {
+fn remove_reply<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>, conn: &Conn<T::A>) {
     let other = opposite(key, conn);
     if let Some(peer) = find_in(t, table, &other)
         && belongs(key, &t.load(peer))
@@ -92,7 +92,7 @@ fn remove_reply<T: Tables>(t: &mut T, table: Table, key: &FlowKey, conn: &Conn) 
 
 /// Gives back what the connection was counted for.
 #[inline(always)]
-fn release<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+fn release<T: Tables>(t: &mut T, key: &FlowKey<T::A>, conn: &Conn<T::A>) {
     let class = if conn.status.flags & ConnFlags::ACTIVE != 0 {
         DestCounter::Active
     } else {

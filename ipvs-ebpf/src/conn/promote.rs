@@ -1,6 +1,6 @@
 //! A half-open connection that proved itself moves to the established table, where a flood cannot push it out.
 
-use ipvs_common::{Conn, ConnFlags, Event, FlowKey, Status};
+use ipvs_common::{Address, Conn, ConnFlags, Event, FlowKey, Status};
 
 use super::{Hit, Table, belongs, is_masq, leave, opposite, synced};
 use crate::{
@@ -10,12 +10,11 @@ use crate::{
 
 /// Promotes on the client's ACK (TCP) or its second datagram (UDP). Returns the entry that now holds.
 #[inline(always)]
-pub fn on_packet<T: Tables>(t: &mut T, p: &Packet, hit: Hit<T::ConnRef>) -> Hit<T::ConnRef> {
+pub fn on_packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: Hit<T>) -> Hit<T> {
     if hit.table == Table::Established || hit.is_reply() {
         return hit;
     }
-    let proven = !p.is_tcp() || (p.has(flag::ACK) && !p.has(flag::SYN) && !p.has(flag::RST));
-    if !proven {
+    if !proves(p) {
         return hit;
     }
     if !t.promote(&p.key) {
@@ -32,9 +31,16 @@ pub fn on_packet<T: Tables>(t: &mut T, p: &Packet, hit: Hit<T::ConnRef>) -> Hit<
     }
 }
 
+/// Whether a client's packet proves that it is there.
+#[must_use]
+#[inline(always)]
+pub const fn proves<A: Address>(p: &Packet<A>) -> bool {
+    !p.is_tcp() || (p.has(flag::ACK) && !p.has(flag::SYN) && !p.has(flag::RST))
+}
+
 /// Moves the connection whose client entry is `key`. False: it is not half-open (any more), or there is no room.
 #[inline(always)]
-pub fn promote<T: Tables>(t: &mut T, key: &FlowKey) -> bool {
+pub fn promote<T: Tables>(t: &mut T, key: &FlowKey<T::A>) -> bool {
     let Some(entry) = t.half_open(key) else {
         return false;
     };
@@ -55,7 +61,12 @@ pub fn promote<T: Tables>(t: &mut T, key: &FlowKey) -> bool {
 
 /// Enters both directions; the reply's first, so that no client's entry stands without it.
 #[inline(always)]
-fn install<T: Tables>(t: &mut T, key: &FlowKey, entry: T::ConnRef, conn: &Conn) -> bool {
+fn install<T: Tables>(
+    t: &mut T,
+    key: &FlowKey<T::A>,
+    entry: T::ConnRef,
+    conn: &Conn<T::A>,
+) -> bool {
     let other = opposite(key, conn);
     if is_masq(conn) && !install_reply(t, key, &other) {
         return false;
@@ -85,7 +96,7 @@ const fn leaving(status: Status) -> Status {
 }
 
 #[inline(always)]
-fn install_reply<T: Tables>(t: &mut T, key: &FlowKey, other: &FlowKey) -> bool {
+fn install_reply<T: Tables>(t: &mut T, key: &FlowKey<T::A>, other: &FlowKey<T::A>) -> bool {
     let Some(reply) = t.half_open(other) else {
         return false;
     };

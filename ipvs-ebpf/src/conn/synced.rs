@@ -5,8 +5,8 @@
 //! too: as a program of its own, over what the daemon read from the network.
 
 use ipvs_common::{
-    Conn, ConnFlags, DestFlags, Event, FlowKey, ForwardingMethod, SettingsFlags, State, Status,
-    SyncNote, Synced, Template, TemplateKey,
+    Address, Conn, ConnFlags, DestFlags, Event, FlowKey, ForwardingMethod, SettingsFlags, State,
+    Status, SyncNote, Synced, Template, TemplateKey,
 };
 
 use super::{Hit, Table, advance, belongs, find, find_in, is_masq, opposite, template, threshold};
@@ -23,7 +23,7 @@ const PACKETS: u8 = 3;
 
 /// A connection came to be established, or changed its state.
 #[inline(always)]
-pub fn changed<T: Tables>(t: &mut T, key: &FlowKey) {
+pub fn changed<T: Tables>(t: &mut T, key: &FlowKey<T::A>) {
     if is_told(t) {
         t.tell(&SyncNote::flow(*key));
     }
@@ -31,7 +31,7 @@ pub fn changed<T: Tables>(t: &mut T, key: &FlowKey) {
 
 /// A template was made.
 #[inline(always)]
-pub fn tied<T: Tables>(t: &mut T, key: &TemplateKey) {
+pub fn tied<T: Tables>(t: &mut T, key: &TemplateKey<T::A>) {
     if is_told(t) {
         t.tell(&SyncNote::template(*key));
     }
@@ -46,25 +46,55 @@ fn is_told<T: Tables>(t: &T) -> bool {
 /// Enters a connection, or brings the one that is there to the same state. One that leads elsewhere makes room for an active
 /// one; word of an inactive one is about a connection that was replaced already. False: nothing was done.
 #[inline(always)]
-pub fn enter<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
+pub fn enter<T: Tables>(t: &mut T, key: &FlowKey<T::A>, synced: &Synced) -> bool {
+    match standing(t, key, synced) {
+        Standing::NOWHERE => insert(t, key, synced),
+        Standing::HALF_OPEN => {
+            t.promote(key);
+            true
+        }
+        standing => standing == Standing::THERE,
+    }
+}
+
+/// What stands in the place of a connection that is told of, or does so from here on. A plain number, because it crosses
+/// functions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing(pub u32);
+
+impl Standing {
+    /// Another one, which stays.
+    pub const OTHER: Self = Self(0);
+    /// The connection, up to date.
+    pub const THERE: Self = Self(1);
+    /// The same, but among the half-open.
+    pub const HALF_OPEN: Self = Self(2);
+    /// Nothing: it is to be entered.
+    pub const NOWHERE: Self = Self(3);
+}
+
+/// Brings a connection that is there up to date, or makes room.
+#[inline(always)]
+pub fn standing<T: Tables>(t: &mut T, key: &FlowKey<T::A>, synced: &Synced) -> Standing {
     if !is_available(t, synced.dest) {
-        return false;
+        return Standing::OTHER;
     }
-    if let Some(hit) = find(t, key) {
-        if hit.conn.status.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
-            return false;
-        }
-        let over = hit.conn.expires <= t.now() && expire::overdue(t, key, &hit);
-        if !over {
-            if hit.conn.dest == synced.dest && hit.conn.to_port == synced.port {
-                return bring(t, key, &hit, synced);
-            }
-            if !State::is_active(synced.state) || !t.end(hit.table, key) {
-                return false;
-            }
-        }
+    let Some(hit) = find(t, key) else {
+        return Standing::NOWHERE;
+    };
+    if hit.conn.status.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
+        return Standing::OTHER;
     }
-    insert(t, key, synced)
+    if hit.conn.expires <= t.now() && expire::overdue(t, key, &hit) {
+        return Standing::NOWHERE;
+    }
+    if hit.conn.dest == synced.dest && hit.conn.to_port == synced.port {
+        return bring(t, key, &hit, synced);
+    }
+    if !State::is_active(synced.state) || !t.end(hit.table, key) {
+        return Standing::OTHER;
+    }
+    Standing::NOWHERE
 }
 
 #[inline(always)]
@@ -73,11 +103,11 @@ fn is_available<T: Tables>(t: &T, dest: u32) -> bool {
         .is_some_and(|d| d.flags & DestFlags::AVAILABLE != 0)
 }
 
-/// Moves an entry that is there to the state told, with its counts and both deadlines, and out of the half-open.
+/// Moves an entry that is there to the state told, with its counts and both deadlines.
 #[inline(always)]
-fn bring<T: Tables>(t: &mut T, key: &FlowKey, hit: &Hit<T::ConnRef>, synced: &Synced) -> bool {
+fn bring<T: Tables>(t: &mut T, key: &FlowKey<T::A>, hit: &Hit<T>, synced: &Synced) -> Standing {
     let Some(status) = swap(t, hit.entry, synced.state) else {
-        return false;
+        return Standing::OTHER;
     };
     let expires = t.now() + u64::from(synced.timeout);
     t.set_expires(hit.entry, hit.conn.seq, expires);
@@ -93,9 +123,10 @@ fn bring<T: Tables>(t: &mut T, key: &FlowKey, hit: &Hit<T::ConnRef>, synced: &Sy
         }
     }
     if hit.table == Table::HalfOpen {
-        t.promote(key);
+        Standing::HALF_OPEN
+    } else {
+        Standing::THERE
     }
-    true
 }
 
 /// The status that it has from here on.
@@ -116,23 +147,36 @@ fn swap<T: Tables>(t: &mut T, entry: T::ConnRef, state: u8) -> Option<Status> {
     None
 }
 
+/// Enters a connection in a place that is free.
 #[inline(always)]
-fn insert<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
-    let Some(dest) = t.dest(synced.dest) else {
-        return false;
-    };
-    let (to_addr, method) = (dest.addr.low4(), dest.method);
-    let one_way = method != ForwardingMethod::Masq as u8;
+fn insert<T: Tables>(t: &mut T, key: &FlowKey<T::A>, synced: &Synced) -> bool {
+    let seq = number(t);
+    make_room(t, key, synced);
+    insert_reply(t, key, synced, seq) && insert_client(t, key, synced, seq)
+}
+
+/// A number for a connection that is told of. It has no place in the ring: numbers from the other end tell it from whoever had,
+/// or gets, its memory.
+#[inline(always)]
+pub fn number<T: Tables>(t: &mut T) -> u32 {
+    !t.synced_ticket()
+}
+
+/// The client's entry of a connection that is told of.
+#[inline(always)]
+fn draft<T: Tables>(t: &T, synced: &Synced, seq: u32) -> Option<Conn<T::A>> {
+    let dest = t.dest(synced.dest)?;
+    let (to_addr, method) = (Address::narrow(dest.addr), dest.method);
     let born = Status {
-        flags: if one_way {
-            ConnFlags::NO_OUTPUT
-        } else {
+        flags: if method == ForwardingMethod::Masq as u8 {
             synced.flags & ConnFlags::NO_OUTPUT
+        } else {
+            ConnFlags::NO_OUTPUT
         },
         method,
         ..Status::default()
     };
-    let conn = Conn {
+    Some(Conn {
         expires: t.now() + u64::from(synced.timeout),
         dest: synced.dest,
         mark: synced.detail,
@@ -140,16 +184,20 @@ fn insert<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
         to_port: synced.port,
         packets: PACKETS,
         status: advance::moved(born, synced.state),
-        // No place in the ring: numbers from the other end tell it from whoever had, or gets, its memory.
-        seq: !t.synced_ticket(),
+        seq,
         told: 1,
         ..Conn::default()
-    };
-    if !one_way && !insert_reply(t, key, &conn) {
+    })
+}
+
+/// Enters it, behind the entry of its replies.
+#[inline(always)]
+pub fn insert_client<T: Tables>(t: &mut T, key: &FlowKey<T::A>, synced: &Synced, seq: u32) -> bool {
+    let Some(conn) = draft(t, synced, seq) else {
         return false;
-    }
+    };
     if !t.insert_conn(key, &conn, true) {
-        if !one_way {
+        if is_masq(&conn) {
             t.remove_conn(&opposite(key, &conn));
         }
         return false;
@@ -165,10 +213,30 @@ fn insert<T: Tables>(t: &mut T, key: &FlowKey, synced: &Synced) -> bool {
     true
 }
 
-/// As with one that a packet opens, the newest gets the replies; whose own connection stands there ends.
+/// As with a connection that a packet opens, the newest gets the replies; whose own connection stands there ends.
 #[inline(always)]
-fn insert_reply<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) -> bool {
-    let other = opposite(key, conn);
+pub fn make_room<T: Tables>(t: &mut T, key: &FlowKey<T::A>, synced: &Synced) {
+    let Some(dest) = t.dest(synced.dest) else {
+        return;
+    };
+    if dest.method == ForwardingMethod::Masq as u8 {
+        let from = Address::narrow(dest.addr);
+        let other = FlowKey::new(key.proto, from, synced.port, key.src, key.sport);
+        t.end(Table::HalfOpen, &other);
+        t.end(Table::Established, &other);
+    }
+}
+
+/// Enters the replies of a connection that is masqueraded, where there is room now. False: there is none.
+#[inline(always)]
+pub fn insert_reply<T: Tables>(t: &mut T, key: &FlowKey<T::A>, synced: &Synced, seq: u32) -> bool {
+    let Some(conn) = draft(t, synced, seq) else {
+        return false;
+    };
+    if !is_masq(&conn) {
+        return true;
+    }
+    let other = opposite(key, &conn);
     let reply = Conn {
         to_addr: key.dst,
         to_port: key.dport,
@@ -176,17 +244,15 @@ fn insert_reply<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) -> bool {
             flags: conn.status.flags | ConnFlags::REPLY,
             ..conn.status
         },
-        ..*conn
+        ..conn
     };
-    t.end(Table::HalfOpen, &other);
-    t.end(Table::Established, &other);
     t.insert_conn(&other, &reply, false)
 }
 
 /// Enters a template, or restarts the timer of the one that is there. One that leads elsewhere stays, as in ip_vs, unless its
 /// real server is gone. False: nothing was done.
 #[inline(always)]
-pub fn tie<T: Tables>(t: &mut T, key: &TemplateKey, synced: &Synced) -> bool {
+pub fn tie<T: Tables>(t: &mut T, key: &TemplateKey<T::A>, synced: &Synced) -> bool {
     if !is_available(t, synced.dest) {
         return false;
     }

@@ -1,8 +1,8 @@
 //! Persistence templates: a client (network) tied to a real server.
 
 use ipvs_common::{
-    Conn, ConnFlags, DestFlags, Event, FlowKey, Policy, Service, ServiceFlags, SettingsFlags,
-    Template, TemplateKey,
+    Address, Conn, ConnFlags, DestFlags, Event, FlowKey, Policy, Service, ServiceFlags,
+    SettingsFlags, Template, TemplateKey,
 };
 
 use super::synced;
@@ -56,7 +56,7 @@ impl Joined {
 
 /// Asks the template if the service is persistent, else the scheduler.
 #[inline(always)]
-pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) -> Choice {
+pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey<T::A>) -> Choice {
     let free = Parent::default();
     if service.flags & ServiceFlags::PERSISTENT == 0 {
         return Choice {
@@ -89,8 +89,9 @@ pub fn choose<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) -> Choice 
     Choice { dest: tied, parent }
 }
 
+#[must_use]
 #[inline(always)]
-const fn parent_of(service: &Service) -> Parent {
+pub const fn parent_of(service: &Service) -> Parent {
     let kind = if service.mark != 0 {
         ConnFlags::TEMPLATE_FWMARK
     } else if matches!(u16::from_be_bytes(service.port), 0 | FTP) {
@@ -109,12 +110,12 @@ const fn parent_of(service: &Service) -> Parent {
 
 /// Key of the template of a client's packet.
 #[inline(always)]
-const fn key_of(k: &FlowKey, parent: Parent) -> TemplateKey {
-    let client = network(k.src, parent.prefix);
+fn key_of<A: Address>(k: &FlowKey<A>, parent: Parent) -> TemplateKey<A> {
+    let client = k.src.network(parent.prefix);
     if parent.flags & ConnFlags::TEMPLATE_FWMARK != 0 {
         return TemplateKey {
             client,
-            vip: parent.mark.to_be_bytes(),
+            vip: A::of_number(parent.mark),
             vport: [0, 0],
             proto: 0,
             generation: parent.generation,
@@ -134,20 +135,13 @@ const fn key_of(k: &FlowKey, parent: Parent) -> TemplateKey {
     }
 }
 
-#[inline(always)]
-const fn network(addr: [u8; 4], prefix: u8) -> [u8; 4] {
-    let prefix = if prefix < 32 { prefix as u32 } else { 32 };
-    let mask = ((u32::MAX as u64) << (32 - prefix)) as u32;
-    (u32::from_be_bytes(addr) & mask).to_be_bytes()
-}
-
 /// Takes the client's template if its real server may still be used, and restarts its timer. Weight and load of the real server
 /// do not matter, unless the settings or the service say so.
 ///
 /// A template found unfit is set aside: it stays until its timer ends, but a later generation takes its place. (ip_vs gives it
 /// another name.) [`NO_DEST`]: the generation is that of the one to be made.
 #[inline(always)]
-pub fn join<T: Tables>(t: &mut T, service: &Service, flow: &FlowKey) -> Joined {
+pub fn join<T: Tables>(t: &mut T, service: &Service, flow: &FlowKey<T::A>) -> Joined {
     let mut parent = parent_of(service);
     // The first place of one that ended and is kept for the sake of later ones.
     let mut vacant = TemplateKey::GENERATIONS;
@@ -213,13 +207,36 @@ pub fn minute<T: Tables>(t: &T) -> u64 {
 fn tie<T: Tables>(
     t: &mut T,
     service: &Service,
-    flow: &FlowKey,
+    flow: &FlowKey<T::A>,
     parent: &mut Parent,
     dest: u32,
 ) -> u32 {
     if parent.generation >= TemplateKey::GENERATIONS {
         t.event(Event::TemplateTableFull);
         return NO_DEST;
+    }
+    if tie_new(t, service, flow, *parent, dest) {
+        return dest;
+    }
+    let joined = t.join(service, flow);
+    parent.generation = joined.generation();
+    if joined.dest() == NO_DEST {
+        t.event(Event::TemplateTableFull);
+    }
+    joined.dest()
+}
+
+/// The same, unless there is a template already, or no room.
+#[inline(always)]
+pub fn tie_new<T: Tables>(
+    t: &mut T,
+    service: &Service,
+    flow: &FlowKey<T::A>,
+    parent: Parent,
+    dest: u32,
+) -> bool {
+    if parent.generation >= TemplateKey::GENERATIONS {
+        return false;
     }
     let hz = t.settings().map_or(1, |s| s.hz);
     let timeout = u64::from(service.persist_timeout) * u64::from(hz);
@@ -232,22 +249,17 @@ fn tie<T: Tables>(
         renamed: 0,
         told: 0,
     };
-    let key = key_of(flow, *parent);
-    if put(t, &key, &template) {
+    let key = key_of(flow, parent);
+    let put = put(t, &key, &template);
+    if put {
         synced::tied(t, &key);
-        return dest;
     }
-    let joined = t.join(service, flow);
-    parent.generation = joined.generation();
-    if joined.dest() == NO_DEST {
-        t.event(Event::TemplateTableFull);
-    }
-    joined.dest()
+    put
 }
 
 /// Enters a template in a place that is free. Only one CPU does.
 #[inline(always)]
-pub(super) fn put<T: Tables>(t: &mut T, key: &TemplateKey, template: &Template) -> bool {
+pub(super) fn put<T: Tables>(t: &mut T, key: &TemplateKey<T::A>, template: &Template) -> bool {
     let put = t.insert_template(key, template) || move_in(t, key, template);
     if put {
         t.add(template.dest, DestCounter::Persistent, 1);
@@ -257,7 +269,7 @@ pub(super) fn put<T: Tables>(t: &mut T, key: &TemplateKey, template: &Template) 
 
 /// Takes the place of a template that ended. Only one CPU does.
 #[inline(always)]
-fn move_in<T: Tables>(t: &mut T, key: &TemplateKey, template: &Template) -> bool {
+fn move_in<T: Tables>(t: &mut T, key: &TemplateKey<T::A>, template: &Template) -> bool {
     let Some(entry) = t.template(key) else {
         return false;
     };
@@ -276,7 +288,7 @@ fn move_in<T: Tables>(t: &mut T, key: &TemplateKey, template: &Template) -> bool
 ///
 /// While a later generation is there, its place stays taken, so that who looks for that one does not stop here.
 #[inline(always)]
-pub fn end<T: Tables>(t: &mut T, key: &TemplateKey, entry: T::TemplateRef) -> bool {
+pub fn end<T: Tables>(t: &mut T, key: &TemplateKey<T::A>, entry: T::TemplateRef) -> bool {
     let dest = t.load_template(entry).dest;
     if dest == NO_DEST || !t.swap_template_dest(entry, dest, NO_DEST) {
         return false;
@@ -290,7 +302,7 @@ pub fn end<T: Tables>(t: &mut T, key: &TemplateKey, entry: T::TemplateRef) -> bo
 
 /// Whether the next generation of a template is there.
 #[inline(always)]
-pub fn has_later<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
+pub fn has_later<T: Tables>(t: &mut T, key: &TemplateKey<T::A>) -> bool {
     let later = TemplateKey {
         generation: key.generation.saturating_add(1),
         ..*key
@@ -300,7 +312,7 @@ pub fn has_later<T: Tables>(t: &mut T, key: &TemplateKey) -> bool {
 
 /// The template of a connection, from what the connection keeps of it.
 #[inline(always)]
-const fn of(conn: &Conn) -> Parent {
+const fn of<A: Address>(conn: &Conn<A>) -> Parent {
     Parent {
         flags: conn.status.flags,
         prefix: conn.status.template_prefix,
@@ -311,13 +323,13 @@ const fn of(conn: &Conn) -> Parent {
 
 /// Key of the template of a connection whose client's entry has this key.
 #[must_use]
-pub const fn over(key: &FlowKey, conn: &Conn) -> TemplateKey {
+pub fn over<A: Address>(key: &FlowKey<A>, conn: &Conn<A>) -> TemplateKey<A> {
     key_of(key, of(conn))
 }
 
 /// A child was pushed out by force: a template that nobody else holds and that never proved itself goes with it.
 #[inline(always)]
-pub fn abandon<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+pub fn abandon<T: Tables>(t: &mut T, key: &FlowKey<T::A>, conn: &Conn<T::A>) {
     let key = key_of(key, of(conn));
     let Some(entry) = t.template(&key) else {
         return;
@@ -329,14 +341,18 @@ pub fn abandon<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
 }
 
 #[inline(always)]
-fn of_child<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) -> Option<T::TemplateRef> {
+fn of_child<T: Tables>(
+    t: &mut T,
+    key: &FlowKey<T::A>,
+    conn: &Conn<T::A>,
+) -> Option<T::TemplateRef> {
     let entry = t.template(&key_of(key, of(conn)))?;
     (t.load_template(entry).dest == conn.dest).then_some(entry)
 }
 
 /// A child got established: the template proved itself.
 #[inline(always)]
-pub fn assure<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+pub fn assure<T: Tables>(t: &mut T, key: &FlowKey<T::A>, conn: &Conn<T::A>) {
     if let Some(entry) = of_child(t, key, conn) {
         t.set_template_assured(entry);
     }
@@ -344,7 +360,7 @@ pub fn assure<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
 
 /// A child ended, or was never born.
 #[inline(always)]
-pub fn orphan<T: Tables>(t: &mut T, key: &FlowKey, conn: &Conn) {
+pub fn orphan<T: Tables>(t: &mut T, key: &FlowKey<T::A>, conn: &Conn<T::A>) {
     if let Some(entry) = of_child(t, key, conn)
         && t.load_template(entry).children > 0
     {

@@ -17,8 +17,8 @@ pub fn forward<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    conn: &Conn,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     must_leave(iface, p, hop)?;

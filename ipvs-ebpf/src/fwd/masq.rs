@@ -4,14 +4,11 @@ use ipvs_common::{Conn, Hop, HopKind, Iface, PassReason};
 
 use super::{age_and_measure, depart};
 use crate::{
-    egress,
+    Ip, egress,
     exit::{Exit, Verdict},
     frame::Frame,
     parse::Packet,
-    rewrite::{
-        l3,
-        l4::{self, End, Partial, Translation},
-    },
+    rewrite::l4::{self, End, Partial, Translation},
     tables::Tables,
 };
 
@@ -20,8 +17,8 @@ pub fn forward<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    conn: &Conn,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     let kernel = by_kernel(iface, p, hop);
@@ -30,7 +27,7 @@ pub fn forward<F: Frame, T: Tables>(
     if kernel.is_none() {
         age_and_measure(f, iface, p, conn, hop.mtu)?;
     }
-    l3::set_dst(f, conn.to_addr)?;
+    T::A::set_dst(f, conn.to_addr)?;
     let to = Translation {
         end: End::Destination,
         addr: conn.to_addr,
@@ -46,7 +43,7 @@ pub fn forward<F: Frame, T: Tables>(
 
 /// Why the translated packet goes to the kernel's routing instead of leaving from here, if so.
 #[inline(always)]
-pub(super) fn by_kernel(iface: &Iface, p: &Packet, hop: &Hop) -> Option<PassReason> {
+pub(super) fn by_kernel<A: Ip>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Option<PassReason> {
     if hop.kind == HopKind::Local as u8 {
         Some(PassReason::Localnode)
     } else if hop.kind == HopKind::Unresolved as u8 {
@@ -62,7 +59,12 @@ pub(super) fn by_kernel(iface: &Iface, p: &Packet, hop: &Hop) -> Option<PassReas
 }
 
 #[inline(always)]
-pub(super) fn partial_rule(iface: &Iface, p: &Packet, hop: &Hop, to_kernel: bool) -> Partial {
+pub(super) fn partial_rule<A: Ip>(
+    iface: &Iface,
+    p: &Packet<A>,
+    hop: &Hop,
+    to_kernel: bool,
+) -> Partial {
     if egress::is_aggregate(iface, p) {
         Partial::KeepAggregate
     } else if to_kernel || egress::keeps_partial(iface, hop, p.len) {

@@ -8,20 +8,18 @@ use super::{
     too_long,
 };
 use crate::{
+    Ip,
     exit::{Exit, Verdict},
     frame::Frame,
     parse::Packet,
-    rewrite::{
-        l3,
-        l4::{self, End, Translation},
-    },
+    rewrite::l4::{self, End, Translation},
     tables::Tables,
 };
 
 /// Whether a reply may go on at all. If not, the kernel's own forwarding tells the real server, which wants the packet
 /// untranslated; like ip_vs, which does not get to see it then, leave the connection and the counters alone.
 #[inline(always)]
-pub fn admit(iface: &Iface, p: &Packet, hop: &Hop) -> Result<(), Exit> {
+pub fn admit<A: Ip>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Result<(), Exit> {
     if p.ttl <= 1 || (p.df && too_long(iface, p, hop.mtu) && hop.kind == HopKind::Send as u8) {
         return Err(PassReason::ReplyForKernel.into());
     }
@@ -34,15 +32,15 @@ pub fn forward<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    conn: &Conn,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     let kernel = by_kernel(iface, p, hop);
     if kernel.is_none() {
-        l3::decrement_ttl(f)?;
+        T::A::age(f)?;
     }
-    l3::set_src(f, conn.to_addr)?;
+    T::A::set_src(f, conn.to_addr)?;
     let partial = partial_rule(iface, p, hop, kernel.is_some());
     l4::translate(
         f,

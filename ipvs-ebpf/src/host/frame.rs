@@ -50,6 +50,14 @@ impl Frame for HostFrame {
         Ok(bytemuck::from_bytes_mut(bytes))
     }
 
+    fn words<const N: usize>(&mut self, off: usize) -> Result<[u64; N], DropReason> {
+        let mut words = [0; N];
+        for (n, word) in words.iter_mut().enumerate() {
+            *word = u64::from_ne_bytes(*self.at(off + n * size_of::<u64>())?);
+        }
+        Ok(words)
+    }
+
     fn grow_head(&mut self, by: usize) -> Result<(), DropReason> {
         self.start = self.start.checked_sub(by).ok_or(DropReason::NoHeadroom)?;
         Ok(())

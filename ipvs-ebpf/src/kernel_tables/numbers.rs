@@ -5,7 +5,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use ipvs_common::{FlowKey, Status};
 
-use crate::maps::HEADS;
+use crate::maps::{HEADS, ICMP_BUDGET};
 
 /// A status and its connection's number as they stand in memory.
 #[inline(always)]
@@ -16,17 +16,17 @@ pub(super) fn numbered(status: Status, seq: u32) -> u64 {
 // A key travels to a function of its own as numbers, because that function may only take numbers.
 
 #[inline(always)]
-pub(super) fn src(key: &FlowKey) -> u32 {
+pub(crate) fn src(key: &FlowKey) -> u32 {
     u32::from_ne_bytes(key.src)
 }
 
 #[inline(always)]
-pub(super) fn dst(key: &FlowKey) -> u32 {
+pub(crate) fn dst(key: &FlowKey) -> u32 {
     u32::from_ne_bytes(key.dst)
 }
 
 #[inline(always)]
-pub(super) fn ports(key: &FlowKey) -> u32 {
+pub(crate) fn ports(key: &FlowKey) -> u32 {
     bytemuck::cast([key.sport, key.dport])
 }
 
@@ -51,4 +51,32 @@ pub(super) fn ticket(row: u32) -> u32 {
     };
     // SAFETY: a map value, aligned. The order is not relaxed because the result is used (see `add`).
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
+}
+
+/// Counts one more ICMP error in this second; whether it may be sent.
+#[inline(always)]
+pub(super) fn is_within_budget(second: u64, per_second: u32) -> bool {
+    let Some(budget) = ICMP_BUDGET.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: this CPU's value.
+    unsafe {
+        if (*budget).second != second {
+            (*budget).second = second;
+            (*budget).sent = 0;
+        }
+        (*budget).sent += 1;
+        (*budget).sent <= u64::from(per_second)
+    }
+}
+
+/// Adds to a count that other CPUs add to as well.
+///
+/// # Safety
+/// `field` points into a live map value and is aligned.
+#[inline(always)]
+pub(super) unsafe fn add(field: *mut u32, delta: u32) {
+    // The result is not used: with a used result and relaxed order LLVM 22 miscompiles this (llvm-project#210280).
+    // SAFETY: the caller's promise.
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, delta) };
 }

@@ -8,10 +8,10 @@ use core::{
 use ipvs_common::{LblcKey, LblcrEntry};
 use ipvs_datapath::tables::Sets;
 
-use super::Maps;
+use super::{Family, Maps};
 use crate::maps::{LBLCR, LBLCR_BLANK};
 
-impl Sets for Maps {
+impl<A: Family> Sets for Maps<A> {
     type SetRef = NonNull<LblcrEntry>;
 
     #[inline(always)]

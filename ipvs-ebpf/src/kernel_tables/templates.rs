@@ -9,15 +9,15 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use ipvs_common::{Template, TemplateKey};
 use ipvs_datapath::tables::Templates;
 
-use super::{Maps, add};
-use crate::maps::TEMPLATES;
+use super::{Family, Maps, add};
 
-impl Templates for Maps {
+impl<A: Family> Templates for Maps<A> {
+    type A = A;
     type TemplateRef = NonNull<Template>;
 
     #[inline(always)]
-    fn template(&mut self, key: &TemplateKey) -> Option<NonNull<Template>> {
-        TEMPLATES.get_ptr_mut(key).and_then(NonNull::new)
+    fn template(&mut self, key: &TemplateKey<A>) -> Option<NonNull<Template>> {
+        A::templates().get_ptr_mut(key).and_then(NonNull::new)
     }
     #[inline(always)]
     fn load_template(&self, template: NonNull<Template>) -> Template {
@@ -69,11 +69,13 @@ impl Templates for Maps {
         swapped
     }
     #[inline(always)]
-    fn insert_template(&mut self, key: &TemplateKey, template: &Template) -> bool {
-        TEMPLATES.insert(key, template, BPF_NOEXIST.into()).is_ok()
+    fn insert_template(&mut self, key: &TemplateKey<A>, template: &Template) -> bool {
+        A::templates()
+            .insert(key, template, BPF_NOEXIST.into())
+            .is_ok()
     }
     #[inline(always)]
-    fn remove_template(&mut self, key: &TemplateKey) -> bool {
-        TEMPLATES.remove(key).is_ok()
+    fn remove_template(&mut self, key: &TemplateKey<A>) -> bool {
+        A::templates().remove(key).is_ok()
     }
 }

@@ -1,23 +1,24 @@
 //! Forwards the packet that opened a connection, or tells its client that nobody is there. What the connection is, the stage
-//! before left behind.
+//! before left behind. With long addresses it does the same for any packet that took the slow way.
 
 use ipvs_common::{Conn, ConnFlags, DropReason, ForwardingMethod, Iface};
 
 use super::leave_by;
 use crate::{
+    Ip,
     conn::birth,
     egress,
-    exit::{Exit, NO_DEST, Verdict},
+    exit::{Exit, Verdict},
     frame::Frame,
     fwd, icmp,
-    parse::{self, Packet},
+    parse::Packet,
     stats,
     tables::Tables,
 };
 
 #[inline(always)]
 pub fn born<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let p = match parse::packet(f, iface) {
+    let p = match T::A::any_packet(f, iface) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };
@@ -36,25 +37,28 @@ fn forward<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    conn: &Conn,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
 ) -> Result<Verdict, Exit> {
     if conn.status.method == ForwardingMethod::REFUSE {
-        return Err(Exit::answer(icmp::Error::PORT_UNREACHABLE, NO_DEST));
+        return Err(Exit::answer(icmp::Error::from_word(conn.mark), conn.dest));
+    }
+    if T::A::LONG && conn.status.flags & ConnFlags::REPLY != 0 {
+        stats::outbound(t, conn.dest, p.len);
+        return fwd::reply::forward(f, t, iface, p, conn, &conn.hop);
     }
     if conn.status.method == ForwardingMethod::BYPASS {
-        let hop = egress::onwards(t, p, iface);
+        let hop = if T::A::LONG && egress::fresh(t, &conn.hop) {
+            conn.hop
+        } else {
+            egress::onwards(t, p, iface)
+        };
         return fwd::past_dests(f, t, iface, p, conn, &hop);
     }
-    let dest = t.dest(conn.dest).ok_or(DropReason::Internal)?;
-    let tunnel = fwd::Tunnel {
-        src: dest.tunnel_src.low4(),
-        dst: dest.addr.low4(),
-    };
     stats::inbound(t, conn.dest, p);
     if conn.status.flags & ConnFlags::ONE_PACKET != 0 {
         birth::forget(t, &p.key, conn);
     }
     let hop = egress::to_dest(t, p, iface, conn.dest, conn.to_addr);
-    fwd::to_dest(f, t, iface, p, conn, tunnel, &hop)
+    fwd::to_dest(f, t, iface, p, conn, &hop)
 }

@@ -3,16 +3,19 @@
 use ipvs_common::{DropReason, Iface};
 
 use crate::{
+    Ip,
     conn::birth,
     exit::{Exit, Verdict},
     frame::Frame,
-    parse,
     tables::Tables,
 };
 
 #[inline(always)]
 pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let p = match parse::packet(f, iface) {
+    if T::A::LONG {
+        return super::steps::enter_slowly(f, t, iface);
+    }
+    let p = match T::A::any_packet(f, iface) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };

@@ -5,19 +5,20 @@ use ipvs_common::{DestFlags, Hop, Iface, Settings};
 
 use super::refuse;
 use crate::{
+    Ip,
     conn::{Hit, Table, advance},
     egress,
     exit::{Exit, Verdict},
     frame::Frame,
     fwd,
-    parse::{self, Packet, flag},
+    parse::{Packet, flag},
     stats,
     tables::Tables,
 };
 
 #[inline(always)]
 pub fn fast<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let p = match parse::packet(f, iface) {
+    let p = match T::A::packet(f, iface) {
         Ok(p) => p,
         Err(exit) => return refuse(t, exit),
     };
@@ -58,15 +59,14 @@ fn request<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    hit: &Hit<T::ConnRef>,
+    p: &Packet<T::A>,
+    hit: &Hit<T>,
 ) -> Option<Result<Verdict, Exit>> {
     let id = hit.conn.dest;
     let dest = t.dest(id)?;
     if dest.flags & DestFlags::AVAILABLE == 0 {
         return None;
     }
-    let (src, dst) = (dest.tunnel_src.low4(), dest.addr.low4());
     let hop = t.dest_state(id)?.hop;
     let settings = t.settings()?;
     if settings.stands_by() || !plain(t, settings, iface, p, &hop) {
@@ -75,15 +75,7 @@ fn request<F: Frame, T: Tables>(
     stats::inbound(t, id, p);
     advance::count(t, hit);
     advance::touch(t, hit, hit.conn.status.state);
-    Some(fwd::by_method(
-        f,
-        t,
-        iface,
-        p,
-        &hit.conn,
-        fwd::Tunnel { src, dst },
-        &hop,
-    ))
+    Some(fwd::by_method(f, t, iface, p, &hit.conn, &hop))
 }
 
 #[inline(always)]
@@ -91,8 +83,8 @@ fn reply<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    hit: &Hit<T::ConnRef>,
+    p: &Packet<T::A>,
+    hit: &Hit<T>,
 ) -> Option<Result<Verdict, Exit>> {
     let hop = hit.conn.hop;
     if !plain(t, t.settings()?, iface, p, &hop) {
@@ -105,10 +97,16 @@ fn reply<F: Frame, T: Tables>(
 
 /// Nothing stands in the way: a fresh hop that takes the frame, time to live, and length to spare for an outer header.
 #[inline(always)]
-fn plain<T: Tables>(t: &T, settings: &Settings, iface: &Iface, p: &Packet, hop: &Hop) -> bool {
+fn plain<T: Tables>(
+    t: &T,
+    settings: &Settings,
+    iface: &Iface,
+    p: &Packet<T::A>,
+    hop: &Hop,
+) -> bool {
     egress::fresh_by(t, settings, hop)
         && egress::takes(iface, hop)
         && !egress::is_aggregate(iface, p)
         && p.ttl > 1
-        && u32::from(p.len) + fwd::tunnel::OVERHEAD <= u32::from(hop.mtu)
+        && u32::from(p.len) + T::A::HEADER as u32 <= u32::from(hop.mtu)
 }

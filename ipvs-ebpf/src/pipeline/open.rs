@@ -2,32 +2,37 @@
 
 use ipvs_common::{
     Conn, ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, PassReason, Policy,
-    Service, ServiceFlags, SettingsFlags, Status,
+    Service, ServiceFlags, SettingsFlags,
 };
 
 use crate::{
-    conn::{self, birth, expected, template},
+    Ip,
+    conn::{
+        self, birth, expected,
+        template::{self, Choice},
+    },
     egress,
     exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
-    fwd,
-    parse::{self, Packet, flag},
+    fwd, icmp,
+    parse::{Packet, flag},
     service,
     tables::Tables,
 };
 
 #[inline(always)]
 pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let p = match parse::packet(f, iface) {
+    if T::A::LONG {
+        return super::steps::open_slowly(f, t, iface);
+    }
+    let p = match T::A::any_packet(f, iface) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };
     match begin(t, iface, &p) {
         Ok(conn) => {
             t.put_newborn(&conn);
-            let enters = conn.status.flags & ConnFlags::ONE_PACKET == 0
-                && conn.status.method != ForwardingMethod::REFUSE;
-            if enters {
+            if enters(&conn) {
                 Verdict::ENTER
             } else {
                 Verdict::BORN
@@ -38,7 +43,7 @@ pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
 }
 
 #[inline(always)]
-fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> {
+fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T::A>, Exit> {
     service::at_work(t)?;
     if let Some(conn) = expected::draft(t, p) {
         return Ok(conn);
@@ -52,22 +57,40 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> 
         service::admit(t, p, iface, &service)?;
     }
     let choice = template::choose(t, &service, &p.key);
-    if choice.dest == NO_DEST {
+    if choice.dest == NO_DEST && moves {
         // Whoever was on the way to a deleted real server stays there until there is another one.
-        return if moves {
-            Err(DropReason::DestGone.into())
-        } else {
-            nobody(t, iface, p, &service)
-        };
+        return Err(DropReason::DestGone.into());
     }
+    let conn = of_choice(t, iface, p, &service, choice, moves)?;
     if moves {
-        let conn = birth::draft(t, p, &service, choice)?;
-        return leave_old(t, p, conn);
+        leave_old(t, p, &conn)?;
     }
-    if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
-        return birth::one_packet(t, p, &service, choice);
+    Ok(conn)
+}
+
+/// Whether a connection has a place in the tables.
+#[inline(always)]
+pub(super) const fn enters<A: Ip>(conn: &Conn<A>) -> bool {
+    conn.status.flags & ConnFlags::ONE_PACKET == 0 && conn.status.method != ForwardingMethod::REFUSE
+}
+
+/// The connection to the real server that was chosen, or what is in its place if there is none.
+#[inline(always)]
+pub(super) fn of_choice<T: Tables>(
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet<T::A>,
+    service: &Service,
+    choice: Choice,
+    moves: bool,
+) -> Result<Conn<T::A>, Exit> {
+    if choice.dest == NO_DEST {
+        return nobody(t, iface, p, service);
     }
-    birth::draft(t, p, &service, choice)
+    if !moves && service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
+        return birth::one_packet(t, p, service, choice);
+    }
+    birth::draft(t, p, service, choice)
 }
 
 /// A connection that another CPU promoted while we looked into one table after the other was in neither. A SYN comes before
@@ -75,7 +98,7 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> 
 ///
 /// True: the connection is there, but its real server is gone and its service reschedules.
 #[inline(always)]
-fn check_again<T: Tables>(t: &mut T, p: &Packet) -> Result<bool, Exit> {
+pub(super) fn check_again<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<bool, Exit> {
     if p.has(flag::SYN) && !p.has(flag::ACK) {
         return Ok(false);
     }
@@ -99,19 +122,23 @@ fn check_again<T: Tables>(t: &mut T, p: &Packet) -> Result<bool, Exit> {
 /// Ends the connection that moves to another real server. If that cannot be, or somebody else is about to, the packet has to
 /// come again.
 #[inline(always)]
-fn leave_old<T: Tables>(t: &mut T, p: &Packet, conn: Conn) -> Result<Conn, Exit> {
+pub(super) fn leave_old<T: Tables>(
+    t: &mut T,
+    p: &Packet<T::A>,
+    conn: &Conn<T::A>,
+) -> Result<(), Exit> {
     let ended = match conn::find(t, &p.key) {
         Some(hit) => t.end(hit.table, &p.key),
         None => true,
     };
     if !ended {
         if conn.status.flags & ConnFlags::CHILD != 0 {
-            template::orphan(t, &p.key, &conn);
+            template::orphan(t, &p.key, conn);
         }
         return Err(DropReason::DestGone.into());
     }
     t.event(Event::Rescheduled);
-    Ok(conn)
+    Ok(())
 }
 
 /// No real server is available: past them (`cache_bypass`), to the stack (FTP's data), or an error.
@@ -119,9 +146,9 @@ fn leave_old<T: Tables>(t: &mut T, p: &Packet, conn: Conn) -> Result<Conn, Exit>
 fn nobody<T: Tables>(
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
+    p: &Packet<T::A>,
     service: &Service,
-) -> Result<Conn, Exit> {
+) -> Result<Conn<T::A>, Exit> {
     let flags = t.settings().map_or(0, |s| s.flags);
     if flags & SettingsFlags::CACHE_BYPASS != 0
         && service.mark != 0
@@ -132,11 +159,5 @@ fn nobody<T: Tables>(
     if u16::from_be_bytes(service.port) == service::FTP && service.port != p.key.dport {
         return Err(PassReason::CannotOpen.into());
     }
-    Ok(Conn {
-        status: Status {
-            method: ForwardingMethod::REFUSE,
-            ..Status::default()
-        },
-        ..Conn::default()
-    })
+    Ok(super::refusal(icmp::Error::PORT_UNREACHABLE, NO_DEST))
 }

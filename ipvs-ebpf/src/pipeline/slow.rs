@@ -4,15 +4,16 @@ use ipvs_common::{
     ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, Policy, SettingsFlags, State,
 };
 
-use super::leave_by;
+use super::{leave_by, steps};
 use crate::{
+    Ip,
     conn::{self, Hit, advance, expected, promote, template},
     egress,
     exit::{Exit, Verdict},
     expire,
     frame::Frame,
     fwd, icmp,
-    parse::{self, Packet, flag},
+    parse::{Packet, flag},
     service, stats,
     tables::Tables,
 };
@@ -22,7 +23,10 @@ const REUSE_FIN_WAIT: u32 = 2;
 
 #[inline(always)]
 pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let p = match parse::packet(f, iface) {
+    if T::A::LONG {
+        return steps::slowly(f, t, iface);
+    }
+    let p = match T::A::any_packet(f, iface) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };
@@ -47,7 +51,7 @@ pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
 
 /// The connection of a packet, unless its time is over, or it is one that a SYN starts over.
 #[inline(always)]
-fn known<T: Tables>(t: &mut T, p: &Packet) -> Option<Hit<T::ConnRef>> {
+fn known<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Option<Hit<T>> {
     let hit = conn::find(t, &p.key)?;
     if hit.conn.expires <= t.now() && expire::overdue(t, &p.key, &hit) {
         return None;
@@ -67,7 +71,7 @@ fn known<T: Tables>(t: &mut T, p: &Packet) -> Option<Hit<T::ConnRef>> {
 
 /// Whether a SYN on this connection is scheduled anew: a client uses its port again.
 #[inline(always)]
-fn starts_over<T: Tables>(t: &T, hit: &Hit<T::ConnRef>) -> bool {
+pub(super) fn starts_over<T: Tables>(t: &T, hit: &Hit<T>) -> bool {
     if hit.is_reply() {
         return false;
     }
@@ -96,8 +100,8 @@ fn request<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    hit: &Hit<T::ConnRef>,
+    p: &Packet<T::A>,
+    hit: &Hit<T>,
 ) -> Result<Verdict, Exit> {
     if hit.conn.status.method == ForwardingMethod::BYPASS {
         advance::count(t, hit);
@@ -111,21 +115,17 @@ fn request<F: Frame, T: Tables>(
         let policy = dest.policy;
         return Err(orphaned(t, p, hit, policy));
     }
-    let tunnel = fwd::Tunnel {
-        src: dest.tunnel_src.low4(),
-        dst: dest.addr.low4(),
-    };
     stats::inbound(t, id, p);
     advance::count(t, hit);
     advance::packet(t, p, hit);
     let hop = egress::to_dest(t, p, iface, id, hit.conn.to_addr);
-    fwd::to_dest(f, t, iface, p, &hit.conn, tunnel, &hop)
+    fwd::to_dest(f, t, iface, p, &hit.conn, &hop)
 }
 
 /// A packet whose real server was deleted. As in ip_vs it is dropped until its connection times out, or (`expire_nodest_conn`)
 /// the connection ends and the packet counts as new; the service's policy may say otherwise.
 #[inline(always)]
-fn orphaned<T: Tables>(t: &mut T, p: &Packet, hit: &Hit<T::ConnRef>, policy: u8) -> Exit {
+pub(super) fn orphaned<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>, policy: u8) -> Exit {
     // Any datagram opens; a segment in mid-flow does not, even where settings let it.
     let opens = !p.is_tcp() || (p.has(flag::SYN) && !p.has(flag::RST));
     if policy & Policy::RESCHEDULE != 0 && !opens {
@@ -155,8 +155,8 @@ fn reply<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    hit: &Hit<T::ConnRef>,
+    p: &Packet<T::A>,
+    hit: &Hit<T>,
 ) -> Result<Verdict, Exit> {
     let hop = egress::to_client(t, p, iface, hit);
     fwd::reply::admit(iface, p, &hop)?;

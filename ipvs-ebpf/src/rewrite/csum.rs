@@ -1,5 +1,7 @@
 //! Internet checksum arithmetic (RFC 1071, RFC 1624). Words are big-endian, as on the wire.
 
+use crate::Ip;
+
 /// Folds a sum of 16-bit words to 16 bits.
 #[must_use]
 #[inline(always)]
@@ -15,23 +17,16 @@ pub const fn word(b: [u8; 2]) -> u32 {
     u16::from_be_bytes(b) as u32
 }
 
-/// Sum of the two words of an IPv4 address.
+/// Sum of the TCP and UDP pseudo header (RFC 9293, 3.1; RFC 8200, 8.1).
 #[must_use]
 #[inline(always)]
-pub const fn addr(a: [u8; 4]) -> u32 {
-    word([a[0], a[1]]) + word([a[2], a[3]])
-}
-
-/// Sum of the TCP and UDP pseudo header (RFC 9293, 3.1).
-#[must_use]
-#[inline(always)]
-pub const fn pseudo(src: [u8; 4], dst: [u8; 4], proto: u8, l4_len: u16) -> u32 {
-    addr(src) + addr(dst) + proto as u32 + l4_len as u32
+pub fn pseudo<A: Ip>(src: A, dst: A, proto: u8, l4_len: u16) -> u32 {
+    src.sum() + dst.sum() + u32::from(proto) + u32::from(l4_len)
 }
 
 /// A checksum after words that summed to `old` were replaced by words that sum to `new` (RFC 1624, equation 3).
 ///
-/// `old` and `new` are sums of at most a few words each.
+/// `old` and `new` are sums of fewer than 65,536 words each.
 #[must_use]
 #[inline(always)]
 pub const fn patch(check: [u8; 2], old: u32, new: u32) -> [u8; 2] {

@@ -13,7 +13,7 @@ use ipvs_common::{
 };
 
 use super::csum;
-use crate::{exit::Exit, frame::Frame, parse::Packet, tables::Tables};
+use crate::{Ip, exit::Exit, frame::Frame, parse::Packet, tables::Tables};
 
 /// Which end of the packet a translation replaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,9 +36,9 @@ pub enum Partial {
 
 /// A new address and port for one end, network order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Translation {
+pub struct Translation<A> {
     pub end: End,
-    pub addr: [u8; 4],
+    pub addr: A,
     pub port: [u8; 2],
     pub partial: Partial,
 }
@@ -54,12 +54,12 @@ enum Found {
 }
 
 #[inline(always)]
-const fn check_offset(p: &Packet) -> usize {
+const fn check_offset<A: Ip>(p: &Packet<A>) -> usize {
     p.l4 + if p.is_tcp() { TCP_CHECK } else { UDP_CHECK }
 }
 
 #[inline(always)]
-fn found<T: Tables>(t: &mut T, p: &Packet, check: [u8; 2]) -> Found {
+fn found<T: Tables>(t: &mut T, p: &Packet<T::A>, check: [u8; 2]) -> Found {
     if !p.is_tcp() && check == [0, 0] {
         return Found::Absent;
     }
@@ -73,7 +73,7 @@ fn found<T: Tables>(t: &mut T, p: &Packet, check: [u8; 2]) -> Found {
 
 /// Completes a partial checksum, for a packet whose addresses and ports stay.
 #[inline(always)]
-pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet) -> Result<(), Exit> {
+pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet<T::A>) -> Result<(), Exit> {
     let check = *f.at::<[u8; 2]>(check_offset(p))?;
     if found(t, p, check) == Found::Partial {
         compute(f, p, p.key.src, p.key.dst)?;
@@ -87,8 +87,8 @@ pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet) -> Result
 pub fn translate<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
-    p: &Packet,
-    to: &Translation,
+    p: &Packet<T::A>,
+    to: &Translation<T::A>,
 ) -> Result<(), Exit> {
     let k = &p.key;
     let (src, dst, old_addr, old_port) = match to.end {
@@ -116,10 +116,10 @@ pub fn translate<F: Frame, T: Tables>(
             csum::fold(csum::pseudo(src, dst, k.proto, p.l4_len)).to_be_bytes()
         }
         (Found::Complete, _) => {
-            let old = csum::addr(old_addr) + csum::word(old_port);
+            let old = old_addr.sum() + csum::word(old_port);
             never_zero(
                 p,
-                csum::patch(check, old, csum::addr(to.addr) + csum::word(to.port)),
+                csum::patch(check, old, to.addr.sum() + csum::word(to.port)),
             )
         }
     };
@@ -129,14 +129,14 @@ pub fn translate<F: Frame, T: Tables>(
 
 /// Whether the checksum is complete and right.
 #[inline(always)]
-fn is_valid<F: Frame>(f: &mut F, p: &Packet) -> Result<bool, Exit> {
+fn is_valid<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>) -> Result<bool, Exit> {
     let sum = f.sum(p.l4, usize::from(p.l4_len))?;
     Ok(csum::fold(sum + csum::pseudo(p.key.src, p.key.dst, p.key.proto, p.l4_len)) == 0xffff)
 }
 
 /// Computes the whole checksum, with these addresses in the pseudo header.
 #[inline(always)]
-fn compute<F: Frame>(f: &mut F, p: &Packet, src: [u8; 4], dst: [u8; 4]) -> Result<(), Exit> {
+fn compute<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, src: A, dst: A) -> Result<(), Exit> {
     let at = check_offset(p);
     *f.at::<[u8; 2]>(at)? = [0, 0];
     let sum = f.sum(p.l4, usize::from(p.l4_len))? + csum::pseudo(src, dst, p.key.proto, p.l4_len);
@@ -146,7 +146,7 @@ fn compute<F: Frame>(f: &mut F, p: &Packet, src: [u8; 4], dst: [u8; 4]) -> Resul
 
 /// UDP's zero means "no checksum"; its other form says the same sum (RFC 768).
 #[inline(always)]
-const fn never_zero(p: &Packet, check: [u8; 2]) -> [u8; 2] {
+const fn never_zero<A: Ip>(p: &Packet<A>, check: [u8; 2]) -> [u8; 2] {
     if p.key.proto == Proto::Udp as u8 && u16::from_be_bytes(check) == 0 {
         [0xff, 0xff]
     } else {

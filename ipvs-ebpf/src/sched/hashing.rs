@@ -1,7 +1,7 @@
 //! dh, sh and mh: an address decides, by a table. The tables of sh and mh are filled by the daemon.
 
 use ipvs_common::{
-    FlowKey, Service, ServiceFlags,
+    Address, FlowKey, Service, ServiceFlags,
     hash::{BUCKETS, MAGLEV_OFFSET, hash32, siphash13},
 };
 
@@ -10,8 +10,8 @@ use crate::{exit::NO_DEST, tables::Tables};
 
 /// dh: real servers stand in the buckets in turn, whatever their weight, so the list itself is the table.
 #[inline(always)]
-pub(super) fn by_destination<T: Tables>(t: &T, service: &Service, key: &FlowKey) -> u32 {
-    let place = hash32(u32::from_be_bytes(key.dst))
+pub(super) fn by_destination<T: Tables>(t: &T, service: &Service, key: &FlowKey<T::A>) -> u32 {
+    let place = hash32(key.dst.fold())
         .checked_rem(service.list_len)
         .unwrap_or(0);
     if service.list_len == 0 {
@@ -23,7 +23,7 @@ pub(super) fn by_destination<T: Tables>(t: &T, service: &Service, key: &FlowKey)
 
 /// sh.
 #[inline(always)]
-pub(super) fn by_source<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) -> u32 {
+pub(super) fn by_source<T: Tables>(t: &mut T, service: &Service, key: &FlowKey<T::A>) -> u32 {
     if service.table_len != BUCKETS {
         return NO_DEST;
     }
@@ -37,7 +37,7 @@ pub(super) fn by_source<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) 
 
 /// mh.
 #[inline(always)]
-pub(super) fn maglev<T: Tables>(t: &mut T, service: &Service, key: &FlowKey) -> u32 {
+pub(super) fn maglev<T: Tables>(t: &mut T, service: &Service, key: &FlowKey<T::A>) -> u32 {
     let client = client(service, key);
     let slot = siphash13(client, MAGLEV_OFFSET)
         .checked_rem(service.table_len)
@@ -62,13 +62,13 @@ fn falls_back<T: Tables>(t: &T, service: &Service, slot: u32) -> bool {
 
 /// What is hashed of a client.
 #[inline(always)]
-const fn client(service: &Service, key: &FlowKey) -> u32 {
+fn client<A: Address>(service: &Service, key: &FlowKey<A>) -> u32 {
     let port = if service.flags & ServiceFlags::PORT != 0 {
         u16::from_be_bytes(key.sport)
     } else {
         0
     };
-    u32::from_be_bytes(key.src).wrapping_add(port as u32)
+    key.src.fold().wrapping_add(u32::from(port))
 }
 
 #[inline(always)]

@@ -1,15 +1,15 @@
 //! Locality-based least connection: a destination address stays with its real server until that is over and another is
 //! half idle. Made for caches: with one virtual address it is one entry, and all traffic goes to one real server.
 
-use ipvs_common::{Addr, DestFlags, LblcEntry, LblcKey, Service};
+use ipvs_common::{Address, DestFlags, LblcEntry, LblcKey, Service};
 
 use super::{Goal, best, is_over};
 use crate::{exit::NO_DEST, tables::Tables};
 
 #[inline(always)]
-pub(super) fn choose<T: Tables>(t: &mut T, service: &Service, dst: [u8; 4]) -> u32 {
+pub(super) fn choose<T: Tables>(t: &mut T, service: &Service, dst: T::A) -> u32 {
     let key = LblcKey {
-        addr: Addr::v4(dst),
+        addr: dst.wide(),
         service: service.id,
     };
     let cached = t.lblc(&key).map_or(NO_DEST, |entry| entry.dest);

@@ -1,7 +1,7 @@
 //! Locality-based least connection with replication: a destination address has a set of real servers, which grows when the
 //! best of them is over, and shrinks when it did not change for long.
 
-use ipvs_common::{Addr, DestFlags, LblcKey, LblcrEntry, Service};
+use ipvs_common::{Address, DestFlags, LblcKey, LblcrEntry, Service};
 
 use super::{Goal, best, is_over, overhead};
 use crate::{exit::NO_DEST, tables::Tables};
@@ -14,7 +14,7 @@ const KNOWN: u64 = 1 << 32;
 
 /// The real server for a new connection to `dst`.
 #[inline(always)]
-pub(super) fn choose<T: Tables>(t: &mut T, service: &Service, dst: [u8; 4]) -> u32 {
+pub(super) fn choose<T: Tables>(t: &mut T, service: &Service, dst: T::A) -> u32 {
     let known = t.lblcr_known(service.id, dst);
     let member = known as u32;
     if known & KNOWN != 0 && member != NO_DEST && !over(t, service, member) {
@@ -30,7 +30,7 @@ pub(super) fn choose<T: Tables>(t: &mut T, service: &Service, dst: [u8; 4]) -> u
 /// The best member of an address's set in the lower half, and whether there is a set above. The set counts as used, and may
 /// shrink, after the choice.
 #[inline(always)]
-pub fn known<T: Tables>(t: &mut T, service: u32, dst: [u8; 4]) -> u64 {
+pub fn known<T: Tables>(t: &mut T, service: u32, dst: T::A) -> u64 {
     let Some(set) = t.lblcr(&key(service, dst)) else {
         return u64::from(NO_DEST);
     };
@@ -43,7 +43,7 @@ pub fn known<T: Tables>(t: &mut T, service: u32, dst: [u8; 4]) -> u64 {
 
 /// Adds a real server to an address's set, which is made if need be.
 #[inline(always)]
-pub fn join<T: Tables>(t: &mut T, service: u32, dst: [u8; 4], dest: u32) {
+pub fn join<T: Tables>(t: &mut T, service: u32, dst: T::A, dest: u32) {
     let key = key(service, dst);
     if let Some(set) = t.lblcr(&key) {
         add(t, set, dest);
@@ -55,9 +55,9 @@ pub fn join<T: Tables>(t: &mut T, service: u32, dst: [u8; 4], dest: u32) {
 }
 
 #[inline(always)]
-const fn key(service: u32, dst: [u8; 4]) -> LblcKey {
+fn key<A: Address>(service: u32, dst: A) -> LblcKey {
     LblcKey {
-        addr: Addr::v4(dst),
+        addr: dst.wide(),
         service,
     }
 }

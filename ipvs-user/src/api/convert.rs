@@ -168,9 +168,9 @@ pub(super) fn conn(c: &Connection) -> wire::Conn {
         protocol: Proto::from_number(c.proto)
             .map_or("IP", Proto::name)
             .to_owned(),
-        client: c.client.into(),
-        r#virtual: c.virt.into(),
-        real: c.real.into(),
+        client: c.client,
+        r#virtual: c.virt,
+        real: c.real,
         state: c.state.to_owned(),
         expires: c.remaining,
         template: c.template,

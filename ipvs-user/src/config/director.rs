@@ -39,6 +39,9 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Director 
             "connections",
             "half_open",
             "templates",
+            "connections6",
+            "half_open6",
+            "templates6",
             "lblc",
             "lblcr",
             "icmp_rate",
@@ -69,17 +72,22 @@ fn capacities(section: &Section<'_>, problems: &mut Problems<'_>) -> Capacities 
         conns: size("connections", default.conns),
         half_open: size("half_open", default.half_open),
         templates: size("templates", default.templates),
+        conns6: size("connections6", default.conns6),
+        half_open6: size("half_open6", default.half_open6),
+        templates6: size("templates6", default.templates6),
         lblc: size("lblc", default.lblc),
         lblcr: size("lblcr", default.lblcr),
         maglev: maglev(section, problems),
     };
-    if let (false, Some(value)) = (
-        capacities.half_open.is_power_of_two(),
-        section.get("half_open"),
-    ) {
-        let near = capacities.half_open.next_power_of_two();
-        let message = format!("half_open = {} is no power of two", capacities.half_open);
-        problems.report(value.span(), message, format!("write half_open = {near}"));
+    for (key, size) in [
+        ("half_open", capacities.half_open),
+        ("half_open6", capacities.half_open6),
+    ] {
+        if let (false, Some(value)) = (size.is_power_of_two(), section.get(key)) {
+            let near = size.next_power_of_two();
+            let message = format!("{key} = {size} is no power of two");
+            problems.report(value.span(), message, format!("write {key} = {near}"));
+        }
     }
     capacities
 }

@@ -98,7 +98,7 @@ fn a_file_without_mistakes_is_read_in_full() {
     let reals: Vec<_> = mail
         .reals
         .iter()
-        .map(|(key, spec)| (key.v4().to_string(), *spec))
+        .map(|(key, spec)| (key.socket().to_string(), *spec))
         .collect();
     let second = DestSpec {
         upper: 9,
@@ -142,7 +142,7 @@ fn commands_come_in_the_order_of_the_file() {
         .iter()
         .map(|c| {
             if let Command::AddDest { dest, .. } = c {
-                return dest.v4().to_string();
+                return dest.socket().to_string();
             }
             assert!(matches!(c, Command::AddService { .. }));
             "service".to_owned()

@@ -42,6 +42,8 @@ pub(super) struct Interfaces {
     pub(super) keeper: Keeper,
     /// What a start did that has not succeeded yet: it goes with this.
     pub(super) undecided: Vec<Done>,
+    /// There are real servers of IPv6.
+    six: bool,
 }
 
 impl Interfaces {
@@ -52,6 +54,7 @@ impl Interfaces {
             attached: BTreeMap::new(),
             keeper,
             undecided: Vec::new(),
+            six: false,
         }
     }
 
@@ -129,22 +132,43 @@ impl Interfaces {
             return;
         };
         report(attachment, link);
-        // Noted before it is done, so that it can be undone whatever happens between.
-        let needed = Setting::needed(&wanted.name);
+        let mut needed = Setting::needed(&wanted.name);
+        if self.six {
+            needed.extend(Setting::needed_by_six(&wanted.name));
+        }
+        self.set(&wanted.name, link.ifindex, &needed);
+    }
+
+    /// Real servers of IPv6 came: the interfaces have to forward that as well, from here on.
+    pub(super) fn carry_six(&mut self) {
+        if std::mem::replace(&mut self.six, true) {
+            return;
+        }
+        let attached = self.attached.iter();
+        let attached: Vec<_> = attached
+            .map(|(name, a)| (name.clone(), a.iface().ifindex))
+            .collect();
+        for (name, ifindex) in attached {
+            self.set(&name, ifindex, &Setting::needed_by_six(&name));
+        }
+    }
+
+    /// Noted before it is done, so that it can be undone whatever happens between.
+    fn set(&mut self, name: &str, ifindex: u32, needed: &[Setting]) {
         self.keeper.update(|notes| {
-            let note = notes.interfaces.entry(wanted.name.clone()).or_default();
-            if note.ifindex != link.ifindex {
+            let note = notes.interfaces.entry(name.to_owned()).or_default();
+            if note.ifindex != ifindex {
                 note.settings.clear();
             }
-            note.ifindex = link.ifindex;
-            for setting in &needed {
+            note.ifindex = ifindex;
+            for setting in needed {
                 // What was there before anybody changed it is what comes back.
-                if !note.settings.iter().any(|s| s.key == setting.key) {
+                if !note.settings.iter().any(|s| s.is_about(setting)) {
                     note.settings.push(setting.clone());
                 }
             }
         });
-        for setting in &needed {
+        for setting in needed {
             setting.put_in_force();
         }
     }

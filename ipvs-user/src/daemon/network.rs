@@ -1,6 +1,6 @@
 //! Follows the machine's network: links, ways, and the neighbours that real servers are reached by.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, time::Instant};
+use std::{collections::BTreeSet, net::IpAddr, time::Instant};
 
 use anyhow::{Context as _, Result};
 use tokio::task::block_in_place;
@@ -35,6 +35,9 @@ impl Daemon {
 
     pub(super) async fn hold_neighbours(&mut self) {
         let dests = self.dests();
+        if dests.iter().any(IpAddr::is_ipv6) {
+            self.interfaces.carry_six();
+        }
         self.neighbours.hold(&dests).await;
         let managed = self.neighbours.managed().collect();
         self.interfaces
@@ -60,10 +63,10 @@ impl Daemon {
         }
     }
 
-    pub(super) fn dests(&self) -> BTreeSet<Ipv4Addr> {
+    pub(super) fn dests(&self) -> BTreeSet<IpAddr> {
         self.with_director(|d| {
             let dests = d.model().services().flat_map(|s| &s.dests);
-            dests.map(|real| *real.key.v4().ip()).collect()
+            dests.map(|real| real.key.addr.ip()).collect()
         })
     }
 }

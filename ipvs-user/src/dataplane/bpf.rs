@@ -11,6 +11,7 @@ mod bpffs;
 mod clock;
 mod control;
 mod error;
+mod family;
 mod handover;
 mod inspect;
 mod layout;
@@ -32,15 +33,15 @@ mod sys;
 mod translate;
 mod walk;
 
-use std::collections::{BTreeSet, HashMap as Map};
+use std::collections::BTreeSet;
 
 use aya::maps::{HashMap, MapData, PerCpuValues};
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
-    Stats, SyncNote, Synced, Template, TemplateKey,
+    Addr, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, Note, SchedState, Service,
+    ServiceKey, Settings, Stats, Synced, Template, Tie,
     maps::{self as names, Capacities},
 };
-use ipvs_datapath::{conn::expected::Expected, expire::Batch};
+use ipvs_datapath::conn::expected::Expected;
 
 pub use attach::{Attachment, Former, IfaceProgram, ModePolicy, Ready, Successor};
 pub use available::Available;
@@ -234,52 +235,55 @@ impl Dataplane for BpfDataplane {
         cleared.ok_or_else(|| failed(names::DEST_STATES, "update", id)("no such index"))
     }
 
-    fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool> {
-        let both: [[u8; Batch::STRIDE]; 2] = [bytemuck::cast(*key), bytemuck::cast(*expected)];
-        let entered = self.control.expire(Batch::EXPECT, &both);
+    fn expect(&mut self, key: &Flow, expected: &Expected) -> Result<bool> {
+        let entered = if key.is_v4() {
+            let key = FlowKey::<[u8; 4]>::narrow(key);
+            self.control.announce(&key, expected)
+        } else {
+            self.control.announce(key, expected)
+        };
         let entered = entered.map_err(failed(names::HALF_OPEN, "announce", "one"))?;
         Ok(entered == 1)
     }
 
-    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
+    fn sync_notes(&mut self, most: usize) -> Vec<Note> {
         self.notes(most)
     }
 
-    fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>> {
-        self.one_conn(key)
+    fn find_established(&self, key: &Flow) -> Result<Option<Entry>> {
+        if key.is_v4() {
+            self.one_conn::<[u8; 4]>(key)
+        } else {
+            self.one_conn::<Addr>(key)
+        }
     }
 
-    fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>> {
-        self.one_template(key)
+    fn find_template(&self, key: &Tie) -> Result<Option<Template>> {
+        if key.is_v4() {
+            self.one_template::<[u8; 4]>(key)
+        } else {
+            self.one_template::<Addr>(key)
+        }
     }
 
-    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
+    fn sync_connections(&mut self, told: &[(Flow, Synced)]) -> Result<u32> {
         self.enter_conns(told)
     }
 
-    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
+    fn sync_templates(&mut self, told: &[(Tie, Synced)]) -> Result<u32> {
         self.enter_templates(told)
     }
 
-    fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {
-        // In this order, because that is the way an entry moves: met twice it counts once, but none is missed.
-        let half_open = batch::entries(&self.maps.half_open);
-        let half_open = half_open.map_err(failed(names::HALF_OPEN, "read", "all"))?;
-        let mut half_open: Map<FlowKey, Conn> = half_open.into_iter().collect();
-        let conns = batch::entries(&self.maps.conns);
-        let mut conns = conns.map_err(failed(names::CONNS, "read", "all"))?;
-        if !half_open.is_empty() {
-            for (key, _) in &conns {
-                half_open.remove(key);
-            }
-        }
-        conns.extend(half_open);
+    fn conns(&self) -> Result<Vec<(Flow, Entry)>> {
+        let mut conns = self.conns_of::<[u8; 4]>()?;
+        conns.extend(self.conns_of::<Addr>()?);
         Ok(conns)
     }
 
-    fn templates(&self) -> Result<Vec<(TemplateKey, Template)>> {
-        let templates = batch::entries(&self.maps.templates);
-        templates.map_err(failed(names::TEMPLATES, "read", "all"))
+    fn templates(&self) -> Result<Vec<(Tie, Template)>> {
+        let mut templates = self.templates_of::<[u8; 4]>()?;
+        templates.extend(self.templates_of::<Addr>()?);
+        Ok(templates)
     }
 
     fn reasons(&self) -> Result<Vec<u64>> {

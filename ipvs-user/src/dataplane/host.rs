@@ -1,14 +1,16 @@
 //! The datapath's tables on the host, shared with whoever pushes packets through them: for tests and for the replay of traces.
 //! The clock stands until someone moves it.
 
+mod walk;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ipvs_common::{
-    Conn, ConnFlags, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey,
-    Settings, Stats, SyncNote, Synced, Template, TemplateKey,
+    Addr, Conn, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, Note, SchedState,
+    Service, ServiceKey, Settings, Stats, Synced, Template, TemplateKey, Tie,
     maps::{self, Capacities},
 };
 use ipvs_datapath::{
@@ -17,11 +19,12 @@ use ipvs_datapath::{
         expected::{self, Expected},
         synced,
     },
-    expire,
     host::HostTables,
 };
 
-use super::{Cache, Dataplane, Place, Result, Seen, Stop, TableError, Task};
+use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
+use walk::{walk_connections, walk_templates};
+
 use crate::{
     carries::Carries,
     ledger::{Key, Value},
@@ -195,48 +198,78 @@ impl Dataplane for HostDataplane {
         Ok(())
     }
 
-    fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool> {
-        Ok(expected::announce(&mut *self.tables(), key, expected))
+    fn expect(&mut self, key: &Flow, expected: &Expected) -> Result<bool> {
+        let t = &mut *self.tables();
+        Ok(if key.is_v4() {
+            expected::announce(&mut t.of::<[u8; 4]>(), &FlowKey::narrow(key), expected)
+        } else {
+            expected::announce(&mut t.of::<Addr>(), key, expected)
+        })
     }
 
-    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
-        let notes = &mut self.tables().notes;
-        let most = most.min(notes.len());
-        notes.drain(..most).collect()
+    fn sync_notes(&mut self, most: usize) -> Vec<Note> {
+        let t = &mut *self.tables();
+        let of_four = most.min(t.four.notes.len());
+        let of_six = (most - of_four).min(t.six.notes.len());
+        let four = t.four.notes.drain(..of_four).map(|note| note.wide());
+        four.chain(t.six.notes.drain(..of_six)).collect()
     }
 
-    fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>> {
-        Ok(self.tables().conns.get(key).copied())
-    }
-
-    fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>> {
-        Ok(self.tables().templates.get(key).copied())
-    }
-
-    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
-        let mut t = self.tables();
-        let entered = told.iter().map(|(key, s)| synced::enter(&mut *t, key, s));
-        Ok(entered.map(u32::from).sum())
-    }
-
-    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
-        let mut t = self.tables();
-        let entered = told.iter().map(|(key, s)| synced::tie(&mut *t, key, s));
-        Ok(entered.map(u32::from).sum())
-    }
-
-    fn conns(&self) -> Result<Vec<(FlowKey, Conn)>> {
+    fn find_established(&self, key: &Flow) -> Result<Option<Entry>> {
         let t = self.tables();
-        let both = t.conns.iter().chain(&t.half_open);
-        Ok(both.map(|(k, c)| (*k, *c)).collect())
+        Ok(if key.is_v4() {
+            t.four.conns.get(&FlowKey::narrow(key)).map(Conn::wide)
+        } else {
+            t.six.conns.get(key).copied()
+        })
     }
 
-    fn templates(&self) -> Result<Vec<(TemplateKey, Template)>> {
-        Ok(self
-            .tables()
-            .templates
-            .iter()
-            .map(|(k, t)| (*k, *t))
+    fn find_template(&self, key: &Tie) -> Result<Option<Template>> {
+        let t = self.tables();
+        Ok(if key.is_v4() {
+            t.four.templates.get(&TemplateKey::narrow(key)).copied()
+        } else {
+            t.six.templates.get(key).copied()
+        })
+    }
+
+    fn sync_connections(&mut self, told: &[(Flow, Synced)]) -> Result<u32> {
+        let t = &mut *self.tables();
+        let entered = told.iter().map(|(key, s)| {
+            if key.is_v4() {
+                synced::enter(&mut t.of::<[u8; 4]>(), &FlowKey::narrow(key), s)
+            } else {
+                synced::enter(&mut t.of::<Addr>(), key, s)
+            }
+        });
+        Ok(entered.map(u32::from).sum())
+    }
+
+    fn sync_templates(&mut self, told: &[(Tie, Synced)]) -> Result<u32> {
+        let t = &mut *self.tables();
+        let entered = told.iter().map(|(key, s)| {
+            if key.is_v4() {
+                synced::tie(&mut t.of::<[u8; 4]>(), &TemplateKey::narrow(key), s)
+            } else {
+                synced::tie(&mut t.of::<Addr>(), key, s)
+            }
+        });
+        Ok(entered.map(u32::from).sum())
+    }
+
+    fn conns(&self) -> Result<Vec<(Flow, Entry)>> {
+        let t = self.tables();
+        let four = t.four.conns.iter().chain(&t.four.half_open);
+        let six = t.six.conns.iter().chain(&t.six.half_open);
+        let four = four.map(|(k, c)| (k.wide(), c.wide()));
+        Ok(four.chain(six.map(|(k, c)| (*k, *c))).collect())
+    }
+
+    fn templates(&self) -> Result<Vec<(Tie, Template)>> {
+        let t = self.tables();
+        let four = t.four.templates.iter().map(|(k, t)| (k.wide(), *t));
+        Ok(four
+            .chain(t.six.templates.iter().map(|(k, t)| (*k, *t)))
             .collect())
     }
 
@@ -315,11 +348,13 @@ impl Dataplane for HostDataplane {
 
     /// Whole at any time, but for parts.
     fn walk(&mut self, mut task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool> {
-        let mut t = self.tables();
+        let t = &mut *self.tables();
         for table in [Table::HalfOpen, Table::Established] {
-            walk_connections(&mut t, table, &mut task, place.at, stop);
+            walk_connections::<[u8; 4]>(t, table, &mut task, place.at, stop);
+            walk_connections::<Addr>(t, table, &mut task, place.at, stop);
         }
-        walk_templates(&mut t, &mut task);
+        walk_templates::<[u8; 4]>(t, &mut task);
+        walk_templates::<Addr>(t, &mut task);
         place.at += 1;
         let parts = match stop {
             Stop::Part(parts) => parts,
@@ -331,68 +366,4 @@ impl Dataplane for HostDataplane {
         }
         Ok(ended)
     }
-}
-
-fn walk_connections(t: &mut HostTables, table: Table, task: &mut Task<'_>, at: u32, stop: Stop) {
-    let now = t.clock;
-    let flows = match table {
-        Table::HalfOpen => &t.half_open,
-        Table::Established => &t.conns,
-    };
-    let in_part = |key: &FlowKey| match stop {
-        Stop::Part(parts) => spread(key) % parts == at % parts,
-        Stop::Never | Stop::After(_) => true,
-    };
-    let mut found = |key: &FlowKey, conn: &Conn| match task {
-        Task::Expire => conn.expires <= now,
-        Task::ExpireAndShow(see) => {
-            let shown = table == Table::Established && conn.status.flags & ConnFlags::REPLY == 0;
-            if shown && conn.expires > now {
-                see(Seen::Connection(key, conn));
-            }
-            conn.expires <= now
-        }
-        Task::EndOf(dests) => dests.contains(&conn.dest),
-        Task::Drop(pick) => conn.status.flags & ConnFlags::REPLY == 0 && pick(key, conn),
-    };
-    let flows = flows.iter().filter(|(key, _)| in_part(key));
-    let found = flows.filter(|(key, conn)| found(key, conn));
-    let found: Vec<_> = found.map(|(key, _)| *key).collect();
-    for key in &found {
-        match task {
-            Task::Expire | Task::ExpireAndShow(_) => expire::connection(t, table, key),
-            Task::EndOf(_) => expire::gone(t, table, key),
-            Task::Drop(_) => expire::dropped(t, table, key),
-        };
-    }
-}
-
-fn walk_templates(t: &mut HostTables, task: &mut Task<'_>) {
-    let now = t.clock;
-    let found = t.templates.iter().filter(|(key, template)| match task {
-        Task::Expire => template.expires <= now,
-        Task::ExpireAndShow(see) => {
-            see(Seen::Template(key, template));
-            template.expires <= now
-        }
-        Task::EndOf(dests) => dests.contains(&template.dest),
-        Task::Drop(_) => false,
-    });
-    let found: Vec<_> = found.map(|(key, _)| *key).collect();
-    for key in &found {
-        match task {
-            Task::Expire | Task::ExpireAndShow(_) => expire::template(t, key),
-            Task::EndOf(_) => expire::template_of_gone(t, key),
-            Task::Drop(_) => false,
-        };
-    }
-}
-
-/// A number that has nothing to do with the order of keys.
-fn spread(key: &FlowKey) -> u32 {
-    let bytes = bytemuck::bytes_of(key);
-    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
-    hash >> 16
 }

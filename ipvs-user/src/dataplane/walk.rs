@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-use ipvs_common::{Conn, FlowKey, Template, TemplateKey};
+use ipvs_common::{Entry, Flow, Template, Tie};
 
 /// What ends. Whatever a walk finds is looked at again where it ends, for packets come meanwhile.
 pub enum Task<'a> {
@@ -20,15 +20,15 @@ pub enum Task<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Seen<'a> {
     /// The client's entry of an established connection.
-    Connection(&'a FlowKey, &'a Conn),
-    Template(&'a TemplateKey, &'a Template),
+    Connection(&'a Flow, &'a Entry),
+    Template(&'a Tie, &'a Template),
 }
 
 /// Looks at what a walk meets.
 pub type See<'a> = dyn FnMut(Seen<'_>) + 'a;
 
 /// Tells whether a connection is to make room.
-pub type Pick<'a> = dyn FnMut(&FlowKey, &Conn) -> bool + 'a;
+pub type Pick<'a> = dyn FnMut(&Flow, &Entry) -> bool + 'a;
 
 impl fmt::Debug for Task<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

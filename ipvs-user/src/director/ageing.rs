@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use ipvs_common::SettingsFlags;
+use ipvs_common::{Entry, Flow, SettingsFlags};
 
 use super::{Director, defence::DropEntry};
 use crate::{
@@ -132,7 +132,7 @@ impl Director {
         }
         let settings = *self.tables.settings();
         let defence = &mut self.walks.defence;
-        let mut pick = |_: &_, conn: &_| defence.picks(conn, now, &settings);
+        let mut pick = |_: &Flow, conn: &Entry| defence.picks(conn, now, &settings);
         let task = Task::Drop(&mut pick);
         let stop = Stop::Part(PARTS);
         self.dataplane.walk(task, &mut self.walks.dropping, stop)?;

@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use ipvs_common::{Conn, ConnFlags, FlowKey, ForwardingMethod, State, Template, TemplateKey};
+use ipvs_common::{Addr, ConnFlags, Entry, Flow, ForwardingMethod, State, Template, Tie};
 
 use super::Director;
 use crate::{dataplane::TableError, model::DestKey};
@@ -15,9 +15,9 @@ use crate::{dataplane::TableError, model::DestKey};
 pub struct Connection {
     /// IP protocol number; 0 for the template of a firewall mark service.
     pub proto: u8,
-    pub client: SocketAddrV4,
-    pub virt: SocketAddrV4,
-    pub real: SocketAddrV4,
+    pub client: SocketAddr,
+    pub virt: SocketAddr,
+    pub real: SocketAddr,
     pub state: &'static str,
     /// Seconds to go, rounded down.
     pub remaining: u64,
@@ -65,22 +65,22 @@ fn template_deadline(template: &Template, now: u64, hz: u64) -> Option<u64> {
 /// A connection seen from the client's side, with the later deadline of its entries.
 struct Paired {
     proto: u8,
-    client: SocketAddrV4,
-    virt: SocketAddrV4,
-    real: SocketAddrV4,
+    client: SocketAddr,
+    virt: SocketAddr,
+    real: SocketAddr,
     state: u8,
     expires: u64,
     told: bool,
 }
 
 impl Paired {
-    fn of_client_entry(key: &FlowKey, conn: &Conn) -> Self {
+    fn of_client_entry(key: &Flow, conn: &Entry) -> Self {
         Self {
             proto: key.proto,
             client: socket(key.src, key.sport),
             virt: socket(key.dst, key.dport),
             real: if conn.status.method == ForwardingMethod::BYPASS {
-                SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)
+                SocketAddr::new(nobody(key.is_v4()), 0)
             } else {
                 socket(conn.to_addr, conn.to_port)
             },
@@ -90,7 +90,7 @@ impl Paired {
         }
     }
 
-    fn of_reply_entry(key: &FlowKey, conn: &Conn) -> Self {
+    fn of_reply_entry(key: &Flow, conn: &Entry) -> Self {
         Self {
             proto: key.proto,
             client: socket(key.dst, key.dport),
@@ -117,8 +117,8 @@ impl Paired {
 }
 
 /// One of each connection. An entry that is just being moved between the tables may be met twice; the one that stays counts.
-fn pair(entries: Vec<(FlowKey, Conn)>) -> Vec<Paired> {
-    let mut by_flow: BTreeMap<(u8, SocketAddrV4, SocketAddrV4), (u8, Paired)> = BTreeMap::new();
+fn pair(entries: Vec<(Flow, Entry)>) -> Vec<Paired> {
+    let mut by_flow: BTreeMap<(u8, SocketAddr, SocketAddr), (u8, Paired)> = BTreeMap::new();
     for (key, conn) in entries {
         let flags = conn.status.flags;
         let rank = (flags & (ConnFlags::REPLY | ConnFlags::LEAVING)).count_ones() as u8;
@@ -141,7 +141,7 @@ fn pair(entries: Vec<(FlowKey, Conn)>) -> Vec<Paired> {
 }
 
 fn template_line(
-    key: &TemplateKey,
+    key: &Tie,
     template: &Template,
     real: Option<&DestKey>,
     remaining: u64,
@@ -153,8 +153,8 @@ fn template_line(
         proto: key.proto,
         client: socket(key.client, [0; 2]),
         virt: socket(key.vip, if renamed { RENAMED } else { key.vport }),
-        real: SocketAddrV4::new(
-            real.map_or(Ipv4Addr::UNSPECIFIED, |d| *d.v4().ip()),
+        real: SocketAddr::new(
+            real.map_or_else(|| nobody(key.is_v4()), |d| d.addr.ip()),
             if renamed {
                 u16::from_be_bytes(RENAMED)
             } else {
@@ -171,6 +171,15 @@ fn template_line(
     }
 }
 
-fn socket(addr: [u8; 4], port: [u8; 2]) -> SocketAddrV4 {
-    SocketAddrV4::new(addr.into(), u16::from_be_bytes(port))
+/// What stands in the place of a real server's address.
+const fn nobody(is_v4: bool) -> IpAddr {
+    if is_v4 {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    }
+}
+
+fn socket(addr: Addr, port: [u8; 2]) -> SocketAddr {
+    SocketAddr::new(addr.ip(), u16::from_be_bytes(port))
 }

@@ -1,7 +1,7 @@
 //! `drop_entry`: which connections make room when memory runs short. The rule is ip_vs's; how often it is asked, and about
 //! which part of the table, is not decided here.
 
-use ipvs_common::{Conn, Settings, State};
+use ipvs_common::{Address, Conn, Settings, State};
 use ipvs_datapath::expire::is_opening;
 
 /// Of the idle connections with so many packets, one in so many goes; 0: none. More packets than these keep a connection.
@@ -15,7 +15,12 @@ pub(super) struct DropEntry([u8; ONE_IN.len()]);
 
 impl DropEntry {
     /// Whether the connection of this client's entry goes.
-    pub(super) fn picks(&mut self, conn: &Conn, now: u64, settings: &Settings) -> bool {
+    pub(super) fn picks<A: Address>(
+        &mut self,
+        conn: &Conn<A>,
+        now: u64,
+        settings: &Settings,
+    ) -> bool {
         if is_opening(conn.status.state) {
             return true;
         }
@@ -47,7 +52,7 @@ impl DropEntry {
 }
 
 /// Whether the timer was last set a minute ago or earlier.
-const fn is_idle(conn: &Conn, now: u64, timeout: u64, hz: u64) -> bool {
+const fn is_idle<A: Address>(conn: &Conn<A>, now: u64, timeout: u64, hz: u64) -> bool {
     now + timeout >= conn.expires + IDLE * hz
 }
 

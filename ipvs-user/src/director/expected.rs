@@ -60,7 +60,7 @@ impl Director {
         let key = FlowKey::new(e.protocol as u8, e.client.octets(), [0; 2], to, to_port);
         // Before the entry, which a packet may ask for at once.
         self.adjust_settings(|s| s.flags |= SettingsFlags::HAS_EXPECTED)?;
-        if !self.dataplane.expect(&key, &expected)? {
+        if !self.dataplane.expect(&key.wide(), &expected)? {
             let capacity = self.capacities().half_open;
             let what = "half-open connection";
             return Err(ModelError::Full { what, capacity }.into());

@@ -11,10 +11,8 @@ mod turn;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use ipvs_common::{
-    Conn, ConnFlags, FlowKey, ForwardingMethod, SettingsFlags, State, SyncNote, Template,
-    TemplateKey,
+    self as tables, ConnFlags, Flow, ForwardingMethod, Note, SettingsFlags, State, Template, Tie,
 };
-use ipvs_datapath::conn::template;
 
 use super::Director;
 use crate::{
@@ -44,8 +42,8 @@ pub(super) struct Sync {
 
 /// Something that a walk found, to be told of.
 enum Found {
-    Connection(FlowKey, Conn),
-    Template(TemplateKey, Template),
+    Connection(Flow, tables::Entry),
+    Template(Tie, Template),
 }
 
 impl Sync {
@@ -185,8 +183,8 @@ impl Director {
     /// A connection, and the template over it; or a template.
     fn tell(
         &mut self,
-        note: SyncNote,
-        told: &mut HashSet<SyncNote>,
+        note: Note,
+        told: &mut HashSet<Note>,
         now: u64,
         entries: &mut Vec<Entry>,
     ) -> Result<(), TableError> {
@@ -198,14 +196,14 @@ impl Director {
             if !(child && self.sync.turns.persist_only) {
                 entries.extend(self.connection_entry(&note.flow, &conn, now));
             }
-            child.then(|| template::over(&note.flow, &conn))
+            child.then(|| entry::over(&note.flow, &conn))
         } else {
             Some(note.template)
         };
         let Some(key) = template else {
             return Ok(());
         };
-        if note.is_template == 0 && !told.insert(SyncNote::template(key)) {
+        if note.is_template == 0 && !told.insert(Note::template(key)) {
             return Ok(());
         }
         if let Some(template) = self.dataplane.find_template(&key)? {
@@ -214,19 +212,14 @@ impl Director {
         Ok(())
     }
 
-    fn connection_entry(&self, key: &FlowKey, conn: &Conn, now: u64) -> Option<Entry> {
+    fn connection_entry(&self, key: &Flow, conn: &tables::Entry, now: u64) -> Option<Entry> {
         let state = usize::from(conn.status.state) % State::SLOTS;
         let timeout = u64::from(self.tables.settings().timeouts[state]);
         let seconds = self.seconds(conn.expires, timeout, now)?;
         entry::of_connection(key, conn, seconds)
     }
 
-    fn template_entry(
-        &mut self,
-        key: &TemplateKey,
-        template: &Template,
-        now: u64,
-    ) -> Option<Entry> {
+    fn template_entry(&mut self, key: &Tie, template: &Template, now: u64) -> Option<Entry> {
         let (real, method) = self.sync.real(template.dest, &self.model)?;
         let seconds = match self.seconds(template.expires, template.timeout, now) {
             // Its timer is about to be set to a minute.

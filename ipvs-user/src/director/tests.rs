@@ -337,15 +337,16 @@ fn both_entries_of_a_masqueraded_connection_are_one_line_with_the_later_deadline
     {
         let mut t = b.tables();
         let now = t.clock;
-        t.conns
+        t.four
+            .conns
             .insert(forth, conn(rip, 8080, 0, State::Established, 100, now));
-        t.conns.insert(
+        t.four.conns.insert(
             back,
             conn(vip, 80, ConnFlags::REPLY, State::Established, 200, now),
         );
         // Just being promoted: still among the half-open, too.
         let leaving = conn(rip, 8080, ConnFlags::LEAVING, State::SynRecv, 60, now);
-        t.half_open.insert(forth, leaving);
+        t.four.half_open.insert(forth, leaving);
         let key = TemplateKey {
             client,
             vip: 7u32.to_be_bytes(),
@@ -357,7 +358,7 @@ fn both_entries_of_a_masqueraded_connection_are_one_line_with_the_later_deadline
             assured: 1,
             ..Template::default()
         };
-        t.templates.insert(key, template);
+        t.four.templates.insert(key, template);
     }
     let list = b.director.connections().unwrap();
     let lines: Vec<_> = list

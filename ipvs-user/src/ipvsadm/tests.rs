@@ -144,7 +144,7 @@ fn put_connection(t: &mut HostTables, row: &[&str]) {
             dest,
             ..Template::default()
         };
-        t.templates.insert(key, template);
+        t.four.templates.insert(key, template);
         return;
     }
     let (cip, cport) = (client.ip().octets(), client.port().to_be_bytes());
@@ -165,10 +165,13 @@ fn put_connection(t: &mut HostTables, row: &[&str]) {
     let forth = FlowKey::new(proto, cip, cport, vip, vport);
     let translated = vport != rport;
     let behind = if translated { 1000 } else { 0 };
-    t.conns.insert(forth, conn(rip, rport, 0, expires - behind));
+    t.four
+        .conns
+        .insert(forth, conn(rip, rport, 0, expires - behind));
     if translated {
         let back = FlowKey::new(proto, rip, rport, cip, cport);
-        t.conns
+        t.four
+            .conns
             .insert(back, conn(vip, vport, ConnFlags::REPLY, expires));
     }
 }

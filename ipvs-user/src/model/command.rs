@@ -1,6 +1,6 @@
 //! Commands and what they carry. Defaults of the command line are not here: a command says everything.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use ipvs_common::{Addr, ForwardingMethod, Scheduler, ServiceKey};
 
@@ -118,11 +118,6 @@ pub struct DestKey {
 }
 
 impl DestKey {
-    #[must_use]
-    pub fn v4(&self) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::from(self.addr.low4()), self.port)
-    }
-
     #[must_use]
     pub fn socket(&self) -> SocketAddr {
         SocketAddr::new(self.addr.ip(), self.port)

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
 use tracing::{debug, info, warn};
@@ -47,7 +47,7 @@ impl<N: Network> ManagedNeighbours<N> {
     }
 
     /// Holds the next hops towards these addresses and no others.
-    pub async fn hold(&mut self, dests: &BTreeSet<Ipv4Addr>) {
+    pub async fn hold(&mut self, dests: &BTreeSet<IpAddr>) {
         let mut wanted = BTreeSet::new();
         for dest in dests {
             match self.network.next_hop(*dest).await {

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use futures_util::TryStreamExt as _;
@@ -40,7 +40,7 @@ impl Netlink {
         flags: NeighbourFlags,
         ext: Option<NeighbourExtFlags>,
     ) -> std::result::Result<(), Error> {
-        let add = self.0.neighbours().add(at.ifindex, IpAddr::V4(at.addr));
+        let add = self.0.neighbours().add(at.ifindex, at.addr);
         let mut add = add.replace().state(NeighbourState::None).flags(flags);
         let attributes = &mut add.message_mut().attributes;
         attributes.extend(ext.map(NeighbourAttribute::ExtFlags));
@@ -55,10 +55,15 @@ impl Network for Netlink {
         links.map_err(NetError::on("list of interfaces"))
     }
 
-    async fn next_hop(&self, to: Ipv4Addr) -> Result<Option<NextHop>> {
-        let query = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(to, 32)
-            .build();
+    async fn next_hop(&self, to: IpAddr) -> Result<Option<NextHop>> {
+        let query = match to {
+            IpAddr::V4(to) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(to, 32)
+                .build(),
+            IpAddr::V6(to) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(to, 128)
+                .build(),
+        };
         let mut routes = std::pin::pin!(self.0.route().get(query).execute());
         match routes.try_next().await {
             Ok(route) => Ok(route.and_then(|r| next_hop(&r, to))),
@@ -115,9 +120,13 @@ impl Network for Netlink {
 
     async fn forget(&self, at: NextHop) -> Result<()> {
         let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Inet;
         message.header.ifindex = at.ifindex;
-        let addr = NeighbourAttribute::Destination(NeighbourAddress::Inet(at.addr));
+        let (family, addr) = match at.addr {
+            IpAddr::V4(addr) => (AddressFamily::Inet, NeighbourAddress::Inet(addr)),
+            IpAddr::V6(addr) => (AddressFamily::Inet6, NeighbourAddress::Inet6(addr)),
+        };
+        message.header.family = family;
+        let addr = NeighbourAttribute::Destination(addr);
         message.attributes.push(addr);
         match self.0.neighbours().del(message).execute().await {
             Err(e) if !is(&e, &[libc::ENOENT, libc::ENODEV]) => {
@@ -136,7 +145,7 @@ fn is(error: &Error, codes: &[i32]) -> bool {
 }
 
 /// Where a route leads; a route to the director itself, or one that refuses, leads nowhere.
-fn next_hop(route: &RouteMessage, to: Ipv4Addr) -> Option<NextHop> {
+fn next_hop(route: &RouteMessage, to: IpAddr) -> Option<NextHop> {
     if route.header.kind != RouteType::Unicast {
         return None;
     }
@@ -148,21 +157,28 @@ fn next_hop(route: &RouteMessage, to: Ipv4Addr) -> Option<NextHop> {
         if let RouteAttribute::Oif(ifindex) = attribute {
             hop.ifindex = *ifindex;
         } else if let RouteAttribute::Gateway(RouteAddress::Inet(gateway)) = attribute {
-            hop.addr = *gateway;
+            hop.addr = (*gateway).into();
+        } else if let RouteAttribute::Gateway(RouteAddress::Inet6(gateway)) = attribute {
+            hop.addr = (*gateway).into();
         }
     }
     (hop.ifindex != 0).then_some(hop)
 }
 
-/// Whose entry of the neighbour table this is, if it is one for IPv4.
+/// Whose entry of the neighbour table this is, if it is one of IP's.
 pub(super) fn place(message: &NeighbourMessage) -> Option<NextHop> {
+    let ifindex = message.header.ifindex;
     message.attributes.iter().find_map(|a| {
-        if let NeighbourAttribute::Destination(NeighbourAddress::Inet(addr)) = a {
-            let ifindex = message.header.ifindex;
-            return Some(NextHop {
-                ifindex,
-                addr: *addr,
-            });
+        let NeighbourAttribute::Destination(addr) = a else {
+            return None;
+        };
+        if let NeighbourAddress::Inet(addr) = addr {
+            let addr = (*addr).into();
+            return Some(NextHop { ifindex, addr });
+        }
+        if let NeighbourAddress::Inet6(addr) = addr {
+            let addr = (*addr).into();
+            return Some(NextHop { ifindex, addr });
         }
         None
     })

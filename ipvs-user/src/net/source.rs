@@ -1,6 +1,6 @@
 //! The address that the director itself would send from.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use ipvs_common::Addr;
 
@@ -11,8 +11,12 @@ use ipvs_common::Addr;
 pub fn source_towards(to: Addr) -> Option<Addr> {
     /// Any port will do: only the route counts.
     const DISCARD: u16 = 9;
-    let IpAddr::V4(to) = to.ip() else { return None };
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    let to = to.ip();
+    let any: IpAddr = match to {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
     socket.connect((to, DISCARD)).ok()?;
     let source = socket.local_addr().ok()?.ip();
     (!source.is_unspecified()).then(|| source.into())
@@ -24,7 +28,9 @@ mod tests {
 
     #[test]
     fn the_way_to_oneself_starts_at_oneself() {
-        let me = Addr::v4([127, 0, 0, 1]);
-        assert_eq!(source_towards(me), Some(me));
+        for me in ["127.0.0.1", "::1"] {
+            let me: Addr = me.parse::<IpAddr>().unwrap().into();
+            assert_eq!(source_towards(me), Some(me));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Settings of interfaces that forwarding needs (`net.ipv4.conf.*`). What was there before can be put back, also by another
+//! Settings of interfaces that forwarding needs (`net.ipv4.conf.*`, `net.ipv6.conf.*`). What was there before can be put back, also by another
 //! process.
 
 use std::{fs, io, path::PathBuf};
@@ -6,7 +6,10 @@ use std::{fs, io, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-const CONF: &str = "/proc/sys/net/ipv4/conf";
+const NET: &str = "/proc/sys/net";
+
+const FOUR: &str = "ipv4";
+const SIX: &str = "ipv6";
 
 /// One setting of an interface that is, or is to be, changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -15,6 +18,9 @@ pub struct Setting {
     pub key: String,
     pub before: String,
     pub now: String,
+    /// Of IPv6.
+    #[serde(default)]
+    pub six: bool,
 }
 
 impl Setting {
@@ -34,7 +40,7 @@ impl Setting {
         if strict(interface) || strict("all") {
             needed.push(Self::change(interface, "rp_filter", "2"));
         }
-        if read(&path("all", "send_redirects")).is_ok_and(|v| v != "0") {
+        if read(&path(FOUR, "all", "send_redirects")).is_ok_and(|v| v != "0") {
             info!(
                 interface,
                 "net.ipv4.conf.all.send_redirects=1 overrides the interface's own setting: the kernel may send redirects \
@@ -44,14 +50,37 @@ impl Setting {
         needed.into_iter().flatten().collect()
     }
 
+    /// The same for IPv6, whose forwarding changes how the interface comes to its own routes: only once it is used.
+    #[must_use]
+    pub fn needed_by_six(interface: &str) -> Vec<Self> {
+        // A router takes no advertisements of other routers unless it is told to go on with that.
+        let advertised = read(&path(SIX, interface, "accept_ra")).is_ok_and(|v| v == "1");
+        let needed = [
+            advertised.then(|| Self::of(SIX, interface, "accept_ra", "2")),
+            Some(Self::of(SIX, interface, "forwarding", "1")),
+        ];
+        needed.into_iter().flatten().flatten().collect()
+    }
+
+    /// Whether both are about the same.
+    #[must_use]
+    pub fn is_about(&self, other: &Self) -> bool {
+        (&self.key, self.six) == (&other.key, other.six)
+    }
+
     fn change(interface: &str, key: &str, now: &str) -> Option<Self> {
-        let path = path(interface, key);
+        Self::of(FOUR, interface, key, now)
+    }
+
+    fn of(family: &str, interface: &str, key: &str, now: &str) -> Option<Self> {
+        let path = path(family, interface, key);
         match read(&path) {
             Ok(before) => (before != now).then(|| Self {
                 interface: interface.to_owned(),
                 key: key.to_owned(),
                 before,
                 now: now.to_owned(),
+                six: family == SIX,
             }),
             Err(e) => {
                 warn!(interface, "cannot read {}: {e}", path.display());
@@ -61,7 +90,11 @@ impl Setting {
     }
 
     fn path(&self) -> PathBuf {
-        path(&self.interface, &self.key)
+        path(self.family(), &self.interface, &self.key)
+    }
+
+    const fn family(&self) -> &'static str {
+        if self.six { SIX } else { FOUR }
     }
 
     pub fn put_in_force(&self) {
@@ -70,11 +103,13 @@ impl Setting {
             key,
             before,
             now,
+            six: _,
         } = self;
+        let family = self.family();
         match fs::write(self.path(), now) {
             Ok(()) => info!(
                 interface,
-                "net.ipv4.conf.{interface}.{key} = {now} (was {before})"
+                "net.{family}.conf.{interface}.{key} = {now} (was {before})"
             ),
             Err(e) => warn!(
                 interface,
@@ -98,8 +133,8 @@ impl Setting {
     }
 }
 
-fn path(interface: &str, key: &str) -> PathBuf {
-    [CONF, interface, key].iter().collect()
+fn path(family: &str, interface: &str, key: &str) -> PathBuf {
+    [NET, family, "conf", interface, key].iter().collect()
 }
 
 fn read(path: &PathBuf) -> io::Result<String> {
@@ -107,5 +142,5 @@ fn read(path: &PathBuf) -> io::Result<String> {
 }
 
 fn strict(interface: &str) -> bool {
-    read(&path(interface, "rp_filter")).is_ok_and(|v| v == "1")
+    read(&path(FOUR, interface, "rp_filter")).is_ok_and(|v| v == "1")
 }

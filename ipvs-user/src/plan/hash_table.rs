@@ -1,7 +1,7 @@
 //! The tables of the schedulers that hash: which real server stands in which slot, to the slot as in ip_vs.
 
 use ipvs_common::{
-    Addr, Scheduler,
+    Addr, Address as _, Scheduler,
     hash::{BUCKETS, MAGLEV_OFFSET, MAGLEV_SKIP, siphash13},
 };
 
@@ -100,7 +100,11 @@ fn walkers(dests: &[RealServer], size: u32) -> Vec<Walker> {
 
 /// An address as a number.
 fn fold(addr: Addr) -> u32 {
-    u32::from_be_bytes(addr.low4())
+    if addr.is_v4() {
+        addr.low4().fold()
+    } else {
+        addr.fold()
+    }
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::{
 };
 
 use ipvs_common::{
-    Addr, Conn, Dest, DestFlags, DestState, FlowKey, ForwardingMethod, LblcKey, ListSlot,
-    SchedState, Scheduler, Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template,
-    TemplateKey, maps::Capacities,
+    Addr, Dest, DestFlags, DestState, Entry, Flow, ForwardingMethod, LblcKey, ListSlot, Note,
+    SchedState, Scheduler, Service, ServiceKey, Settings, Stats, Synced, Template, Tie,
+    maps::Capacities,
 };
 use ipvs_datapath::{conn::expected::Expected, host::HostTables};
 use proptest::prelude::*;
@@ -29,6 +29,9 @@ const CAPACITIES: Capacities = Capacities {
     table_slots: 1 << 15,
     conns: 8,
     half_open: 8,
+    conns6: 8,
+    half_open6: 8,
+    templates6: 8,
     templates: 8,
     lblc: 8,
     lblcr: 8,
@@ -142,19 +145,19 @@ impl Dataplane for Watched {
         Ok(())
     }
 
-    fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool> {
+    fn expect(&mut self, key: &Flow, expected: &Expected) -> Result<bool> {
         self.inner.expect(key, expected)
     }
 
-    fn sync_notes(&mut self, most: usize) -> Vec<SyncNote> {
+    fn sync_notes(&mut self, most: usize) -> Vec<Note> {
         self.inner.sync_notes(most)
     }
 
-    fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32> {
+    fn sync_connections(&mut self, told: &[(Flow, Synced)]) -> Result<u32> {
         self.inner.sync_connections(told)
     }
 
-    fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32> {
+    fn sync_templates(&mut self, told: &[(Tie, Synced)]) -> Result<u32> {
         self.inner.sync_templates(told)
     }
 
@@ -171,10 +174,10 @@ impl Dataplane for Watched {
         all_dest_stats(count: u32) -> Result<Vec<Stats>>;
         sched_state(service: u32) -> Result<SchedState>;
         cached(cache: Cache) -> Result<Vec<(LblcKey, u64)>>;
-        find_established(key: &FlowKey) -> Result<Option<Conn>>;
-        find_template(key: &TemplateKey) -> Result<Option<Template>>;
-        conns() -> Result<Vec<(FlowKey, Conn)>>;
-        templates() -> Result<Vec<(TemplateKey, Template)>>;
+        find_established(key: &Flow) -> Result<Option<Entry>>;
+        find_template(key: &Tie) -> Result<Option<Template>>;
+        conns() -> Result<Vec<(Flow, Entry)>>;
+        templates() -> Result<Vec<(Tie, Template)>>;
         reasons() -> Result<Vec<u64>>;
         settings() -> Result<Settings>;
         services() -> Result<Vec<(ServiceKey, Service)>>;

@@ -1,4 +1,5 @@
-//! IPv4 fragmentation (RFC 791, 3.2), for the packets that are too long once they are tunneled.
+//! IPv4 fragmentation (RFC 791, 3.2), for the packets that are too long once they are tunneled. Packets of IPv6 are fragmented
+//! by their senders alone, so here they go as they are or not at all.
 
 use super::frame::ETHERNET;
 
@@ -12,7 +13,8 @@ const OFFSET: u16 = 0x1fff;
 const UNIT: usize = 8;
 
 /// Cuts an Ethernet frame's IPv4 packet so that no piece is longer than `mtu`; a packet that fits comes back whole. One
-/// without an identification gets `id`. Empty if the frame holds no IPv4 packet, or the MTU leaves no room for data.
+/// without an identification gets `id`. Empty if the frame holds no IP packet, if the MTU leaves no room for data, or if it is one
+/// of IPv6 that does not fit.
 ///
 /// Whether the packet may be fragmented at all was decided before.
 #[must_use]
@@ -23,6 +25,10 @@ pub fn fragment(frame: &[u8], mtu: usize, id: u16) -> Vec<Vec<u8>> {
 fn cut(frame: &[u8], mtu: usize, id: u16) -> Option<Vec<Vec<u8>>> {
     let (ethernet, packet) = frame.split_at_checked(ETHERNET)?;
     let first = *packet.first()?;
+    if first >> 4 == 6 {
+        let packet = packet.get(..length_v6(packet)?)?;
+        return (packet.len() <= mtu).then(|| vec![[ethernet, packet].concat()]);
+    }
     let header_len = usize::from(first & 0xf) * 4;
     if first >> 4 != 4 || header_len < MIN_HEADER {
         return None;
@@ -105,10 +111,19 @@ fn later_header(header: &[u8]) -> Vec<u8> {
     later
 }
 
-/// An IPv4 packet that says "do not fragment" and is longer than `mtu`.
+/// Length of an IPv6 packet.
+fn length_v6(packet: &[u8]) -> Option<usize> {
+    const HEADER: usize = 40;
+    Some(HEADER + usize::from(word(packet, 4)?))
+}
+
+/// A packet that says "do not fragment", or is one of IPv6, and is longer than `mtu`.
 #[must_use]
 pub(super) fn is_forbidden(frame: &[u8], mtu: usize) -> bool {
     let packet = frame.get(ETHERNET..).unwrap_or_default();
+    if packet.first().is_some_and(|first| first >> 4 == 6) {
+        return length_v6(packet).is_some_and(|length| length > mtu);
+    }
     let (Some(length), Some(flags)) = (word(packet, 2), word(packet, 6)) else {
         return false;
     };

@@ -30,7 +30,7 @@ impl Network for Fake {
         }])
     }
 
-    async fn next_hop(&self, to: Ipv4Addr) -> Result<Option<NextHop>> {
+    async fn next_hop(&self, to: std::net::IpAddr) -> Result<Option<NextHop>> {
         Ok(Some(NextHop {
             ifindex: IFINDEX,
             addr: to,
@@ -80,7 +80,7 @@ fn record(length: u16, flags: u16) -> Vec<u8> {
         reason: PuntReason::Neighbour as u32,
         ifindex: IFINDEX,
         len: frame.len() as u32,
-        next_hop: [10, 0, 0, 1],
+        next_hop: ipvs_common::Addr::v4([10, 0, 0, 1]),
         ..PuntHeader::default()
     };
     [bytemuck::bytes_of(&header), &frame].concat()

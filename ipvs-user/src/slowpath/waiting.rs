@@ -85,7 +85,7 @@ mod tests {
     fn hop(host: u8) -> NextHop {
         NextHop {
             ifindex: 1,
-            addr: Ipv4Addr::new(10, 0, 0, host),
+            addr: Ipv4Addr::new(10, 0, 0, host).into(),
         }
     }
 

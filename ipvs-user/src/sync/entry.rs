@@ -1,13 +1,12 @@
 //! Between entries on the wire and entries of the tables. Pure: knows the model, and neither sockets nor a dataplane.
-//!
-//! The tables hold IPv4, so what is told of IPv6 finds no place.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use ipvs_common::{
-    Conn, ConnFlags, FlowKey, ForwardingMethod, Proto, ServiceKey, Settings, State, Synced,
-    Template, TemplateKey,
+    self as tables, Addr, Address as _, Conn, ConnFlags, Flow, FlowKey, ForwardingMethod, Proto,
+    ServiceKey, Settings, State, Synced, Template, TemplateKey, Tie,
 };
+use ipvs_datapath::conn::template;
 
 use super::message::{Entry, flag};
 use crate::{
@@ -23,8 +22,8 @@ const TEMPLATE_SECONDS: u32 = 180;
 /// Where an entry belongs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
-    Connection(FlowKey, Synced),
-    Template(TemplateKey, Synced),
+    Connection(Flow, Synced),
+    Template(Tie, Synced),
     /// Its service, or its real server, is not there (yet).
     Nowhere,
     /// There never will be one.
@@ -57,8 +56,8 @@ pub const fn is_told(proto: u8, state: u8) -> bool {
 /// What is told of a connection that has so many seconds to go. `None`: nothing, as no real server serves it, or its state is
 /// not yet worth it.
 #[must_use]
-pub fn of_connection(key: &FlowKey, conn: &Conn, seconds: u32) -> Option<Entry> {
-    let Conn { status, mark, .. } = *conn;
+pub fn of_connection(key: &Flow, conn: &tables::Entry, seconds: u32) -> Option<Entry> {
+    let tables::Entry { status, mark, .. } = *conn;
     let silent = ConnFlags::REPLY | ConnFlags::LEAVING;
     let told = status.flags & silent == 0
         && status.method != ForwardingMethod::BYPASS
@@ -87,15 +86,12 @@ pub fn of_connection(key: &FlowKey, conn: &Conn, seconds: u32) -> Option<Entry> 
 /// The same of a template that ties a client to `real`.
 #[must_use]
 pub fn of_template(
-    key: &TemplateKey,
+    key: &Tie,
     template: &Template,
     real: &DestKey,
     method: ForwardingMethod,
     seconds: u32,
 ) -> Option<Entry> {
-    let IpAddr::V4(real_addr) = real.addr.ip() else {
-        return None;
-    };
     let by_mark = key.proto == 0;
     let port = if key.vport == [0, 0] { 0 } else { real.port };
     let told = template.renamed == 0 && template.dest != u32::MAX;
@@ -105,12 +101,8 @@ pub fn of_template(
         state: u16::from(template.assured != 0),
         client: socket(key.client, [0; 2]),
         virt: socket(key.vip, key.vport),
-        real: SocketAddr::new(real_addr.into(), port),
-        mark: if by_mark {
-            u32::from_be_bytes(key.vip)
-        } else {
-            0
-        },
+        real: SocketAddr::new(real.addr.ip(), port),
+        mark: if by_mark { mark_of(key) } else { 0 },
         timeout: Some(seconds),
         seq: None,
         engine: None,
@@ -133,8 +125,27 @@ const fn if_set(bits: u8, flag: u32) -> u32 {
     if bits == 0 { 0 } else { flag }
 }
 
-fn socket(addr: [u8; 4], port: [u8; 2]) -> SocketAddr {
-    SocketAddr::new(IpAddr::from(addr), u16::from_be_bytes(port))
+fn socket(addr: Addr, port: [u8; 2]) -> SocketAddr {
+    SocketAddr::new(addr.ip(), u16::from_be_bytes(port))
+}
+
+/// The firewall mark in the key of a template.
+fn mark_of(key: &Tie) -> u32 {
+    if key.is_v4() {
+        TemplateKey::<[u8; 4]>::narrow(key).vip.number()
+    } else {
+        key.vip.number()
+    }
+}
+
+/// Key of the template over a connection.
+#[must_use]
+pub fn over(key: &Flow, conn: &tables::Entry) -> Tie {
+    if key.is_v4() {
+        template::over(&FlowKey::<[u8; 4]>::narrow(key), &Conn::narrow(conn)).wide()
+    } else {
+        template::over(key, conn)
+    }
 }
 
 /// Finds the place of what another director told.
@@ -144,7 +155,7 @@ pub fn place(entry: &Entry, model: &Model, settings: &Settings) -> Place {
     let foreign = entry.seq.is_some()
         || entry.engine.is_some()
         || entry.flags & flag::NO_CLIENT_PORT != 0
-        || !entry.client.is_ipv4();
+        || !are_of_one_family(entry);
     let Some(state) = state_of(entry).filter(|_| !foreign) else {
         return Place::Unfit;
     };
@@ -155,11 +166,9 @@ pub fn place(entry: &Entry, model: &Model, settings: &Settings) -> Place {
         return Place::Nowhere;
     };
     if entry.is_template() {
-        return template(entry, service, dest, settings);
+        return tie(entry, service, dest, settings);
     }
-    let (Some((src, sport)), Some((dst, dport))) = (v4(entry.client), v4(entry.virt)) else {
-        return Place::Unfit;
-    };
+    let ((src, sport), (dst, dport)) = (ends(entry.client), ends(entry.virt));
     let standard = settings.timeouts[usize::from(state) % State::SLOTS];
     let synced = Synced {
         dest: dest.id,
@@ -194,30 +203,27 @@ fn told_ticks(entry: &Entry, settings: &Settings) -> Option<u32> {
     Some(seconds.min(MAX_SECONDS).saturating_mul(settings.hz))
 }
 
-fn template(
-    entry: &Entry,
-    service: &VirtualService,
-    dest: &RealServer,
-    settings: &Settings,
-) -> Place {
-    let (Some((client, _)), Some((vip, vport))) = (v4(entry.client), v4(entry.virt)) else {
-        return Place::Unfit;
-    };
+fn tie(entry: &Entry, service: &VirtualService, dest: &RealServer, settings: &Settings) -> Place {
+    let ((client, _), (vip, vport)) = (ends(entry.client), ends(entry.virt));
     let Some(persistent) = service.spec.persistent else {
         return Place::Nowhere;
     };
     let key = match service.key.mark {
-        0 => TemplateKey {
+        0 => Tie {
             client,
             vip,
             vport,
             proto: entry.proto,
             generation: 0,
         },
-        mark => TemplateKey {
+        mark => Tie {
             client,
-            vip: mark.to_be_bytes(),
-            ..TemplateKey::default()
+            vip: if client.is_v4() {
+                <[u8; 4]>::of_number(mark).wide()
+            } else {
+                Addr::of_number(mark)
+            },
+            ..Tie::default()
         },
     };
     let standard = TEMPLATE_SECONDS.saturating_mul(settings.hz);
@@ -234,10 +240,14 @@ fn template(
 
 fn service_of<'m>(entry: &Entry, model: &'m Model) -> Option<&'m VirtualService> {
     if entry.mark != 0 {
-        return model.service(&ServiceKey::fwmark(entry.mark));
+        return model.service(&if entry.client.is_ipv4() {
+            ServiceKey::fwmark(entry.mark)
+        } else {
+            ServiceKey::fwmark6(entry.mark)
+        });
     }
-    let (vip, vport) = v4(entry.virt)?;
-    let at = |port: u16| model.service(&ServiceKey::v4(entry.proto, vip, port.to_be_bytes()));
+    let (vip, vport) = ends(entry.virt);
+    let at = |port: u16| model.service(&ServiceKey::at(entry.proto, vip, port.to_be_bytes()));
     let ftp = || at(FTP).filter(|_| entry.proto == Proto::Tcp as u8);
     at(u16::from_be_bytes(vport)).or_else(|| at(0)).or_else(ftp)
 }
@@ -256,9 +266,14 @@ fn real_server(service: &VirtualService, real: SocketAddr) -> Option<&RealServer
         .or_else(any_port)
 }
 
-fn v4(socket: SocketAddr) -> Option<([u8; 4], [u8; 2])> {
-    match socket {
-        SocketAddr::V4(socket) => Some((socket.ip().octets(), socket.port().to_be_bytes())),
-        SocketAddr::V6(_) => None,
-    }
+fn ends(socket: SocketAddr) -> (Addr, [u8; 2]) {
+    (socket.ip().into(), socket.port().to_be_bytes())
+}
+
+/// That its addresses are, and that none of IPv6 could be taken for one of IPv4.
+fn are_of_one_family(entry: &Entry) -> bool {
+    let v4 = entry.client.is_ipv4();
+    [entry.client, entry.virt, entry.real]
+        .iter()
+        .all(|end| end.is_ipv4() == v4 && Addr::from(end.ip()).is_v4() == v4)
 }

@@ -1,11 +1,13 @@
 //! The datapath as a library over trees.
 
 use std::{
-    net::Ipv4Addr,
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::Result;
+use ipvs_common::{Addr, Address, Conn, Entry, Flow, FlowKey, Template, TemplateKey, Tie};
 use ipvs_datapath::{
     Action,
     host::{HostFrame, HostLink, HostRoute, HostTables},
@@ -13,7 +15,10 @@ use ipvs_datapath::{
 use ipvs_user::dataplane::{Dataplane, host::HostDataplane};
 
 use super::{Backend, HZ, Outcome, SERVICES, START, Setup, Snapshot, Verdict, snapshot};
-use crate::trace::{IpCommand, Network, Way};
+use crate::{
+    six::{PREFIX, six},
+    trace::{IpCommand, Network, VIRTUAL6, Way},
+};
 
 pub struct Host {
     setup: Setup,
@@ -25,12 +30,16 @@ impl Host {
     pub fn new(setup: Setup) -> Self {
         let mut tables = HostTables::new(setup.capacities, HZ as u32);
         tables.clock = START;
-        tables.routes = routes(&setup.network);
+        tables.four.routes = routes(&setup.network);
         let neighbours = setup.network.neighbours();
-        tables.neighbours = neighbours
+        tables.four.neighbours = neighbours
             .iter()
             .map(|(_, addr, mac)| (addr.octets(), *mac))
             .collect();
+        tables.six.routes = routes6(&setup.network);
+        let neighbours = setup.network.neighbours6();
+        let each = neighbours.iter();
+        tables.six.neighbours = each.map(|(_, addr, mac)| (v6(*addr), *mac)).collect();
         let refusing = setup.no_xmit.iter();
         tables.no_xmit = refusing
             .map(|link| setup.network.links[*link].ifindex)
@@ -89,6 +98,53 @@ fn routes(network: &Network) -> Vec<HostRoute> {
     routes
 }
 
+fn routes6(network: &Network) -> Vec<HostRoute<Addr>> {
+    let local = |net: Ipv6Addr, prefix| HostRoute {
+        net: v6(net),
+        prefix,
+        via: None,
+    };
+    let mut routes: Vec<_> = VIRTUAL6.map(|net| local(net, PREFIX)).into();
+    for (number, link) in network.links.iter().enumerate() {
+        let via = HostLink {
+            ifindex: link.ifindex,
+            mac: link.mac,
+            mtu: link.mtu,
+            gateway: None,
+        };
+        for addr in [link.addr6, six(link.addr)] {
+            routes.push(local(addr, 128));
+            // Routers answer to their network's address.
+            routes.push(local(network_of(addr), 128));
+            routes.push(HostRoute {
+                net: v6(network_of(addr)),
+                prefix: PREFIX,
+                via: Some(via),
+            });
+        }
+        if number == 0 {
+            routes.push(HostRoute {
+                net: Addr::UNSPECIFIED,
+                prefix: 0,
+                via: Some(HostLink {
+                    gateway: Some(v6(network.gateway6)),
+                    ..via
+                }),
+            });
+        }
+    }
+    routes
+}
+
+fn v6(addr: Ipv6Addr) -> Addr {
+    Addr::v6(addr.octets())
+}
+
+fn network_of(addr: Ipv6Addr) -> Ipv6Addr {
+    let [a, b, c, d, ..] = addr.segments();
+    Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)
+}
+
 impl Backend for Host {
     fn setup(&self) -> &Setup {
         &self.setup
@@ -106,7 +162,7 @@ impl Backend for Host {
     fn ip(&mut self, _: &[&str], command: &IpCommand) -> Result<()> {
         self.setup.network.apply(command)?;
         if let IpCommand::Neighbour { addr, mac, .. } = command {
-            self.tables().neighbours.insert(addr.octets(), *mac);
+            self.tables().four.neighbours.insert(addr.octets(), *mac);
         }
         let network = &self.setup.network;
         let marks = self.setup.marks.iter();
@@ -118,7 +174,7 @@ impl Backend for Host {
     fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {
         let mut frame = HostFrame::new(frame);
         let iface = self.setup.iface(link);
-        let verdict = ipvs_datapath::run(&mut frame, &mut *self.tables(), &iface);
+        let verdict = ipvs_datapath::run(&mut frame, &mut self.tables(), &iface);
         let verdict = match verdict.action() {
             Action::Pass => Verdict::Pass,
             Action::Drop | Action::Handed | Action::Stage(_) => Verdict::Drop,
@@ -148,13 +204,29 @@ impl Backend for Host {
         let counters = self.counters(dests)?;
         let t = self.tables();
         Ok(Snapshot {
-            conns: t.conns.clone(),
-            half_open: t.half_open.clone(),
-            templates: t.templates.clone(),
+            conns: wide(&t.four.conns).chain(wide(&t.six.conns)).collect(),
+            half_open: wide(&t.four.half_open)
+                .chain(wide(&t.six.half_open))
+                .collect(),
+            templates: ties(&t.four.templates)
+                .chain(ties(&t.six.templates))
+                .collect(),
             lblc: t.lblc.clone(),
             lblcr: t.lblcr.clone(),
             sched_states: (0..SERVICES).zip(t.sched_states.iter().copied()).collect(),
             ..counters
         })
     }
+}
+
+fn wide<A: Address>(
+    flows: &BTreeMap<FlowKey<A>, Conn<A>>,
+) -> impl Iterator<Item = (Flow, Entry)> + '_ {
+    flows.iter().map(|(key, conn)| (key.wide(), conn.wide()))
+}
+
+fn ties<A: Address>(
+    templates: &BTreeMap<TemplateKey<A>, Template>,
+) -> impl Iterator<Item = (Tie, Template)> + '_ {
+    templates.iter().map(|(key, t)| (key.wide(), *t))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
-use ipvs_common::{Conn, ConnFlags, FlowKey, TemplateKey};
+use ipvs_common::{Addr, ConnFlags, Entry, Flow, Tie};
 
 use super::Snapshot;
 
@@ -12,7 +12,7 @@ const NOBODY: u32 = u32::MAX;
 
 impl Snapshot {
     /// Entries of clients, of both tables.
-    pub fn clients(&self) -> impl Iterator<Item = (&FlowKey, &Conn)> {
+    pub fn clients(&self) -> impl Iterator<Item = (&Flow, &Entry)> {
         let all = self.conns.iter().chain(&self.half_open);
         all.filter(|(_, c)| c.status.flags & ConnFlags::REPLY == 0)
     }
@@ -83,14 +83,14 @@ impl Snapshot {
     /// keep their place hangs on the order in which a walk comes by, which is the table's own.
     #[must_use]
     pub(super) fn renumbered(&self) -> Self {
-        let mut numbers: BTreeMap<TemplateKey, u8> = BTreeMap::new();
-        let mut next: BTreeMap<TemplateKey, u8> = BTreeMap::new();
+        let mut numbers: BTreeMap<Tie, u8> = BTreeMap::new();
+        let mut next: BTreeMap<Tie, u8> = BTreeMap::new();
         for (key, _) in self.templates.iter().filter(|(_, t)| t.dest != NOBODY) {
             let of_client = next.entry(generation_of(key, 0)).or_default();
             numbers.insert(*key, *of_client);
             *of_client += 1;
         }
-        let renumber = |(key, conn): (&FlowKey, &Conn)| {
+        let renumber = |(key, conn): (&Flow, &Entry)| {
             let client = conn.status.flags & (ConnFlags::CHILD | ConnFlags::REPLY);
             let number = match client {
                 ConnFlags::CHILD => numbers.get(&template_of(key, conn)).copied(),
@@ -99,15 +99,14 @@ impl Snapshot {
             let generation = number.unwrap_or(conn.generation);
             (
                 *key,
-                Conn {
+                Entry {
                     generation,
                     ..*conn
                 },
             )
         };
         let templates = self.templates.iter();
-        let template =
-            |(key, t): (&TemplateKey, &_)| Some((generation_of(key, *numbers.get(key)?), *t));
+        let template = |(key, t): (&Tie, &_)| Some((generation_of(key, *numbers.get(key)?), *t));
         Self {
             conns: self.conns.iter().map(renumber).collect(),
             half_open: self.half_open.iter().map(renumber).collect(),
@@ -129,7 +128,7 @@ impl Snapshot {
         each.filter(|(_, n)| *n != 0).collect()
     }
 
-    fn children_counted(&self) -> BTreeMap<TemplateKey, u32> {
+    fn children_counted(&self) -> BTreeMap<Tie, u32> {
         let mut counts = BTreeMap::new();
         for (key, conn) in self.clients() {
             if conn.status.flags & ConnFlags::CHILD != 0 {
@@ -139,33 +138,42 @@ impl Snapshot {
         counts
     }
 
-    fn children(&self) -> BTreeMap<TemplateKey, u32> {
+    fn children(&self) -> BTreeMap<Tie, u32> {
         let each = self.templates.iter().map(|(key, t)| (*key, t.children));
         each.filter(|(_, n)| *n != 0).collect()
     }
 }
 
-const fn generation_of(key: &TemplateKey, generation: u8) -> TemplateKey {
-    TemplateKey { generation, ..*key }
+const fn generation_of(key: &Tie, generation: u8) -> Tie {
+    Tie { generation, ..*key }
 }
 
 /// The template that a connection was made through.
-fn template_of(key: &FlowKey, conn: &Conn) -> TemplateKey {
-    let kept = (1..=32).rev().take(conn.status.template_prefix.into());
-    let mask = kept.fold(0, |mask: u32, bit| mask | 1 << (bit - 1));
-    let client = (u32::from_be_bytes(key.src) & mask).to_be_bytes();
+fn template_of(key: &Flow, conn: &Entry) -> Tie {
+    let before = if key.is_v4() { 96 } else { 0 };
+    let kept = before + u32::from(conn.status.template_prefix);
+    let mask = (0..kept.min(128)).fold(0, |mask: u128, bit| mask | 1 << (127 - bit));
+    let client = (u128::from_be_bytes(key.src.bytes()) & mask).to_be_bytes();
+    let client = Addr::v6(client);
     let generation = conn.generation;
     let flags = conn.status.flags;
     if flags & ConnFlags::TEMPLATE_FWMARK != 0 {
-        return TemplateKey {
+        let mark = conn.mark.to_be_bytes();
+        let mut vip = [0; 16];
+        vip[..4].copy_from_slice(&mark);
+        return Tie {
             client,
-            vip: conn.mark.to_be_bytes(),
+            vip: if key.is_v4() {
+                Addr::v4(mark)
+            } else {
+                Addr::v6(vip)
+            },
             generation,
-            ..TemplateKey::default()
+            ..Tie::default()
         };
     }
     let port0 = flags & ConnFlags::TEMPLATE_PORT0 != 0;
-    TemplateKey {
+    Tie {
         client,
         vip: key.dst,
         vport: if port0 { [0; 2] } else { key.dport },

@@ -6,16 +6,15 @@ use std::{
 };
 
 use ipvs_common::{
-    Conn, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, SchedState, Stats, Template,
-    TemplateKey,
+    DestState, Entry, Flow, LblcEntry, LblcKey, LblcrEntry, SchedState, Stats, Template, Tie,
     reason::{DropReason, Event, PassReason},
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Snapshot {
-    pub conns: BTreeMap<FlowKey, Conn>,
-    pub half_open: BTreeMap<FlowKey, Conn>,
-    pub templates: BTreeMap<TemplateKey, Template>,
+    pub conns: BTreeMap<Flow, Entry>,
+    pub half_open: BTreeMap<Flow, Entry>,
+    pub templates: BTreeMap<Tie, Template>,
     pub lblc: BTreeMap<LblcKey, LblcEntry>,
     pub lblcr: BTreeMap<LblcKey, LblcrEntry>,
     /// By index of the service.

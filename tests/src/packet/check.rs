@@ -1,6 +1,6 @@
 //! Checksums, the obvious way, to compare the fast way with.
 
-use etherparse::Ipv4HeaderSlice;
+use etherparse::{Ipv4HeaderSlice, NetSlice, SlicedPacket};
 
 use super::ETHERNET;
 
@@ -18,6 +18,9 @@ pub fn checksum(bytes: &[u8]) -> u16 {
 /// Whether IP and, for TCP and UDP, transport checksum of a frame are right.
 #[must_use]
 pub fn checksums_are_right(frame: &[u8]) -> bool {
+    if frame.get(12..14) == Some(&[0x86, 0xdd]) {
+        return checksum_of_six_is_right(frame);
+    }
     let Some(header) = frame
         .get(ETHERNET..)
         .and_then(|p| Ipv4HeaderSlice::from_slice(p).ok())
@@ -39,5 +42,23 @@ pub fn checksums_are_right(frame: &[u8]) -> bool {
     all.extend([0, proto]);
     all.extend((data.len() as u16).to_be_bytes());
     all.extend_from_slice(data);
+    checksum(&all) == 0
+}
+
+fn checksum_of_six_is_right(frame: &[u8]) -> bool {
+    let Ok(packet) = SlicedPacket::from_ethernet(frame) else {
+        return false;
+    };
+    let Some(NetSlice::Ipv6(ip)) = packet.net else {
+        return false;
+    };
+    let payload = ip.payload();
+    if !matches!(payload.ip_number.0, 6 | 17) {
+        return true;
+    }
+    let mut all = [ip.header().source(), ip.header().destination()].concat();
+    all.extend((payload.payload.len() as u32).to_be_bytes());
+    all.extend([0, 0, 0, payload.ip_number.0]);
+    all.extend_from_slice(payload.payload);
     checksum(&all) == 0
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::Ipv4Addr};
 
-use etherparse::{Ipv4HeaderSlice, SlicedPacket, TransportSlice};
+use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, SlicedPacket, TransportSlice};
 
 use super::{ETHERNET, check::checksum};
 
@@ -18,6 +18,7 @@ pub fn describe(frame: &[u8]) -> String {
     }
     let _ = match frame.get(12..14) {
         Some([8, 0]) => write!(text, "{}", describe_ip(&frame[ETHERNET..])),
+        Some([0x86, 0xdd]) => write!(text, "{}", describe_six(&frame[ETHERNET..])),
         Some([a, b]) => write!(text, "ethertype {a:02x}{b:02x}"),
         _ => write!(text, "cut short"),
     };
@@ -56,6 +57,30 @@ fn describe_ip(packet: &[u8]) -> String {
     text + &describe_inside(packet, &ip)
 }
 
+fn describe_six(packet: &[u8]) -> String {
+    let Ok(ip) = Ipv6HeaderSlice::from_slice(packet) else {
+        return "no IPv6 header".to_owned();
+    };
+    let text = format!(
+        "{} > {} hop limit {} class {:#x} length {}",
+        ip.source_addr(),
+        ip.destination_addr(),
+        ip.hop_limit(),
+        ip.traffic_class(),
+        ip.payload_length(),
+    );
+    let data = packet.get(ip.slice().len()..).unwrap_or_default();
+    match (ip.next_header().0, data) {
+        (41, _) => format!("{text} ip6ip6 {{ {} }}", describe_six(data)),
+        (58, [kind, code, _, _, a, b, c, d, quoted @ ..]) => format!(
+            "{text} icmpv6 {kind}/{code} rest {:02x?} about {{ {} }}",
+            [a, b, c, d],
+            describe_six(quoted)
+        ),
+        (number, _) => text + &describe_transport(packet, number, data.len()),
+    }
+}
+
 fn describe_inside(packet: &[u8], ip: &Ipv4HeaderSlice<'_>) -> String {
     let data = packet.get(ip.slice().len()..).unwrap_or_default();
     if ip.protocol().0 == 4 {
@@ -71,8 +96,12 @@ fn describe_inside(packet: &[u8], ip: &Ipv4HeaderSlice<'_>) -> String {
             describe_ip(quoted)
         );
     }
+    describe_transport(packet, ip.protocol().0, data.len())
+}
+
+fn describe_transport(packet: &[u8], number: u8, len: usize) -> String {
     let Ok(sliced) = SlicedPacket::from_ip(packet) else {
-        return format!(" proto {}, contradicting itself", ip.protocol().0);
+        return format!(" proto {number}, contradicting itself");
     };
     match sliced.transport {
         Some(TransportSlice::Tcp(t)) => format!(
@@ -94,7 +123,7 @@ fn describe_inside(packet: &[u8], ip: &Ipv4HeaderSlice<'_>) -> String {
         ),
         Some(TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_))
         | None => {
-            format!(" proto {}, {} bytes", ip.protocol().0, data.len())
+            format!(" proto {number}, {len} bytes")
         }
     }
 }

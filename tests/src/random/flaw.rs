@@ -6,13 +6,14 @@ use ipvs_common::Proto;
 use crate::packet::{ETHERNET, Packet, checksum};
 
 /// The kernel's test run takes no shorter frames, and no longer ones without fragments.
-const SHORTEST: usize = 14;
-const LONGEST: usize = 3400;
+pub(super) const SHORTEST: usize = 14;
+pub(super) const LONGEST: usize = 3400;
 
 /// Unusual, but right.
 pub(super) fn of_packet(rng: &mut Rng, packet: &mut Packet) {
     match rng.u8(..40) {
         0 => packet.ttl = rng.u8(..3),
+        1 | 2 if packet.six => packet.extensions = super::six::extensions(rng),
         1 => packet.options = (0..4 * rng.usize(1..=10)).map(|_| 1).collect(),
         2 => packet.options = (0..4 * rng.usize(1..=10)).map(|_| rng.u8(..)).collect(),
         3 => packet.src.set_port(20),
@@ -66,7 +67,7 @@ pub(super) fn of_frame(rng: &mut Rng, frame: &mut Vec<u8>) {
 }
 
 /// Flips bytes, most of them where headers are.
-fn damage(rng: &mut Rng, frame: &mut [u8]) {
+pub(super) fn damage(rng: &mut Rng, frame: &mut [u8]) {
     for _ in 0..rng.usize(1..8) {
         let end = if rng.u8(..4) == 0 {
             frame.len()
@@ -85,7 +86,7 @@ fn fragment(rng: &mut Rng, frame: &mut [u8]) {
 }
 
 /// Puts a VLAN tag in.
-fn tag(frame: &mut Vec<u8>) {
+pub(super) fn tag(frame: &mut Vec<u8>) {
     frame.splice(12..12, [0x81, 0, 0, 7]);
 }
 
@@ -93,7 +94,7 @@ fn set(frame: &mut [u8], at: usize, value: u16) {
     frame[ETHERNET + at..ETHERNET + at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
-fn set_type(frame: &mut [u8], value: u16) {
+pub(super) fn set_type(frame: &mut [u8], value: u16) {
     frame[12..14].copy_from_slice(&value.to_be_bytes());
 }
 

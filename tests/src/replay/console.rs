@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    net::IpAddr,
     path::{Path, PathBuf},
     process,
     sync::{
@@ -38,7 +39,12 @@ pub struct Console {
 impl Console {
     pub fn new(dataplane: Box<dyn Dataplane>, network: &Network) -> Result<Self> {
         let network = network.clone();
-        let source = move |to: Addr| Some(network.source(to.low4().into()).into());
+        let source = move |to: Addr| {
+            Some(match to.ip() {
+                IpAddr::V4(to) => network.source(to).into(),
+                IpAddr::V6(to) => IpAddr::V6(network.source6(to)).into(),
+            })
+        };
         let director = Director::new(dataplane, Box::new(source))?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let socket = fresh_socket();

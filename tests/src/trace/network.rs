@@ -5,7 +5,7 @@ mod ip;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
 };
 
 use anyhow::{Context as _, Result};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 pub use ip::IpCommand;
 
 use super::golden_dir;
+use crate::six::six;
 
 const FILE: &str = "topology.json";
 const LINKS: [&str; 4] = ["c0", "r1", "r2", "r3"];
@@ -23,6 +24,11 @@ const MTU: u16 = 1500;
 const FIRST_INDEX: u32 = 10;
 /// Every address of this network is the director's own.
 pub const VIRTUAL: (Ipv4Addr, u8) = (Ipv4Addr::new(203, 0, 113, 0), 24);
+/// The same of IPv6, and of the twins.
+pub const VIRTUAL6: [Ipv6Addr; 2] = [
+    Ipv6Addr::new(0x2001, 0xdb8, 0xf, 0, 0, 0, 0, 0),
+    six(VIRTUAL.0),
+];
 /// Last bytes of the real servers' addresses on each of their links.
 const REAL_SERVERS: std::ops::RangeInclusive<u8> = 10..=19;
 
@@ -33,6 +39,8 @@ pub struct Link {
     pub ifindex: u32,
     pub mac: Mac,
     pub addr: Ipv4Addr,
+    /// Of IPv6, in a network of 64 bits. (Beside it stands the twin of the other one.)
+    pub addr6: Ipv6Addr,
     pub mtu: u16,
 }
 
@@ -43,6 +51,7 @@ pub struct Network {
     /// Router of the clients' link, behind which all clients are.
     pub gateway: Ipv4Addr,
     pub gateway_mac: Mac,
+    pub gateway6: Ipv6Addr,
     /// Neighbours made known since: link, address and Ethernet address.
     added: Vec<(usize, Ipv4Addr, Mac)>,
     /// Tables by which everything is the director's own.
@@ -75,6 +84,7 @@ struct Interface {
 #[derive(Deserialize)]
 struct DefaultRoute {
     v4: String,
+    v6: String,
     next_hop_mac: String,
 }
 
@@ -86,9 +96,11 @@ impl Network {
         let links = LINKS.iter().zip((FIRST_INDEX..).step_by(2));
         let links = links.map(|(name, ifindex)| link(&file, name, ifindex));
         let gateway = file.default_route.v4.split(' ').next();
+        let gateway6 = file.default_route.v6.split(' ').next();
         Ok(Self {
             links: links.collect::<Option<_>>().context(FILE)?,
             gateway: gateway.and_then(|a| a.parse().ok()).context(FILE)?,
+            gateway6: gateway6.and_then(|a| a.parse().ok()).context(FILE)?,
             gateway_mac: mac(&file.default_route.next_hop_mac).context(FILE)?,
             added: Vec::new(),
             local_tables: BTreeSet::new(),
@@ -149,6 +161,28 @@ impl Network {
         known.chain(self.added.iter().copied()).collect()
     }
 
+    /// The same of IPv6: those of the traces, and the twins of all others.
+    #[must_use]
+    pub fn neighbours6(&self) -> Vec<(usize, Ipv6Addr, Mac)> {
+        /// Last word of the first real server's address on each link.
+        const FIRST_REAL: u16 = 0x10;
+        let router = (0, self.gateway6, self.gateway_mac);
+        let real_servers = self.links.iter().enumerate().skip(1).flat_map(|(n, link)| {
+            let [a, b, c, d, ..] = link.addr6.segments();
+            let numbered = REAL_SERVERS.zip(FIRST_REAL..);
+            numbered.map(move |(last, word)| {
+                let addr = Ipv6Addr::new(a, b, c, d, 0, 0, 0, word);
+                (n, addr, [2, 0, 0, 1, n as u8, last])
+            })
+        });
+        let twins = self.neighbours().into_iter();
+        let twins = twins.map(|(link, addr, mac)| (link, six(addr), mac));
+        std::iter::once(router)
+            .chain(real_servers)
+            .chain(twins)
+            .collect()
+    }
+
     /// The real server with this Ethernet address, of those that are there from the start.
     #[must_use]
     pub fn real_server(&self, mac: &[u8]) -> Option<Ipv4Addr> {
@@ -177,6 +211,27 @@ impl Network {
         }
     }
 
+    /// The same of IPv6.
+    #[must_use]
+    pub fn source6(&self, to: Ipv6Addr) -> Ipv6Addr {
+        let net = |a: Ipv6Addr| a.to_bits() >> 64;
+        let own = |l: &Link| l.addr6 == to || six(l.addr) == to;
+        if to.is_loopback()
+            || VIRTUAL6.iter().any(|v| net(*v) == net(to))
+            || self.links.iter().any(own)
+        {
+            return to;
+        }
+        for link in &self.links {
+            for addr in [link.addr6, six(link.addr)] {
+                if net(addr) == net(to) {
+                    return addr;
+                }
+            }
+        }
+        self.links[0].addr6
+    }
+
     /// The director's address on the way to another; an address of its own is reached from itself.
     #[must_use]
     pub fn source(&self, to: Ipv4Addr) -> Ipv4Addr {
@@ -190,11 +245,13 @@ impl Network {
 fn link(file: &File, name: &'static str, ifindex: u32) -> Option<Link> {
     let interface = file.director_namespace.get(name)?;
     let (addr, _) = interface.addr.first()?.split_once('/')?;
+    let (addr6, _) = interface.addr.get(1)?.split_once('/')?;
     Some(Link {
         name,
         ifindex,
         mac: mac(interface.mac.as_deref()?)?,
         addr: addr.parse().ok()?,
+        addr6: addr6.parse().ok()?,
         mtu: MTU,
     })
 }

@@ -20,14 +20,19 @@ pub(crate) fn lead_to_the_living(tables: &HostTables, director: &Director) {
     let known = |what: &str, dest: u32| {
         assert!(service_of.contains_key(&dest), "{what} leads to {dest}");
     };
-    for conn in tables.conns.values().chain(tables.half_open.values()) {
+    for conn in tables
+        .four
+        .conns
+        .values()
+        .chain(tables.four.half_open.values())
+    {
         let reply = conn.status.flags & ConnFlags::REPLY != 0;
         // A reply's entry that lost its other half holds nothing.
         if !reply && conn.dest != NOBODY {
             known("a connection", conn.dest);
         }
     }
-    for template in tables.templates.values().filter(|t| t.dest != NOBODY) {
+    for template in tables.four.templates.values().filter(|t| t.dest != NOBODY) {
         known("a template", template.dest);
     }
     let of_service = |what: &str, dest: u32, service: u32| {

@@ -250,7 +250,7 @@ impl Ledger {
     /// Who has a client's connection, by the tables.
     fn real_of(&self, flow: (usize, usize)) -> Option<Id> {
         let tables = self.host.tables();
-        let all = tables.conns.iter().chain(&tables.half_open);
+        let all = tables.four.conns.iter().chain(&tables.four.half_open);
         let client = client(flow.1).port().to_be_bytes();
         let virt = virt(flow.0).port().to_be_bytes();
         let mut of_flow = all.filter(|(key, conn)| {

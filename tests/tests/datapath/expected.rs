@@ -117,7 +117,7 @@ fn one_that_nobody_met_ends_and_leaves_no_count() {
     rig.pass(59);
     let list = rig.console.director().connections().unwrap();
     assert_eq!((list[0].client.port(), list[0].state), (0, "LISTEN"));
-    assert_eq!((list[0].real, list[0].remaining), (real(1, DATA), 1));
+    assert_eq!((list[0].real, list[0].remaining), (real(1, DATA).into(), 1));
     rig.clock_moves(1);
     assert_eq!(rig.send(C0, data_syn(1)).verdict, Verdict::Pass);
     rig.pass(0);

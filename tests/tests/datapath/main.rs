@@ -16,5 +16,6 @@ mod renaming;
 mod reuse;
 mod rig;
 mod schedulers;
+mod six;
 mod sync;
 mod ways;

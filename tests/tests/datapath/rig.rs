@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use ipvs_common::{Conn, ConnFlags, FlowKey, Proto, ServiceKey};
+use ipvs_common::{ConnFlags, Entry, Flow, Proto, ServiceKey};
 use ipvs_tests::{
     backend::{Backend, HZ, Host, Outcome, START, Setup, Verdict},
     packet::{Packet, flag},
@@ -104,9 +104,9 @@ impl Rig {
         self.host.counters(0).unwrap().reasons[name]
     }
 
-    pub(crate) fn entry_of(&self, n: u16) -> Option<(bool, Conn)> {
+    pub(crate) fn entry_of(&self, n: u16) -> Option<(bool, Entry)> {
         let tables = self.host.snapshot(0).unwrap();
-        let is_it = |key: &FlowKey, conn: &Conn| {
+        let is_it = |key: &Flow, conn: &Entry| {
             conn.status.flags & ConnFlags::REPLY == 0 && key.sport == client(n).port().to_be_bytes()
         };
         let mut established = tables.conns.iter().filter(|(k, c)| is_it(k, c));

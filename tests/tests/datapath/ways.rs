@@ -2,7 +2,7 @@
 
 use std::net::SocketAddrV4;
 
-use ipvs_common::PuntReason;
+use ipvs_common::{Addr, PuntReason};
 use ipvs_tests::{
     backend::{Backend, Verdict},
     packet::{ETHERNET, Packet, checksums_are_right, describe, flag},
@@ -16,7 +16,11 @@ fn changed_route_is_taken_with_the_next_packet() {
     rig.send(C0, syn(1));
     rig.send(C0, ack(1));
     let new = [2, 0, 0, 7, 7, 7];
-    rig.host.tables().neighbours.insert([10, 0, 1, 10], new);
+    rig.host
+        .tables()
+        .four
+        .neighbours
+        .insert([10, 0, 1, 10], new);
     assert_ne!(rig.send(C0, ack(1)).frame[..6], new, "a cached way");
     rig.console.director().routes_changed().unwrap();
     assert_eq!(rig.send(C0, ack(1)).frame[..6], new);
@@ -28,7 +32,11 @@ fn way_is_asked_again_after_a_second() {
     rig.send(C0, syn(1));
     rig.send(C0, ack(1));
     let new = [2, 0, 0, 7, 7, 7];
-    rig.host.tables().neighbours.insert([10, 0, 1, 10], new);
+    rig.host
+        .tables()
+        .four
+        .neighbours
+        .insert([10, 0, 1, 10], new);
     rig.pass(2);
     assert_eq!(rig.send(C0, ack(1)).frame[..6], new);
 }
@@ -36,11 +44,11 @@ fn way_is_asked_again_after_a_second() {
 #[test]
 fn packet_to_an_unresolved_neighbour_goes_to_the_daemon() {
     let mut rig = Rig::new(&DROUTE[..2]);
-    rig.host.tables().neighbours.remove(&[10, 0, 1, 10]);
+    rig.host.tables().four.neighbours.remove(&[10, 0, 1, 10]);
     let out = rig.send(C0, syn(1));
     let (header, frame) = out.handed.unwrap();
     assert_eq!(header.reason, PuntReason::Neighbour as u32);
-    assert_eq!(header.next_hop, [10, 0, 1, 10]);
+    assert_eq!(header.next_hop, Addr::v4([10, 0, 1, 10]));
     assert!(checksums_are_right(&frame));
 }
 

@@ -266,11 +266,11 @@ impl Pair {
         let services = self.director.services().unwrap();
         let views = services[0].dests.iter();
         let got: Vec<_> = views
-            .map(|d| (d.key.v4(), d.active, d.inactive, d.overloaded))
+            .map(|d| (d.key.socket(), d.active, d.inactive, d.overloaded))
             .collect();
         let counts = |(_, r): (usize, &super::reals::Real)| {
             let (active, inactive) = (r.active() as u32, r.inactive() as u32);
-            (r.addr, active, inactive, r.overloaded)
+            (r.addr.into(), active, inactive, r.overloaded)
         };
         let wanted: Vec<_> = self.reals.listed().map(counts).collect();
         assert_eq!(got, wanted);

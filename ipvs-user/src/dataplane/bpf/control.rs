@@ -6,18 +6,17 @@ use aya::{
     Ebpf,
     programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
 };
-use bytemuck::Pod;
-use ipvs_common::Synced;
-use ipvs_datapath::expire::Batch;
+use bytemuck::{Pod, Zeroable as _};
+use ipvs_common::{Addr, FlowKey, Synced};
+use ipvs_datapath::{conn::expected::Expected, expire::Batch};
 
 use super::{
     clock,
     error::LoadError,
+    family::Family,
     loader::{load_program, program},
 };
 
-const EXPIRE: &str = "ipvs_expire";
-const SYNC: &str = "ipvs_sync";
 const CLOCK: &str = "ipvs_clock";
 /// The kernel wants an Ethernet header at least.
 const CLOCK_FRAME: usize = 64;
@@ -30,8 +29,9 @@ pub(super) struct Control(Ebpf);
 impl Control {
     /// Puts the control programs of a load into the kernel. The maps may be taken out of the load afterwards.
     pub(super) fn load(mut ebpf: Ebpf) -> Result<Self, LoadError> {
-        load_program(&mut ebpf, EXPIRE)?;
-        load_program(&mut ebpf, SYNC)?;
+        for name in [<[u8; 4]>::EXPIRE, <[u8; 4]>::SYNC, Addr::EXPIRE, Addr::SYNC] {
+            load_program(&mut ebpf, name)?;
+        }
         load_program(&mut ebpf, CLOCK)?;
         Ok(Self(ebpf))
     }
@@ -73,19 +73,37 @@ impl Control {
 
     /// Has the program look at each key and end what is to end by the kind of the batch ([`Batch::CONNECTIONS`] and so on);
     /// returns how many ended. Announced connections are entered instead ([`Batch::EXPECT`]).
-    pub(super) fn expire<K: Pod>(&self, kind: u32, keys: &[K]) -> Result<u32, LoadError> {
-        self.each_batch(EXPIRE, kind, keys)
+    pub(super) fn expire<A: Family, K: Pod>(
+        &self,
+        kind: u32,
+        keys: &[K],
+    ) -> Result<u32, LoadError> {
+        self.each_batch::<A, _>(A::EXPIRE, kind, keys)
     }
 
     /// Has the program enter what another director told of ([`Batch::SYNC_CONNECTIONS`], [`Batch::SYNC_TEMPLATES`]); returns how
     /// many it did.
-    pub(super) fn enter<K: Pod>(&self, kind: u32, told: &[(K, Synced)]) -> Result<u32, LoadError> {
-        let both = |(key, synced): &(K, Synced)| [place(key), place(synced)];
+    pub(super) fn enter<A: Family, K: Pod>(
+        &self,
+        kind: u32,
+        told: &[(K, Synced)],
+    ) -> Result<u32, LoadError> {
+        let both = |(key, synced): &(K, Synced)| [place::<A, _>(key), place::<A, _>(synced)];
         let places: Vec<_> = told.iter().flat_map(both).collect();
-        self.each_batch(SYNC, kind, &places)
+        self.each_batch::<A, _>(A::SYNC, kind, &places)
     }
 
-    fn each_batch<K: Pod>(
+    /// The same for what waits for a client: its key, and where it leads.
+    pub(super) fn announce<A: Family>(
+        &self,
+        key: &FlowKey<A>,
+        expected: &Expected,
+    ) -> Result<u32, LoadError> {
+        let both = [place::<A, _>(key), place::<A, _>(expected)];
+        self.each_batch::<A, _>(A::EXPIRE, Batch::EXPECT, &both)
+    }
+
+    fn each_batch<A: Family, K: Pod>(
         &self,
         name: &'static str,
         kind: u32,
@@ -94,8 +112,9 @@ impl Control {
         let program = program(&self.0, name)?;
         let mut done = 0;
         let mut frame = Vec::new();
-        for keys in keys.chunks(Batch::MAX) {
-            batch(kind, keys, &mut frame);
+        // Pairs stay together.
+        for keys in keys.chunks(Batch::max::<A>() & !1) {
+            batch::<A, _>(kind, keys, &mut frame);
             let options = TestRunOptions {
                 data_in: Some(&frame),
                 ..TestRunOptions::new()
@@ -114,16 +133,16 @@ fn named(name: &'static str, source: ProgramError) -> LoadError {
     LoadError::Run { name, source }
 }
 
-/// A key in its place of a batch.
-fn place<K: Pod>(key: &K) -> [u8; Batch::STRIDE] {
-    const { assert!(size_of::<K>() <= Batch::STRIDE) };
-    let mut place = [0; Batch::STRIDE];
-    place[..size_of::<K>()].copy_from_slice(bytemuck::bytes_of(key));
+/// A key, or what follows it, in a place as long as a key.
+fn place<A: Family, K: Pod>(key: &K) -> FlowKey<A> {
+    const { assert!(size_of::<K>() <= size_of::<FlowKey<A>>()) };
+    let mut place = FlowKey::zeroed();
+    bytemuck::bytes_of_mut(&mut place)[..size_of::<K>()].copy_from_slice(bytemuck::bytes_of(key));
     place
 }
 
 /// Makes the keys the frame that the program reads.
-fn batch<K: Pod>(kind: u32, keys: &[K], frame: &mut Vec<u8>) {
+fn batch<A: Family, K: Pod>(kind: u32, keys: &[K], frame: &mut Vec<u8>) {
     let head = Batch {
         kind: kind.to_ne_bytes(),
         count: (keys.len() as u32).to_ne_bytes(),
@@ -132,7 +151,7 @@ fn batch<K: Pod>(kind: u32, keys: &[K], frame: &mut Vec<u8>) {
     frame.clear();
     frame.extend_from_slice(bytemuck::bytes_of(&head));
     for key in keys {
-        frame.extend_from_slice(&place(key));
+        frame.extend_from_slice(bytemuck::bytes_of(&place::<A, _>(key)));
     }
 }
 
@@ -152,8 +171,8 @@ mod tests {
             generation: 5,
         };
         let mut frame = vec![9; 3];
-        batch(Batch::TEMPLATES, &[key, key], &mut frame);
-        assert_eq!(frame.len(), size_of::<Batch>() + 2 * Batch::STRIDE);
+        batch::<[u8; 4], _>(Batch::TEMPLATES, &[key, key], &mut frame);
+        assert_eq!(frame.len(), size_of::<Batch>() + 2 * 16);
         assert_eq!(
             frame[..8],
             [1_u32.to_ne_bytes(), 2_u32.to_ne_bytes()].concat()

@@ -48,6 +48,13 @@ pub struct Sizes {
     pub connections: u32,
     pub half_open: u32,
     pub templates: u32,
+    /// 0: a version that knew no IPv6.
+    #[serde(default)]
+    pub connections6: u32,
+    #[serde(default)]
+    pub half_open6: u32,
+    #[serde(default)]
+    pub templates6: u32,
     pub lblc: u32,
     pub lblcr: u32,
     pub mh_table: u32,
@@ -63,6 +70,9 @@ impl From<Capacities> for Sizes {
             connections: c.conns,
             half_open: c.half_open,
             templates: c.templates,
+            connections6: c.conns6,
+            half_open6: c.half_open6,
+            templates6: c.templates6,
             lblc: c.lblc,
             lblcr: c.lblcr,
             mh_table: c.maglev,

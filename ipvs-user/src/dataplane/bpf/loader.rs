@@ -22,7 +22,7 @@ use crate::ledger::{Key, Value};
 pub(super) const LOG_MAP: &str = "AYA_LOGS";
 
 /// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
-pub(super) const SHARED: [&str; 25] = [
+pub(super) const SHARED: [&str; 30] = [
     maps::SERVICES,
     maps::DEST_LISTS,
     maps::HASH_TABLES,
@@ -37,6 +37,11 @@ pub(super) const SHARED: [&str; 25] = [
     maps::CONNS,
     maps::HALF_OPEN,
     maps::HALF_OPEN_RING,
+    maps::TEMPLATES6,
+    maps::CONNS6,
+    maps::HALF_OPEN6,
+    maps::HALF_OPEN_RING6,
+    maps::NEWBORN6,
     maps::HEADS,
     maps::SETTINGS,
     maps::EGRESS,
@@ -149,6 +154,7 @@ impl Loader {
         let parts = &*self.0;
         let iface = Iface {
             half_open_mask: parts.capacities.half_open.wrapping_sub(1),
+            half_open6_mask: parts.capacities.half_open6.wrapping_sub(1),
             test_clock: u32::from(parts.clock == Clock::Manual),
             ..iface
         };

@@ -10,11 +10,11 @@ use aya::{
     maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapFd, PerCpuArray, RingBuf},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps,
+    Addr, Dest, DestState, LblcEntry, LblcKey, LblcrEntry, ListSlot, SchedState, Service,
+    ServiceKey, Settings, Stats, maps,
 };
 
-use super::{bpffs::Bpffs, error::LoadError};
+use super::{bpffs::Bpffs, error::LoadError, family::Flows};
 
 pub(super) struct Maps {
     pub(super) services: HashMap<MapData, ServiceKey, Service>,
@@ -26,10 +26,8 @@ pub(super) struct Maps {
     pub(super) sched_states: Array<MapData, SchedState>,
     pub(super) lblc: HashMap<MapData, LblcKey, LblcEntry>,
     pub(super) lblcr: HashMap<MapData, LblcKey, LblcrEntry>,
-    pub(super) templates: HashMap<MapData, TemplateKey, Template>,
-    pub(super) conns: HashMap<MapData, FlowKey, Conn>,
-    pub(super) half_open: HashMap<MapData, FlowKey, Conn>,
-    pub(super) half_open_ring: Array<MapData, RingSlot>,
+    pub(super) four: Flows<[u8; 4]>,
+    pub(super) six: Flows<Addr>,
     pub(super) settings: Array<MapData, Settings>,
     pub(super) reasons: PerCpuArray<MapData, u64>,
     pub(super) clock: Array<MapData, u64>,
@@ -49,10 +47,8 @@ impl Maps {
             sched_states: take(ebpf, maps::SCHED_STATES)?,
             lblc: take(ebpf, maps::LBLC)?,
             lblcr: take(ebpf, maps::LBLCR)?,
-            templates: take(ebpf, maps::TEMPLATES)?,
-            conns: take(ebpf, maps::CONNS)?,
-            half_open: take(ebpf, maps::HALF_OPEN)?,
-            half_open_ring: take(ebpf, maps::HALF_OPEN_RING)?,
+            four: Flows::take(ebpf)?,
+            six: Flows::take(ebpf)?,
             settings: take(ebpf, maps::SETTINGS)?,
             reasons: take(ebpf, maps::REASONS)?,
             clock: take(ebpf, maps::CLOCK)?,
@@ -71,13 +67,11 @@ impl Maps {
             (maps::DEST_STATS, self.dest_stats.map()),
             (maps::LBLC, self.lblc.map()),
             (maps::LBLCR, self.lblcr.map()),
-            (maps::TEMPLATES, self.templates.map()),
-            (maps::CONNS, self.conns.map()),
-            (maps::HALF_OPEN, self.half_open.map()),
-            (maps::HALF_OPEN_RING, self.half_open_ring.map()),
         ];
+        let flows = self.four.each().into_iter().chain(self.six.each());
         large
             .into_iter()
+            .chain(flows)
             .filter_map(|(name, map)| Some((name, charged(map.fd())?)))
             .collect()
     }

@@ -7,8 +7,8 @@ use std::{fmt, io};
 
 use aya::util::nr_cpus;
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot, SchedState,
-    Service, ServiceKey, Stats, Template, TemplateKey,
+    Addr, Conn, Dest, DestState, Entry, Flow, FlowKey, LblcEntry, LblcKey, LblcrEntry, ListSlot,
+    RingSlot, SchedState, Service, ServiceKey, Stats, Template, TemplateKey, Tie,
     maps::{self, Capacities},
 };
 
@@ -62,7 +62,7 @@ const fn array<V>(name: &'static str, setting: &'static str) -> Table {
     }
 }
 
-const TABLES: [Table; 14] = [
+const TABLES: [Table; 18] = [
     hash::<ServiceKey, Service>(maps::SERVICES, "services"),
     array::<SchedState>(maps::SCHED_STATES, "services"),
     array::<ListSlot>(maps::DEST_LISTS, "list_slots"),
@@ -77,6 +77,10 @@ const TABLES: [Table; 14] = [
     hash::<FlowKey, Conn>(maps::HALF_OPEN, "half_open"),
     array::<RingSlot>(maps::HALF_OPEN_RING, "half_open"),
     hash::<TemplateKey, Template>(maps::TEMPLATES, "templates"),
+    hash::<Flow, Entry>(maps::CONNS6, "connections6"),
+    hash::<Flow, Entry>(maps::HALF_OPEN6, "half_open6"),
+    array::<RingSlot<Addr>>(maps::HALF_OPEN_RING6, "half_open6"),
+    hash::<Tie, Template>(maps::TEMPLATES6, "templates6"),
     hash::<LblcKey, LblcEntry>(maps::LBLC, "lblc"),
     hash::<LblcKey, LblcrEntry>(maps::LBLCR, "lblcr"),
     Table {
@@ -285,7 +289,7 @@ mod tests {
         let refused = Need::of(huge, 2).check(&machine(8 << 30)).unwrap_err();
         assert_eq!(refused.setting, "connections");
         let text = refused.to_string();
-        for part in ["18894 MB", "8192 MB", "`connections`", "18433 MB"] {
+        for part in ["19007 MB", "8192 MB", "`connections`", "18433 MB"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let many = Capacities {

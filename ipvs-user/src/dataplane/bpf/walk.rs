@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use aya::maps::{HashMap, IterableMap as _, MapData, MapError};
 use bytemuck::Pod;
-use ipvs_common::{Conn, ConnFlags, FlowKey, Template, TemplateKey, maps as names};
+use ipvs_common::{Addr, Conn, ConnFlags, FlowKey, Template, TemplateKey, maps as names};
 use ipvs_datapath::expire::Batch;
 
 use super::{
     BpfDataplane, Dataplane as _, Place, Result, Seen, Stop, Task,
     batch::{self, Batches},
     failed,
+    family::Family,
 };
 
 /// Entries read at once. Their keys and values, 20 KB, stay in the first caches: a fourth faster than 2,048 at once.
@@ -22,17 +23,41 @@ const AT_ONCE: usize = 256;
 /// ones that lost it.
 const ORPHANS: u32 = 8;
 
-/// The tables in the order of a walk.
-const TABLES: [&str; 3] = [names::HALF_OPEN, names::CONNS, names::TEMPLATES];
-const CONNS: usize = 1;
-const TEMPLATES: usize = 2;
+/// The tables in the order of a walk: templates behind the connections under them.
+const TABLES: [&str; 6] = [
+    names::HALF_OPEN,
+    names::CONNS,
+    names::HALF_OPEN6,
+    names::CONNS6,
+    names::TEMPLATES,
+    names::TEMPLATES6,
+];
+/// The first one that has no connections.
+const TEMPLATES: usize = 4;
 
 #[derive(Default)]
 pub(super) struct Buffers {
-    conns: Batches<FlowKey, Conn>,
-    templates: Batches<TemplateKey, Template>,
-    due: Vec<FlowKey>,
-    due_templates: Vec<TemplateKey>,
+    pub(super) four: Read<[u8; 4]>,
+    pub(super) six: Read<Addr>,
+}
+
+/// What was read of one family's tables.
+pub(super) struct Read<A: Family> {
+    conns: Batches<FlowKey<A>, Conn<A>>,
+    templates: Batches<TemplateKey<A>, Template>,
+    due: Vec<FlowKey<A>>,
+    due_templates: Vec<TemplateKey<A>>,
+}
+
+impl<A: Family> Default for Read<A> {
+    fn default() -> Self {
+        Self {
+            conns: Batches::default(),
+            templates: Batches::default(),
+            due: Vec::new(),
+            due_templates: Vec::new(),
+        }
+    }
 }
 
 /// What all parts of one call have in common.
@@ -61,11 +86,12 @@ impl BpfDataplane {
         };
         let mut walked = 0;
         loop {
-            let next = if place.table == TEMPLATES {
-                self.walk_templates(&mut task, place.at, &call)?
-            } else {
-                self.walk_connections(&mut task, place.table, place.at, &call)?
-            };
+            let next = match place.table {
+                0 | 1 => self.walk_connections::<[u8; 4]>(&mut task, place.table, place.at, &call),
+                2 | 3 => self.walk_connections::<Addr>(&mut task, place.table, place.at, &call),
+                TEMPLATES => self.walk_templates::<[u8; 4]>(&mut task, place.at, &call),
+                _ => self.walk_templates::<Addr>(&mut task, place.at, &call),
+            }?;
             let end = next.unwrap_or_else(|| self.buckets(place.table));
             walked += u64::from(end.saturating_sub(place.at));
             place.at = end;
@@ -107,67 +133,76 @@ impl BpfDataplane {
     }
 
     /// Returns the bucket to go on with.
-    fn walk_connections(
+    fn walk_connections<A: Family>(
         &mut self,
         task: &mut Task<'_>,
         table: usize,
         at: u32,
         call: &Call,
     ) -> Result<Option<u32>> {
-        let map = if table == CONNS {
-            &self.maps.conns
+        let is_established = TABLES[table] == A::CONNS;
+        let map = if is_established {
+            &A::flows(&self.maps).conns
         } else {
-            &self.maps.half_open
+            &A::flows(&self.maps).half_open
         };
         let [established, half_open] = match task {
             Task::Expire | Task::ExpireAndShow(_) => [Batch::CONNECTIONS, Batch::HALF_OPEN],
             Task::EndOf(_) => [Batch::GONE_CONNECTIONS, Batch::GONE_HALF_OPEN],
             Task::Drop(_) => [Batch::DROP_CONNECTIONS, Batch::DROP_HALF_OPEN],
         };
-        let kind = if table == CONNS {
+        let kind = if is_established {
             established
         } else {
             half_open
         };
-        let Buffers { conns, due, .. } = &mut self.buffers;
+        let Read { conns, due, .. } = A::read(&mut self.buffers);
         let next = read(conns, map, at);
         let next = next.map_err(failed(TABLES[table], "read", at))?;
-        let found = |(key, conn): &(&FlowKey, &Conn)| {
+        let found = |(key, conn): &(&FlowKey<A>, &Conn<A>)| {
             let reply = conn.status.flags & ConnFlags::REPLY != 0;
             match task {
                 Task::Expire => conn.expires <= call.now && (call.orphans || !reply),
                 Task::ExpireAndShow(see) => {
-                    if table == CONNS && !reply && conn.expires > call.now {
-                        see(Seen::Connection(key, conn));
+                    if is_established && !reply && conn.expires > call.now {
+                        see(Seen::Connection(&key.wide(), &conn.wide()));
                     }
                     conn.expires <= call.now && (call.orphans || !reply)
                 }
                 Task::EndOf(dests) => !reply && dests.contains(&conn.dest),
-                Task::Drop(pick) => !reply && pick(key, conn),
+                Task::Drop(pick) => !reply && pick(&key.wide(), &conn.wide()),
             }
         };
         due.clear();
         due.extend(conns.entries().filter(found).map(|(key, _)| *key));
-        self.end(TABLES[table], kind, &self.buffers.due)?;
+        let due = std::mem::take(due);
+        let ended = self.end::<A, _>(TABLES[table], kind, &due);
+        A::read(&mut self.buffers).due = due;
+        ended?;
         Ok(next)
     }
 
-    fn walk_templates(&mut self, task: &mut Task<'_>, at: u32, call: &Call) -> Result<Option<u32>> {
-        let Buffers {
+    fn walk_templates<A: Family>(
+        &mut self,
+        task: &mut Task<'_>,
+        at: u32,
+        call: &Call,
+    ) -> Result<Option<u32>> {
+        let Read {
             templates,
             due_templates: due,
             ..
-        } = &mut self.buffers;
-        let next = read(templates, &self.maps.templates, at);
-        let next = next.map_err(failed(names::TEMPLATES, "read", at))?;
+        } = A::read(&mut self.buffers);
+        let next = read(templates, &A::flows(&self.maps).templates, at);
+        let next = next.map_err(failed(A::TEMPLATES, "read", at))?;
         let kind = match task {
             Task::EndOf(_) => Batch::GONE_TEMPLATES,
             Task::Expire | Task::ExpireAndShow(_) | Task::Drop(_) => Batch::TEMPLATES,
         };
-        let found = |(key, template): &(&TemplateKey, &Template)| match task {
+        let found = |(key, template): &(&TemplateKey<A>, &Template)| match task {
             Task::Expire => template.expires <= call.now,
             Task::ExpireAndShow(see) => {
-                see(Seen::Template(key, template));
+                see(Seen::Template(&key.wide(), template));
                 template.expires <= call.now
             }
             Task::EndOf(dests) => dests.contains(&template.dest),
@@ -175,15 +210,18 @@ impl BpfDataplane {
         };
         due.clear();
         due.extend(templates.entries().filter(found).map(|(key, _)| *key));
-        self.end(names::TEMPLATES, kind, &self.buffers.due_templates)?;
+        let due = std::mem::take(due);
+        let ended = self.end::<A, _>(A::TEMPLATES, kind, &due);
+        A::read(&mut self.buffers).due_templates = due;
+        ended?;
         Ok(next)
     }
 
-    fn end<K: Pod>(&self, map: &'static str, kind: u32, due: &[K]) -> Result<()> {
+    fn end<A: Family, K: Pod>(&self, map: &'static str, kind: u32, due: &[K]) -> Result<()> {
         if due.is_empty() {
             return Ok(());
         }
-        let ended = self.control.expire(kind, due);
+        let ended = self.control.expire::<A, _>(kind, due);
         let ended = ended.map_err(failed(map, "expire", format!("{} entries", due.len())))?;
         if ended != 0 {
             tracing::debug!(map, kind, due = due.len(), ended, "walk");

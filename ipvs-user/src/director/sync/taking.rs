@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use ipvs_common::{FlowKey, Synced, TemplateKey};
+use ipvs_common::{Flow, Synced, Tie};
 
 use super::{Director, SyncCount};
 use crate::{
@@ -81,8 +81,8 @@ impl Director {
     /// Returns how many were kept because they have no place yet.
     fn enter(&mut self, told: &[Entry]) -> Result<u64, TableError> {
         let mut placeless = 0;
-        let mut connections: Vec<(FlowKey, Synced)> = Vec::new();
-        let mut templates: Vec<(TemplateKey, Synced)> = Vec::new();
+        let mut connections: Vec<(Flow, Synced)> = Vec::new();
+        let mut templates: Vec<(Tie, Synced)> = Vec::new();
         for entry in told {
             match entry::place(entry, &self.model, self.tables.settings()) {
                 Place::Connection(key, synced) => connections.push((key, synced)),

@@ -38,7 +38,7 @@ impl Bench {
             },
             ..Conn::default()
         };
-        t.conns.insert(flow(n), conn);
+        t.four.conns.insert(flow(n), conn);
         let counts = &mut t.dest_states[dest as usize];
         *(if active {
             &mut counts.active
@@ -64,7 +64,7 @@ impl Bench {
             children,
             ..Template::default()
         };
-        t.templates.insert(key, template);
+        t.four.templates.insert(key, template);
         t.dest_states[dest as usize].persistent += 1;
         key
     }
@@ -87,9 +87,9 @@ fn a_connection_ends_at_its_deadline_and_no_second_later() {
     let mut b = Bench::with_three(Scheduler::Rr);
     b.connect(1, 0);
     b.pass_seconds(899);
-    assert_eq!(b.tables().conns.len(), 1);
+    assert_eq!(b.tables().four.conns.len(), 1);
     b.pass_seconds(1);
-    assert_eq!(b.tables().conns.len(), 0);
+    assert_eq!(b.tables().four.conns.len(), 0);
     assert_eq!(b.tables().dest_states[0].active, 0);
     assert_eq!(b.count(Event::Expired), 1);
 }
@@ -100,11 +100,11 @@ fn ageing_in_parts_ends_what_housekeeping_leaves_alone() {
     b.director.age_in_parts();
     b.connect(1, 0);
     b.pass_seconds(1000);
-    assert_eq!(b.tables().conns.len(), 1);
+    assert_eq!(b.tables().four.conns.len(), 1);
     assert_eq!(b.director.connections().unwrap(), []);
     let aged = b.director.age(Duration::from_millis(1)).unwrap();
     assert_eq!(aged, Aged::Round);
-    assert_eq!(b.tables().conns.len(), 0);
+    assert_eq!(b.tables().four.conns.len(), 0);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_template_with_children_is_listed_from_minute_to_minute() {
     assert_eq!(remaining(&b), Some(60));
     b.pass_seconds(70);
     assert_eq!(remaining(&b), Some(50));
-    for template in b.tables().templates.values_mut() {
+    for template in b.tables().four.templates.values_mut() {
         template.children = 0;
     }
     assert_eq!(remaining(&b), None);
@@ -134,14 +134,14 @@ fn a_template_keeps_its_place_while_a_later_generation_is_there() {
     let first = b.template(0, 0, 0, 10);
     let second = b.template(1, 1, 0, 20);
     b.pass_seconds(10);
-    assert_eq!(b.tables().templates[&first].dest, u32::MAX);
+    assert_eq!(b.tables().four.templates[&first].dest, u32::MAX);
     assert_eq!(b.tables().dest_states[0].persistent, 0);
     assert_eq!(b.director.connections().unwrap().len(), 1, "the second");
     b.pass_seconds(10);
-    assert!(!b.tables().templates.contains_key(&second));
+    assert!(!b.tables().four.templates.contains_key(&second));
     assert_eq!(b.tables().dest_states[1].persistent, 0);
     b.pass_seconds(1);
-    assert!(b.tables().templates.is_empty());
+    assert!(b.tables().four.templates.is_empty());
     assert_eq!(b.count(Event::TemplateExpired), 2);
 }
 
@@ -150,7 +150,7 @@ fn a_last_generation_looks_for_none_after_it() {
     let mut b = Bench::with_three(Scheduler::Rr);
     b.template(TemplateKey::GENERATIONS - 1, 0, 0, 10);
     b.pass_seconds(10);
-    assert!(b.tables().templates.is_empty());
+    assert!(b.tables().four.templates.is_empty());
 }
 
 #[test]
@@ -164,9 +164,9 @@ fn connections_of_a_deleted_real_server_end_with_it_if_that_is_wished() {
         b.template(0, 1, 0, 300);
         b.run(delete(2));
         let t = b.tables();
-        assert!(t.conns.contains_key(&stays));
-        assert_eq!(t.conns.contains_key(&goes), !wished);
-        assert_eq!(t.templates.is_empty(), wished);
+        assert!(t.four.conns.contains_key(&stays));
+        assert_eq!(t.four.conns.contains_key(&goes), !wished);
+        assert_eq!(t.four.templates.is_empty(), wished);
         let counts = (t.dest_states[1].active, t.dest_states[1].persistent);
         assert_eq!(counts, if wished { (0, 0) } else { (1, 1) });
         drop(t);
@@ -179,11 +179,11 @@ fn connections_of_a_deleted_service_end_with_it_half_open_ones_too() {
     let mut b = Bench::with_three(Scheduler::Rr);
     b.settings(nodest);
     let key = b.enter(1, 2, State::SynRecv, 1);
-    let moved = b.tables().conns.remove(&key).unwrap();
-    b.tables().half_open.insert(key, moved);
+    let moved = b.tables().four.conns.remove(&key).unwrap();
+    b.tables().four.half_open.insert(key, moved);
     b.connect(2, 0);
     b.run(Command::DeleteService { service: web() });
-    assert!(b.tables().conns.is_empty() && b.tables().half_open.is_empty());
+    assert!(b.tables().four.conns.is_empty() && b.tables().four.half_open.is_empty());
     assert_eq!(b.count(Event::DestGoneEnded), 2);
 }
 
@@ -192,9 +192,9 @@ fn the_wish_counts_for_real_servers_deleted_before() {
     let mut b = Bench::with_three(Scheduler::Rr);
     b.connect(1, 1);
     b.run(delete(2));
-    assert_eq!(b.tables().conns.len(), 1);
+    assert_eq!(b.tables().four.conns.len(), 1);
     b.settings(nodest);
-    assert_eq!(b.tables().conns.len(), 0);
+    assert_eq!(b.tables().four.conns.len(), 0);
 }
 
 #[test]
@@ -206,10 +206,10 @@ fn in_parts_connections_of_deleted_real_servers_come_first() {
     assert!(!b.director.is_ending());
     b.run(delete(2));
     assert!(b.director.is_ending());
-    assert_eq!(b.tables().conns.len(), 1);
+    assert_eq!(b.tables().four.conns.len(), 1);
     let slice = Duration::from_millis(1);
     assert_eq!(b.director.age(slice).unwrap(), Aged::Urgent);
-    assert_eq!(b.tables().conns.len(), 0);
+    assert_eq!(b.tables().four.conns.len(), 0);
     assert!(!b.director.is_ending());
     assert_eq!(b.director.age(slice).unwrap(), Aged::Round);
 }
@@ -249,15 +249,15 @@ fn a_template_that_proved_nothing_goes_with_its_last_child() {
         let key = b.enter(1, 0, State::SynRecv, 1);
         {
             let mut t = b.tables();
-            t.templates.get_mut(&template).unwrap().assured = assured;
-            let status = &mut t.conns.get_mut(&key).unwrap().status;
+            t.four.templates.get_mut(&template).unwrap().assured = assured;
+            let status = &mut t.four.conns.get_mut(&key).unwrap().status;
             status.flags |= ConnFlags::CHILD;
             status.template_prefix = 32;
         }
         b.director.set_drop_entry(true);
         b.pass_seconds(32);
-        assert!(b.tables().conns.is_empty());
-        let left = b.tables().templates.len();
+        assert!(b.tables().four.conns.is_empty());
+        let left = b.tables().four.templates.len();
         assert_eq!(left, assured as usize, "assured: {assured}");
     }
 }
@@ -269,12 +269,12 @@ fn the_defence_looks_at_everything_once_in_32_seconds() {
         b.enter(n, 0, State::SynRecv, 1);
     }
     b.pass_seconds(20);
-    assert_eq!(b.tables().conns.len(), 640, "not in force");
+    assert_eq!(b.tables().four.conns.len(), 640, "not in force");
     b.director.set_drop_entry(true);
     let mut left = 640;
     for _ in 0..32 {
         b.pass_seconds(1);
-        let now = b.tables().conns.len();
+        let now = b.tables().four.conns.len();
         assert!(left - now <= 60, "{} at once", left - now);
         left = now;
     }
@@ -291,7 +291,7 @@ fn the_defence_spares_a_masqueraded_connection_that_only_answers() {
     {
         let mut t = b.tables();
         let (now, hz) = (t.clock, u64::from(HZ));
-        let conn = t.conns.get_mut(&key).unwrap();
+        let conn = t.four.conns.get_mut(&key).unwrap();
         conn.status.method = ForwardingMethod::Masq as u8;
         (conn.to_addr, conn.to_port) = ([10, 0, 0, 1], [0, 80]);
         let reply = Conn {
@@ -306,17 +306,17 @@ fn the_defence_spares_a_masqueraded_connection_that_only_answers() {
         };
         conn.expires = now + 800 * hz;
         let back = FlowKey::new(6, [10, 0, 0, 1], [0, 80], CLIENT, key.sport);
-        t.conns.insert(back, reply);
+        t.four.conns.insert(back, reply);
     }
     b.director.set_drop_entry(true);
     b.pass_seconds(32);
     assert_eq!(
-        b.tables().conns.len(),
+        b.tables().four.conns.len(),
         2,
         "idle for a minute in one direction"
     );
     b.pass_seconds(64);
-    assert_eq!(b.tables().conns.len(), 0);
+    assert_eq!(b.tables().four.conns.len(), 0);
 }
 
 #[test]
@@ -364,6 +364,6 @@ fn nothing_is_said_of_connections_that_a_change_left_alone() {
     b.settings(nodest);
     b.connect(1, 0);
     b.run(add(4));
-    assert_eq!(b.tables().conns.len(), 1);
+    assert_eq!(b.tables().four.conns.len(), 1);
     assert_eq!(b.tables().reasons[DropReason::DestGone.slot() as usize], 0);
 }

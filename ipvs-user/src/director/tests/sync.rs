@@ -96,7 +96,7 @@ impl Bench {
     }
 
     pub(super) fn conn(&self, port: u16) -> Option<Conn> {
-        self.tables().conns.get(&flow(port)).copied()
+        self.tables().four.conns.get(&flow(port)).copied()
     }
 
     fn seconds_left(&self, port: u16) -> u64 {
@@ -111,7 +111,7 @@ fn a_told_connection_stands_in_both_directions_and_counts_at_its_real_server() {
     b.take(&told(1, 2, ESTABLISHED));
     assert_eq!(b.counts(2), (1, 0, 0));
     assert_eq!(b.seconds_left(1), 100);
-    let back = b.tables().conns[&reply(1, 2)];
+    let back = b.tables().four.conns[&reply(1, 2)];
     assert_eq!((back.to_addr, back.to_port), (VIP, 80_u16.to_be_bytes()));
     assert_ne!(back.status.flags & ConnFlags::REPLY, 0);
     assert_eq!(b.service_stats(), 0, "nobody was given a connection");
@@ -119,7 +119,7 @@ fn a_told_connection_stands_in_both_directions_and_counts_at_its_real_server() {
     b.pass_seconds(99);
     assert!(b.conn(1).is_some());
     b.pass_seconds(1);
-    assert_eq!(b.tables().conns.len(), 0);
+    assert_eq!(b.tables().four.conns.len(), 0);
     assert_eq!(b.counts(2), (0, 0, 0));
 }
 
@@ -134,7 +134,7 @@ fn a_change_told_moves_state_counts_and_both_timers() {
     b.take(&closing);
     assert_eq!(b.counts(2), (0, 1, 0));
     assert_eq!(b.seconds_left(1), 30);
-    let back = b.tables().conns[&reply(1, 2)];
+    let back = b.tables().four.conns[&reply(1, 2)];
     assert_eq!(back.status.state, State::FinWait as u8);
     assert_eq!(back.expires, b.conn(1).unwrap().expires);
     assert_ne!(back.status.flags & ConnFlags::REPLY, 0);
@@ -152,7 +152,7 @@ fn an_active_one_replaces_what_leads_elsewhere_and_an_inactive_one_does_not() {
     b.take(&told(1, 3, ESTABLISHED));
     assert_eq!((b.counts(2), b.counts(3)), ((0, 0, 0), (1, 0, 0)));
     assert_eq!(b.conn(1).unwrap().to_addr, [10, 0, 0, 3]);
-    assert!(!b.tables().conns.contains_key(&reply(1, 2)));
+    assert!(!b.tables().four.conns.contains_key(&reply(1, 2)));
 }
 
 #[test]
@@ -173,13 +173,13 @@ fn a_half_open_connection_that_is_told_of_becomes_established() {
     b.take(&told(1, 2, ESTABLISHED));
     {
         let mut t = b.tables();
-        let entries = std::mem::take(&mut t.conns);
-        t.half_open = entries;
+        let entries = std::mem::take(&mut t.four.conns);
+        t.four.half_open = entries;
     }
     b.take(&told(1, 2, ESTABLISHED));
     let t = b.tables();
-    assert!(t.half_open.is_empty());
-    assert_eq!(t.conns.len(), 2);
+    assert!(t.four.half_open.is_empty());
+    assert_eq!(t.four.conns.len(), 2);
     assert_eq!(t.dest_states[1].active, 1);
 }
 
@@ -190,7 +190,7 @@ fn without_room_nothing_is_entered_or_counted() {
     b.take(&told(1, 2, ESTABLISHED));
     assert_eq!(b.counts(2), (0, 0, 0));
     assert_eq!(b.happened(SyncCount::Refused), 1);
-    assert!(b.tables().conns.is_empty());
+    assert!(b.tables().four.conns.is_empty());
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn what_has_no_place_here_is_counted_and_left() {
         b.take(&unfit);
     }
     assert_eq!(b.happened(SyncCount::Unfit), 4);
-    assert!(b.tables().conns.is_empty());
+    assert!(b.tables().four.conns.is_empty());
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_told_template_ties_its_client_and_counts() {
     let mut b = Bench::persistent();
     b.take(&told_template(2));
     assert_eq!(b.counts(2), (0, 0, 1));
-    let template = b.tables().templates[&template_key()];
+    let template = b.tables().four.templates[&template_key()];
     assert_eq!(
         (template.dest, template.children, template.assured),
         (1, 0, 0)
@@ -280,10 +280,10 @@ fn a_told_template_ties_its_client_and_counts() {
         state: 1,
         ..told_template(2)
     });
-    assert_eq!(b.tables().templates[&template_key()].assured, 1);
+    assert_eq!(b.tables().four.templates[&template_key()].assured, 1);
     assert_eq!(b.counts(2), (0, 0, 1));
     b.pass_seconds(100);
-    assert!(b.tables().templates.is_empty());
+    assert!(b.tables().four.templates.is_empty());
     assert_eq!(b.counts(2), (0, 0, 0));
 }
 
@@ -300,8 +300,8 @@ fn a_template_that_leads_elsewhere_stays_unless_its_real_server_is_gone() {
         generation: 1,
         ..template_key()
     };
-    assert_eq!(b.tables().templates[&later].dest, 2);
-    assert_ne!(b.tables().templates[&template_key()].renamed, 0);
+    assert_eq!(b.tables().four.templates[&later].dest, 2);
+    assert_ne!(b.tables().four.templates[&template_key()].renamed, 0);
 }
 
 #[test]
@@ -312,9 +312,9 @@ fn a_template_in_the_place_of_one_that_ended_has_no_children() {
         children: 0,
         ..Template::default()
     };
-    b.tables().templates.insert(template_key(), ended);
+    b.tables().four.templates.insert(template_key(), ended);
     b.take(&told_template(2));
-    let template = b.tables().templates[&template_key()];
+    let template = b.tables().four.templates[&template_key()];
     assert_eq!((template.dest, template.children), (1, 0));
 }
 

@@ -78,7 +78,7 @@ fn templates_are_told_again_and_connections_under_them_only_if_wished() {
     b.take(&told(1, 2, ESTABLISHED));
     let mut child = b.conn(1).unwrap();
     child.status.flags |= ConnFlags::CHILD;
-    b.tables().conns.insert(flow(1), child);
+    b.tables().four.conns.insert(flow(1), child);
     b.director.tell_backup(true).unwrap();
     b.pass_seconds(60);
     let both = b.director.due_to_tell(10).unwrap();

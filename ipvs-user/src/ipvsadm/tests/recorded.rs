@@ -121,12 +121,8 @@ async fn what_is_not_carried_is_refused_and_changes_nothing() {
     let before = printed(&daemon, "-Ln").await;
     let cases = [
         (
-            "-A -t [2001:db8::1]:80",
-            "IPv6 services and real servers are not carried by the datapath yet: tcp [2001:db8::1]:80",
-        ),
-        (
-            "-A -f 7 -6",
-            "IPv6 services and real servers are not carried by the datapath yet: fwmark6 7",
+            "-a -t 203.0.113.10:80 -r [2001:db8::1]:80 -i",
+            "real servers of the other address family are not carried by the datapath yet: real server [2001:db8::1]:80 of tcp 203.0.113.10:80",
         ),
         (
             "-A --sctp-service 203.0.113.10:9",

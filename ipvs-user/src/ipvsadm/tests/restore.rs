@@ -108,9 +108,9 @@ async fn a_file_is_restored_as_a_whole_or_not_at_all() {
             "line 4: Service already exists",
         ),
         (
-            "-A -f 2\n-A -f 3 -6\n",
+            "-A -f 2\n-A -f 3 --pe sip\n",
             255,
-            "line 2: IPv6 services and real servers are not carried by the datapath yet: fwmark6 3",
+            "line 2: persistence engines are not carried by the datapath yet: fwmark 3",
         ),
         (
             "-A -f 2\n-A -f 3 -s foo\n-A -f 4\n",

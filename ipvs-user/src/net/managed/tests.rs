@@ -1,6 +1,6 @@
 //! Neighbours held, over a kernel that is made up.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Mutex};
 
 use super::*;
 use crate::net::{Link, Neighbour, Result};
@@ -36,7 +36,8 @@ impl Network for &Fake {
         Ok(Vec::new())
     }
 
-    async fn next_hop(&self, to: Ipv4Addr) -> Result<Option<NextHop>> {
+    async fn next_hop(&self, to: IpAddr) -> Result<Option<NextHop>> {
+        let IpAddr::V4(to) = to else { return Ok(None) };
         Ok((!to.is_loopback()).then(|| hop(to.octets()[3])))
     }
 
@@ -66,12 +67,13 @@ impl Network for &Fake {
 const fn hop(host: u8) -> NextHop {
     NextHop {
         ifindex: 7,
-        addr: Ipv4Addr::new(10, 0, 0, host),
+        addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)),
     }
 }
 
-fn dests(hosts: &[u8]) -> BTreeSet<Ipv4Addr> {
-    hosts.iter().map(|h| Ipv4Addr::new(10, 0, 0, *h)).collect()
+fn dests(hosts: &[u8]) -> BTreeSet<IpAddr> {
+    let each = hosts.iter().map(|h| Ipv4Addr::new(10, 0, 0, *h).into());
+    each.collect()
 }
 
 const STATIC: Neighbour = Neighbour {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use ipvs_common::{
-    Conn, Dest, DestState, FlowKey, LblcKey, ListSlot, SchedState, Service, ServiceKey, Settings,
-    Stats, SyncNote, Synced, Template, TemplateKey, maps::Capacities,
+    Dest, DestState, Entry, Flow, LblcKey, ListSlot, Note, SchedState, Service, ServiceKey,
+    Settings, Stats, Synced, Template, Tie, maps::Capacities,
 };
 use ipvs_datapath::conn::expected::Expected;
 use ipvs_user::{
@@ -49,10 +49,10 @@ impl Dataplane for Shared {
         fn dest_stats(&self, id: u32) -> Result<Stats>;
         fn all_dest_stats(&self, count: u32) -> Result<Vec<Stats>>;
         fn sched_state(&self, service: u32) -> Result<SchedState>;
-        fn find_established(&self, key: &FlowKey) -> Result<Option<Conn>>;
-        fn find_template(&self, key: &TemplateKey) -> Result<Option<Template>>;
-        fn conns(&self) -> Result<Vec<(FlowKey, Conn)>>;
-        fn templates(&self) -> Result<Vec<(TemplateKey, Template)>>;
+        fn find_established(&self, key: &Flow) -> Result<Option<Entry>>;
+        fn find_template(&self, key: &Tie) -> Result<Option<Template>>;
+        fn conns(&self) -> Result<Vec<(Flow, Entry)>>;
+        fn templates(&self) -> Result<Vec<(Tie, Template)>>;
         fn reasons(&self) -> Result<Vec<u64>>;
         fn settings(&self) -> Result<Settings>;
         fn services(&self) -> Result<Vec<(ServiceKey, Service)>>;
@@ -74,12 +74,12 @@ impl Dataplane for Shared {
         fn clear_caches(&mut self, service: u32) -> Result<()>;
         fn clear_caches_of(&mut self, dests: &BTreeSet<u32>) -> Result<()>;
         fn clear_overload(&mut self, id: u32) -> Result<()>;
-        fn expect(&mut self, key: &FlowKey, expected: &Expected) -> Result<bool>;
+        fn expect(&mut self, key: &Flow, expected: &Expected) -> Result<bool>;
         fn put_ledger(&mut self, entries: &[(Key, Value)]) -> Result<()>;
         fn remove_ledger(&mut self, keys: &[Key]) -> Result<()>;
-        fn sync_notes(&mut self, most: usize) -> Vec<SyncNote>;
-        fn sync_connections(&mut self, told: &[(FlowKey, Synced)]) -> Result<u32>;
-        fn sync_templates(&mut self, told: &[(TemplateKey, Synced)]) -> Result<u32>;
+        fn sync_notes(&mut self, most: usize) -> Vec<Note>;
+        fn sync_connections(&mut self, told: &[(Flow, Synced)]) -> Result<u32>;
+        fn sync_templates(&mut self, told: &[(Tie, Synced)]) -> Result<u32>;
         fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()>;
         fn walk(&mut self, task: Task<'_>, place: &mut Place, stop: Stop) -> Result<bool>;
     }

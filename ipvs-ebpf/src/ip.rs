@@ -1,0 +1,120 @@
+//! What differs between the two versions of IP. Everything else is written once, for tables of either width.
+
+mod v4;
+pub mod v6;
+
+use ipvs_common::{Address, DropReason, FlowKey, Iface, ServiceKey};
+
+use crate::{exit::Exit, frame::Frame, fwd::Tunnel, icmp, parse::Packet};
+
+/// An address, and the headers that carry it.
+pub trait Ip: Address {
+    /// IP's number of its ICMP.
+    const ICMP: u8;
+    /// Bytes of a header without options.
+    const HEADER: usize;
+    /// IP's number of a packet of this kind within another.
+    const WITHIN: u8;
+    /// What every link carries at least.
+    const LEAST_MTU: u16;
+    /// IP length of the longest error of its ICMP.
+    const LONGEST_ERROR: usize;
+    /// Type of service of its errors.
+    const ERROR_TOS: u8;
+    /// A packet that is too long is never fragmented by a router.
+    const NEVER_FRAGMENTED: bool;
+
+    /// What is kept of a packet and its connection leaves less of the stack: [`crate::pipeline::slow`] gives finished work to
+    /// [`crate::pipeline::born`].
+    const LONG: bool;
+
+    /// That some service of the family is there, and those of certain kinds ([`ipvs_common::SettingsFlags`]).
+    const HAS_SERVICES: u32;
+    const HAS_FWMARK: u32;
+    const HAS_PORT0: u32;
+    const HAS_FTP: u32;
+
+    /// Key of the service of a firewall mark.
+    #[must_use]
+    fn marked(mark: u32) -> ServiceKey;
+
+    /// Whether the addresses are some that a service may have, and cannot be taken for those of the other family, where tables
+    /// have room for both.
+    #[must_use]
+    fn is_of_its_own(key: &FlowKey<Self>) -> bool;
+
+    /// Reads the headers. Whatever is not a whole TCP or UDP packet for this station passes, or goes to another stage.
+    fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit>;
+
+    /// The same for stages that take their time.
+    #[inline(always)]
+    fn any_packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
+        Self::packet(f, iface)
+    }
+
+    /// A key that stands in a frame.
+    fn key_at<F: Frame>(f: &mut F, off: usize) -> Result<FlowKey<Self>, DropReason>;
+
+    /// Sum of the words of an address.
+    #[must_use]
+    fn sum(self) -> u32;
+
+    /// Takes one from the time to live.
+    fn age<F: Frame>(f: &mut F) -> Result<(), DropReason>;
+
+    fn set_src<F: Frame>(f: &mut F, to: Self) -> Result<(), DropReason>;
+
+    fn set_dst<F: Frame>(f: &mut F, to: Self) -> Result<(), DropReason>;
+
+    /// Writes Ethernet's type and a header without options for a packet of the director's own.
+    fn put_header<F: Frame>(f: &mut F, header: &Header<Self>) -> Result<(), DropReason>;
+
+    /// Type and code of an error in this family's ICMP.
+    #[must_use]
+    fn error(error: icmp::Error) -> (u8, u8);
+
+    /// What the checksum of its ICMP begins with.
+    #[must_use]
+    fn icmp_pseudo(src: Self, dst: Self, len: usize) -> u32;
+
+    /// Outer header of a packet of this kind that travels within another one.
+    #[must_use]
+    fn outer(p: &Packet<Self>, tunnel: Tunnel<Self>, df: bool) -> Header<Self> {
+        Header {
+            src: tunnel.src,
+            dst: tunnel.dst,
+            proto: Self::WITHIN,
+            len: p.len.saturating_add(Self::HEADER as u16),
+            tos: outer_tos(p.tos),
+            ttl: p.ttl.wrapping_sub(1),
+            df,
+        }
+    }
+}
+
+/// What a header says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header<A> {
+    pub src: A,
+    pub dst: A,
+    pub proto: u8,
+    /// Of the packet, this header included.
+    pub len: u16,
+    /// Type of service, or traffic class.
+    pub tos: u8,
+    pub ttl: u8,
+    /// Must not be fragmented.
+    pub df: bool,
+}
+
+/// The inner service class, but "congestion experienced" becomes "capable" outside (RFC 3168, 9.1.1, full functionality).
+#[inline(always)]
+const fn outer_tos(inner: u8) -> u8 {
+    const CE: u8 = 3;
+    const ECT0: u8 = 2;
+    if inner & CE == CE {
+        (inner & !CE) | ECT0
+    } else {
+        inner
+    }
+}

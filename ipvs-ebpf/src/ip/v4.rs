@@ -1,0 +1,168 @@
+//! IPv4 (RFC 791).
+
+use ipvs_common::{
+    DropReason, FlowKey, Iface, PassReason, Proto, ServiceKey, SettingsFlags,
+    hdr::{Eth, Ipv4},
+};
+use network_types::ip::Ipv4Hdr;
+
+use super::{Header, Ip};
+use crate::{
+    exit::Exit,
+    frame::Frame,
+    icmp,
+    parse::{self, L3, Packet},
+    rewrite::csum,
+};
+
+const ETHERTYPE: u16 = 0x0800u16.to_be();
+/// More fragments, or an offset.
+const FRAGMENT: u16 = 0x3fff;
+const DONT_FRAGMENT: u16 = 0x4000;
+
+impl Ip for [u8; 4] {
+    const ICMP: u8 = 1;
+    const HEADER: usize = size_of::<Ipv4>();
+    const WITHIN: u8 = 4;
+    const LEAST_MTU: u16 = 68;
+    const LONGEST_ERROR: usize = 576;
+    const ERROR_TOS: u8 = 0xc0;
+    const NEVER_FRAGMENTED: bool = false;
+
+    const LONG: bool = false;
+
+    const HAS_SERVICES: u32 = SettingsFlags::HAS_SERVICES;
+    const HAS_FWMARK: u32 = SettingsFlags::HAS_FWMARK;
+    const HAS_PORT0: u32 = SettingsFlags::HAS_PORT0;
+    const HAS_FTP: u32 = SettingsFlags::HAS_FTP;
+
+    #[inline(always)]
+    fn marked(mark: u32) -> ServiceKey {
+        ServiceKey::fwmark(mark)
+    }
+
+    #[inline(always)]
+    fn is_of_its_own(_key: &FlowKey<Self>) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
+        parse::ethernet(f, iface, ETHERTYPE)?;
+        let ip = f.at::<Ipv4>(L3).map_err(|_| PassReason::NotIp)?.0;
+        let header = usize::from(ip.vihl & 0x0f) * 4;
+        if ip.vihl >> 4 != 4 || header < size_of::<Ipv4>() {
+            return Err(PassReason::Malformed.into());
+        }
+        let frags = u16::from_be_bytes(ip.frags);
+        if frags & FRAGMENT != 0 {
+            return Err(PassReason::Fragment.into());
+        }
+        let len = u16::from_be_bytes(ip.tot_len);
+        let l4 = L3 + header;
+        let proto = Proto::from_number(ip.proto).ok_or(PassReason::OtherProtocol)?;
+        let (ports, flags) = parse::transport(f, l4, proto)?;
+        let need = header + parse::least(proto);
+        if usize::from(len) < need || L3 + usize::from(len) > f.len() {
+            return Err(PassReason::Malformed.into());
+        }
+        Ok(Packet {
+            key: FlowKey::in_words(ip.proto, ip.src_addr, ports.src, ip.dst_addr, ports.dst),
+            l4,
+            len,
+            l4_len: len - header as u16,
+            ttl: ip.ttl,
+            tos: ip.tos,
+            df: frags & DONT_FRAGMENT != 0,
+            flags,
+        })
+    }
+
+    #[inline(always)]
+    fn key_at<F: Frame>(f: &mut F, off: usize) -> Result<FlowKey<Self>, DropReason> {
+        f.at::<FlowKey>(off).copied()
+    }
+
+    #[inline(always)]
+    fn sum(self) -> u32 {
+        let [a, b, c, d] = self;
+        csum::word([a, b]) + csum::word([c, d])
+    }
+
+    #[inline(always)]
+    fn age<F: Frame>(f: &mut F) -> Result<(), DropReason> {
+        let ip = &mut f.at::<Ipv4>(L3)?.0;
+        ip.check = csum::patch(
+            ip.check,
+            csum::word([ip.ttl, 0]),
+            csum::word([ip.ttl.wrapping_sub(1), 0]),
+        );
+        ip.ttl = ip.ttl.wrapping_sub(1);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn set_src<F: Frame>(f: &mut F, to: Self) -> Result<(), DropReason> {
+        let ip = &mut f.at::<Ipv4>(L3)?.0;
+        ip.check = csum::patch(ip.check, ip.src_addr.sum(), to.sum());
+        ip.src_addr = to;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn set_dst<F: Frame>(f: &mut F, to: Self) -> Result<(), DropReason> {
+        let ip = &mut f.at::<Ipv4>(L3)?.0;
+        ip.check = csum::patch(ip.check, ip.dst_addr.sum(), to.sum());
+        ip.dst_addr = to;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn put_header<F: Frame>(f: &mut F, h: &Header<Self>) -> Result<(), DropReason> {
+        f.at::<Eth>(0)?.0.ether_type = ETHERTYPE;
+        let frags = if h.df { DONT_FRAGMENT } else { 0 };
+        let mut ip = Ipv4Hdr {
+            vihl: 0x45,
+            tos: h.tos,
+            tot_len: h.len.to_be_bytes(),
+            id: [0; 2],
+            frags: frags.to_be_bytes(),
+            ttl: h.ttl,
+            proto: h.proto,
+            check: [0; 2],
+            src_addr: h.src,
+            dst_addr: h.dst,
+        };
+        ip.check = header_check(&ip);
+        f.at::<Ipv4>(L3)?.0 = ip;
+        Ok(())
+    }
+
+    /// RFC 792.
+    #[inline(always)]
+    fn error(error: icmp::Error) -> (u8, u8) {
+        match error.kind() {
+            0 => (3, 3),
+            1 => (11, 0),
+            _ => (3, 4),
+        }
+    }
+
+    #[inline(always)]
+    fn icmp_pseudo(_src: Self, _dst: Self, _len: usize) -> u32 {
+        0
+    }
+}
+
+/// Checksum of a header whose checksum field is zero.
+#[inline(always)]
+fn header_check(ip: &Ipv4Hdr) -> [u8; 2] {
+    let s = csum::word([ip.vihl, ip.tos])
+        + csum::word(ip.tot_len)
+        + csum::word(ip.id)
+        + csum::word(ip.frags)
+        + csum::word([ip.ttl, ip.proto])
+        + ip.src_addr.sum()
+        + ip.dst_addr.sum();
+    (!csum::fold(s)).to_be_bytes()
+}

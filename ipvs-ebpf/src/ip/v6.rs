@@ -1,0 +1,295 @@
+//! IPv6 (RFC 8200). Packets without extension headers are read at once; others by the stages that take their time.
+
+use core::hint::black_box;
+
+use ipvs_common::{
+    Addr, DropReason, FlowKey, Iface, PassReason, Proto, ServiceKey, SettingsFlags,
+    hdr::{Eth, Ipv6},
+};
+use network_types::ip::Ipv6Hdr;
+
+use super::{Header, Ip};
+use crate::{
+    exit::Exit,
+    frame::Frame,
+    icmp,
+    parse::{self, ETHERTYPE_IPV6, L3, Packet},
+    rewrite::csum,
+};
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const DESTINATION: u8 = 60;
+
+/// Where the first header behind IP's begins.
+const BEHIND: usize = L3 + size_of::<Ipv6>();
+/// Extension headers that are followed, and how far.
+const MOST_HEADERS: u32 = 6;
+const FARTHEST: usize = 0x1ff;
+/// More fragments, or an offset.
+const IS_FRAGMENT: u16 = 0xfff9;
+
+impl Ip for Addr {
+    const ICMP: u8 = 58;
+    const HEADER: usize = size_of::<Ipv6>();
+    const WITHIN: u8 = 41;
+    const LEAST_MTU: u16 = 1280;
+    const LONGEST_ERROR: usize = 1280;
+    const ERROR_TOS: u8 = 0;
+    const NEVER_FRAGMENTED: bool = true;
+
+    const LONG: bool = true;
+
+    const HAS_SERVICES: u32 = SettingsFlags::HAS_SERVICES6;
+    const HAS_FWMARK: u32 = SettingsFlags::HAS_FWMARK6;
+    const HAS_PORT0: u32 = SettingsFlags::HAS_PORT0_6;
+    const HAS_FTP: u32 = SettingsFlags::HAS_FTP6;
+
+    #[inline(always)]
+    fn marked(mark: u32) -> ServiceKey {
+        ServiceKey::fwmark6(mark)
+    }
+
+    /// IPv4 addresses in their mapped form have no place on the wire. Nor is a group a service, though the routing table says of
+    /// groups, too, that they are not forwarded to.
+    #[inline(always)]
+    fn is_of_its_own(key: &FlowKey<Self>) -> bool {
+        const GROUP: u8 = 0xff;
+        let [first, ..] = key.dst.bytes();
+        first != GROUP && !key.src.is_v4() && !key.dst.is_v4()
+    }
+
+    #[inline(always)]
+    fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
+        let ip = header(f, iface)?;
+        match Proto::from_number(ip.next()) {
+            Some(proto) => behind(f, &ip, BEHIND, proto),
+            None if is_extension(ip.next()) => Err(Exit::SLOW),
+            None => Err(PassReason::OtherProtocol.into()),
+        }
+    }
+
+    #[inline(always)]
+    fn any_packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
+        let ip = header(f, iface)?;
+        if let Some(proto) = Proto::from_number(ip.next()) {
+            return behind(f, &ip, BEHIND, proto);
+        }
+        let found = f.behind_extensions();
+        if let Some(reason) = found.refusal() {
+            return Err(reason.into());
+        }
+        let proto = Proto::from_number(found.proto()).ok_or(PassReason::OtherProtocol)?;
+        behind(f, &ip, found.offset(), proto)
+    }
+
+    #[inline(always)]
+    fn key_at<F: Frame>(f: &mut F, off: usize) -> Result<FlowKey<Self>, DropReason> {
+        f.words::<5>(off).map(bytemuck::cast)
+    }
+
+    #[inline(always)]
+    fn sum(self) -> u32 {
+        // In the machine's order; the sum turns round as a whole (RFC 1071, 2(B)).
+        let [a, b, c, d]: [[u8; 4]; 4] = bytemuck::cast(self);
+        let sum = u64::from(u32::from_ne_bytes(a))
+            + u64::from(u32::from_ne_bytes(b))
+            + u64::from(u32::from_ne_bytes(c))
+            + u64::from(u32::from_ne_bytes(d));
+        let words = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+        u32::from(csum::fold(words as u32).to_be())
+    }
+
+    #[inline(always)]
+    fn age<F: Frame>(f: &mut F) -> Result<(), DropReason> {
+        let ip = &mut f.at::<Ipv6>(L3)?.0;
+        ip.hop_limit = ip.hop_limit.wrapping_sub(1);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn set_src<F: Frame>(f: &mut F, to: Self) -> Result<(), DropReason> {
+        f.at::<Ipv6>(L3)?.0.src_addr = to.bytes();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn set_dst<F: Frame>(f: &mut F, to: Self) -> Result<(), DropReason> {
+        f.at::<Ipv6>(L3)?.0.dst_addr = to.bytes();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn put_header<F: Frame>(f: &mut F, h: &Header<Self>) -> Result<(), DropReason> {
+        f.at::<Eth>(0)?.0.ether_type = ETHERTYPE_IPV6;
+        f.at::<Ipv6>(L3)?.0 = Ipv6Hdr {
+            vcf: [0x60 | h.tos >> 4, h.tos << 4, 0, 0],
+            payload_len: h.len.saturating_sub(Self::HEADER as u16).to_be_bytes(),
+            next_hdr: h.proto,
+            hop_limit: h.ttl,
+            src_addr: h.src.bytes(),
+            dst_addr: h.dst.bytes(),
+        };
+        Ok(())
+    }
+
+    /// RFC 4443.
+    #[inline(always)]
+    fn error(error: icmp::Error) -> (u8, u8) {
+        match error.kind() {
+            0 => (1, 4),
+            1 => (3, 0),
+            _ => (2, 0),
+        }
+    }
+
+    #[inline(always)]
+    fn icmp_pseudo(src: Self, dst: Self, len: usize) -> u32 {
+        csum::pseudo(src, dst, Self::ICMP, len as u16)
+    }
+}
+
+/// A header as it stands in a frame, in words.
+#[derive(Clone, Copy)]
+struct Head {
+    /// What is before the addresses.
+    first: [u8; 8],
+    addresses: [u64; 4],
+}
+
+impl Head {
+    #[inline(always)]
+    const fn next(&self) -> u8 {
+        let [_, _, _, _, _, _, next, _] = self.first;
+        next
+    }
+}
+
+#[inline(always)]
+fn header<F: Frame>(f: &mut F, iface: &Iface) -> Result<Head, Exit> {
+    parse::ethernet(f, iface, ETHERTYPE_IPV6)?;
+    let [first, addresses @ ..] = f.words::<5>(L3).map_err(|_| PassReason::NotIp)?;
+    let first = first.to_ne_bytes();
+    if first[0] >> 4 != 6 {
+        return Err(PassReason::Malformed.into());
+    }
+    Ok(Head { first, addresses })
+}
+
+/// The packet whose transport header is at `l4`.
+#[inline(always)]
+fn behind<F: Frame>(f: &mut F, ip: &Head, l4: usize, proto: Proto) -> Result<Packet<Addr>, Exit> {
+    let (ports, flags) = parse::transport(f, l4, proto)?;
+    let [first, second, _, _, high, low, _, hop_limit] = ip.first;
+    let len = size_of::<Ipv6>() + usize::from(u16::from_be_bytes([high, low]));
+    let before = l4 - L3;
+    // A length of zero (RFC 2675) is too short, too.
+    if len < before + parse::least(proto) || L3 + len > f.len() || len > usize::from(u16::MAX) {
+        return Err(PassReason::Malformed.into());
+    }
+    let [src0, src1, dst0, dst1] = ip.addresses;
+    let [sport_high, sport_low, dport_high, dport_low] = bytemuck::cast([ports.src, ports.dst]);
+    let rest = [
+        sport_high,
+        sport_low,
+        dport_high,
+        dport_low,
+        proto as u8,
+        0,
+        0,
+        0,
+    ];
+    Ok(Packet {
+        key: bytemuck::cast([src0, src1, dst0, dst1, u64::from_ne_bytes(rest)]),
+        l4,
+        len: len as u16,
+        l4_len: (len - before) as u16,
+        ttl: hop_limit,
+        tos: first << 4 | second >> 4,
+        df: true,
+        flags,
+    })
+}
+
+const fn is_extension(number: u8) -> bool {
+    matches!(
+        number,
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
+    )
+}
+
+/// What is behind the extension headers, in one register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found(pub u64);
+
+impl Found {
+    const fn at(offset: usize, proto: u8) -> Self {
+        Self((offset as u64) << 8 | proto as u64)
+    }
+
+    const fn refused(reason: PassReason) -> Self {
+        Self(1 << 32 | reason as u64)
+    }
+
+    #[inline(always)]
+    const fn proto(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// Offset of the transport header.
+    #[inline(always)]
+    const fn offset(self) -> usize {
+        BEHIND + ((self.0 >> 8) as usize & FARTHEST)
+    }
+
+    #[inline(always)]
+    fn refusal(self) -> Option<PassReason> {
+        if self.0 >> 32 == 0 {
+            return None;
+        }
+        Some(if self.0 as u32 == PassReason::Fragment as u32 {
+            PassReason::Fragment
+        } else if self.0 as u32 == PassReason::Malformed as u32 {
+            PassReason::Malformed
+        } else {
+            PassReason::Extensions
+        })
+    }
+}
+
+/// Follows the extension headers of a frame that has an IPv6 header.
+#[inline(always)]
+pub fn behind_extensions<F: Frame>(f: &mut F) -> Found {
+    let Ok(mut next) = f.at::<Ipv6>(L3).map(|ip| ip.0.next_hdr) else {
+        return Found::refused(PassReason::Malformed);
+    };
+    let mut at = 0;
+    for _ in 0..MOST_HEADERS {
+        if !is_extension(next) {
+            return Found::at(at, next);
+        }
+        let Ok([following, units, high, low]) = f.at::<[u8; 4]>(BEHIND + at).copied() else {
+            return Found::refused(PassReason::Malformed);
+        };
+        if next == FRAGMENT && u16::from_be_bytes([high, low]) & IS_FRAGMENT != 0 {
+            return Found::refused(PassReason::Fragment);
+        }
+        let length = match next {
+            FRAGMENT => 8,
+            AUTHENTICATION => (usize::from(units) + 2) * 4,
+            _ => (usize::from(units) + 1) * 8,
+        };
+        if at + length > FARTHEST {
+            return Found::refused(PassReason::Extensions);
+        }
+        // The mask changes nothing, but gives the verifier the same to go on with, whatever the header was.
+        at = black_box(at + length) & FARTHEST;
+        next = following;
+    }
+    if is_extension(next) {
+        return Found::refused(PassReason::Extensions);
+    }
+    Found::at(at, next)
+}

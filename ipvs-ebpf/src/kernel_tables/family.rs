@@ -1,0 +1,202 @@
+//! What each family has of its own in the kernel: its maps, and the functions of their own to the verifier, which take a short
+//! key as numbers and a long one by its address.
+
+use aya_ebpf::{
+    bindings::xdp_md,
+    maps::{Array, HashMap, PerCpuArray},
+};
+use ipvs_common::{Addr, Conn, FlowKey, Hop, RingSlot, Service, Template, TemplateKey};
+use ipvs_datapath::{FibQuery, Ip, pipeline::steps::Step};
+
+use super::numbers::{dst, ports, src};
+use crate::{
+    maps::{
+        CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6, NEWBORN, NEWBORN6,
+        TEMPLATES, TEMPLATES6, head, iface,
+    },
+    notes, routes, six, walks, xdp,
+};
+
+pub(crate) trait Family: Ip {
+    /// Places among the heads.
+    const RING: u32;
+    const SYNCED: u32;
+
+    fn conns() -> &'static HashMap<FlowKey<Self>, Conn<Self>>;
+    fn half_open() -> &'static HashMap<FlowKey<Self>, Conn<Self>>;
+    fn ring() -> &'static Array<RingSlot<Self>>;
+    fn templates() -> &'static HashMap<TemplateKey<Self>, Template>;
+    fn newborn() -> &'static PerCpuArray<Conn<Self>>;
+    fn half_open_mask() -> u32;
+
+    fn route(ctx: *mut xdp_md, query: &FibQuery<Self>) -> Hop;
+    fn tell_flow(key: &FlowKey<Self>) -> bool;
+    fn tell_template(key: &TemplateKey<Self>) -> bool;
+    fn join(service: &Service, key: &FlowKey<Self>) -> u64;
+    fn lblcr_known(service: u32, dst: Self) -> u64;
+    fn lblcr_join(service: u32, dst: Self, dest: u32);
+    fn end(half_open: u32, key: &FlowKey<Self>) -> bool;
+    fn evict(key: &FlowKey<Self>, seq: u32) -> bool;
+    fn meet(key: &FlowKey<Self>) -> u64;
+    fn promote(key: &FlowKey<Self>) -> bool;
+    /// A step of the slow stages. Where addresses are short they are done in line.
+    fn step(_ctx: *mut xdp_md, _step: Step, _found: u32) -> u64 {
+        0
+    }
+}
+
+macro_rules! its_maps {
+    ($conns:ident, $half_open:ident, $ring:ident, $templates:ident, $newborn:ident, $mask:ident) => {
+        #[inline(always)]
+        fn conns() -> &'static HashMap<FlowKey<Self>, Conn<Self>> {
+            &$conns
+        }
+        #[inline(always)]
+        fn half_open() -> &'static HashMap<FlowKey<Self>, Conn<Self>> {
+            &$half_open
+        }
+        #[inline(always)]
+        fn ring() -> &'static Array<RingSlot<Self>> {
+            &$ring
+        }
+        #[inline(always)]
+        fn templates() -> &'static HashMap<TemplateKey<Self>, Template> {
+            &$templates
+        }
+        #[inline(always)]
+        fn newborn() -> &'static PerCpuArray<Conn<Self>> {
+            &$newborn
+        }
+        #[inline(always)]
+        fn half_open_mask() -> u32 {
+            iface().$mask
+        }
+    };
+}
+
+impl Family for [u8; 4] {
+    const RING: u32 = head::RING;
+    const SYNCED: u32 = head::SYNCED;
+
+    its_maps!(
+        CONNS,
+        HALF_OPEN,
+        HALF_OPEN_RING,
+        TEMPLATES,
+        NEWBORN,
+        half_open_mask
+    );
+
+    #[inline(always)]
+    fn route(ctx: *mut xdp_md, query: &FibQuery<Self>) -> Hop {
+        routes::v4(ctx, query)
+    }
+    #[inline(always)]
+    fn tell_flow(key: &FlowKey<Self>) -> bool {
+        notes::tell_flow(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
+    }
+    #[inline(always)]
+    fn tell_template(key: &TemplateKey<Self>) -> bool {
+        let [client, vip, rest]: [u32; 3] = bytemuck::cast(*key);
+        notes::tell_template(client, vip, rest) != 0
+    }
+    #[inline(always)]
+    fn join(service: &Service, key: &FlowKey<Self>) -> u64 {
+        walks::join(
+            service,
+            src(key),
+            dst(key),
+            ports(key),
+            u32::from(key.proto),
+        )
+    }
+    #[inline(always)]
+    fn lblcr_known(service: u32, dst: Self) -> u64 {
+        walks::lblcr_known(service, u32::from_ne_bytes(dst))
+    }
+    #[inline(always)]
+    fn lblcr_join(service: u32, dst: Self, dest: u32) {
+        walks::lblcr_join(service, u32::from_ne_bytes(dst), dest);
+    }
+    #[inline(always)]
+    fn end(half_open: u32, key: &FlowKey<Self>) -> bool {
+        xdp::end_conn(
+            src(key),
+            dst(key),
+            ports(key),
+            u32::from(key.proto),
+            half_open,
+        ) != 0
+    }
+    #[inline(always)]
+    fn evict(key: &FlowKey<Self>, seq: u32) -> bool {
+        xdp::evict_conn(src(key), dst(key), ports(key), u32::from(key.proto), seq) != 0
+    }
+    #[inline(always)]
+    fn meet(key: &FlowKey<Self>) -> u64 {
+        xdp::meet_conn(src(key), dst(key), ports(key), u32::from(key.proto))
+    }
+    #[inline(always)]
+    fn promote(key: &FlowKey<Self>) -> bool {
+        xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
+    }
+}
+
+impl Family for Addr {
+    const RING: u32 = head::RING6;
+    const SYNCED: u32 = head::SYNCED6;
+
+    its_maps!(
+        CONNS6,
+        HALF_OPEN6,
+        HALF_OPEN_RING6,
+        TEMPLATES6,
+        NEWBORN6,
+        half_open6_mask
+    );
+
+    #[inline(always)]
+    fn route(ctx: *mut xdp_md, query: &FibQuery<Self>) -> Hop {
+        routes::v6(ctx, query)
+    }
+    #[inline(always)]
+    fn tell_flow(key: &FlowKey<Self>) -> bool {
+        six::tell_flow6(key) != 0
+    }
+    #[inline(always)]
+    fn tell_template(key: &TemplateKey<Self>) -> bool {
+        six::tell_template6(key) != 0
+    }
+    #[inline(always)]
+    fn join(service: &Service, key: &FlowKey<Self>) -> u64 {
+        six::join6(service, key)
+    }
+    #[inline(always)]
+    fn lblcr_known(service: u32, dst: Self) -> u64 {
+        six::lblcr_known6(service, &dst)
+    }
+    #[inline(always)]
+    fn lblcr_join(service: u32, dst: Self, dest: u32) {
+        six::lblcr_join6(service, &dst, dest);
+    }
+    #[inline(always)]
+    fn end(half_open: u32, key: &FlowKey<Self>) -> bool {
+        six::end_conn6(key, half_open) != 0
+    }
+    #[inline(always)]
+    fn evict(key: &FlowKey<Self>, seq: u32) -> bool {
+        six::evict_conn6(key, seq) != 0
+    }
+    #[inline(always)]
+    fn meet(key: &FlowKey<Self>) -> u64 {
+        six::meet_conn6(key)
+    }
+    #[inline(always)]
+    fn promote(key: &FlowKey<Self>) -> bool {
+        six::promote_conn6(key) != 0
+    }
+    #[inline(always)]
+    fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
+        six::step(ctx, step, found)
+    }
+}

@@ -1,0 +1,194 @@
+//! IPv6 with real sockets: bulk data both ways through guests that leave checksums and segmentation to their card, and what the
+//! daemon does for it.
+
+use std::{
+    collections::BTreeSet,
+    io::{Read as _, Write as _},
+    net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs_tests::{
+    six::six,
+    topology::{CLIENT, Director, GUESTS, Netns, Start, Topology, VIP, within},
+};
+
+/// Bytes each way.
+const BULK: usize = 4 << 20;
+const PORT: u16 = 25;
+
+const MASQ: [&str; 3] = [
+    "ipvsadm -A -t [2001:db8:a00::5]:25 -s rr",
+    "ipvsadm -a -t [2001:db8:a00::5]:25 -r [2001:db8:a00:1::5]:2525 -m",
+    "ipvsadm -a -t [2001:db8:a00::5]:25 -r [2001:db8:a00:1::6]:2525 -m",
+];
+const DROUTE: [&str; 3] = [
+    "ipvsadm -A -t [2001:db8:a00::5]:25 -s rr",
+    "ipvsadm -a -t [2001:db8:a00::5]:25 -r [2001:db8:a00:1::5]:25 -g",
+    "ipvsadm -a -t [2001:db8:a00::5]:25 -r [2001:db8:a00:1::6]:25 -g",
+];
+
+/// A server in a guest: tells its name and who calls, then sends back what it gets.
+fn serve(guest: &Netns, port: u16) -> Result<()> {
+    let name = guest.name();
+    let listener = guest.enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))?;
+    thread::spawn(move || {
+        while let Ok((stream, from)) = listener.accept() {
+            thread::spawn(move || answer(name, stream, from));
+        }
+    });
+    Ok(())
+}
+
+fn answer(name: &str, mut stream: TcpStream, from: SocketAddr) -> Result<()> {
+    writeln!(stream, "{name} {}", from.ip())?;
+    let mut sender = stream.try_clone()?;
+    Ok(std::io::copy(&mut stream, &mut sender).map(|_| ())?)
+}
+
+/// Sends data to the virtual address and takes it back; returns the server's first line.
+fn call(net: &Topology, bytes: usize) -> Result<String> {
+    let vip = SocketAddr::V6(SocketAddrV6::new(six(VIP), PORT, 0, 0));
+    let stream = net
+        .client
+        .enter(|| TcpStream::connect_timeout(&vip, Duration::from_secs(5)))
+        .context("connecting")?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut reader = stream.try_clone()?;
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while byte != *b"\n" {
+        reader.read_exact(&mut byte).context("the first line")?;
+        line.push(byte[0]);
+    }
+    let data: Vec<u8> = (0..bytes).map(|n| (n * 7 + n / 251) as u8).collect();
+    let mut writer = stream.try_clone()?;
+    let sent = data.clone();
+    let sending = thread::spawn(move || writer.write_all(&sent));
+    let mut back = vec![0; bytes];
+    reader.read_exact(&mut back).context("what comes back")?;
+    sending.join().map_err(|_| anyhow::anyhow!("sending"))??;
+    ensure!(back == data, "other data came back");
+    Ok(String::from_utf8(line)?.trim().to_owned())
+}
+
+/// Calls from the same client reach both guests, which see it as it is.
+fn both_guests_answer(net: &Topology) -> Result<()> {
+    let lines = [call(net, BULK)?, call(net, BULK)?];
+    let client = six(CLIENT).to_string();
+    let names: BTreeSet<_> = lines.iter().filter_map(|l| l.split(' ').next()).collect();
+    ensure!(names.len() == 2, "rr gave both to one: {lines:?}");
+    ensure!(
+        lines.iter().all(|l| l.ends_with(&format!(" {client}"))),
+        "{lines:?}"
+    );
+    net.nothing_refused()
+}
+
+fn masquerades(net: &Topology, how: &Start) -> Result<()> {
+    net.over_six()?;
+    for guest in &net.guests {
+        serve(guest, 2525)?;
+    }
+    let director = Director::start(&net.dom0, how)?;
+    director.run_all(&MASQ)?;
+    both_guests_answer(net)?;
+    let list = director.run("ipvsadm -Lnc")?;
+    let row = format!("[{}]:2525", six(GUESTS[0]));
+    ensure!(list.contains(&row), "{list}");
+    let reasons = director.run("ipvsd reasons")?;
+    if how.mode == Some("native") {
+        ensure!(reasons.contains("checksum_completed"), "{reasons}");
+    }
+    director.stop()?;
+    Ok(())
+}
+
+#[test]
+fn masqueraded_data_goes_both_ways_with_offloads_as_they_come() {
+    within(90, || masquerades(&Topology::new()?, &Start::default()));
+}
+
+#[test]
+fn masqueraded_data_goes_where_dom0_completes_no_checksums() {
+    within(90, || {
+        let net = Topology::new()?;
+        net.dom0_without_checksum_offload()?;
+        masquerades(&net, &Start::default())
+    });
+}
+
+#[test]
+fn generic_mode_moves_aggregates_of_segments() {
+    within(90, || {
+        let how = Start {
+            mode: Some("generic"),
+            ..Start::default()
+        };
+        masquerades(&Topology::bare()?, &how)
+    });
+}
+
+fn droutes(net: &Topology) -> Result<()> {
+    net.over_six()?;
+    net.guests_take_vip_over_six()?;
+    for guest in &net.guests {
+        serve(guest, PORT)?;
+    }
+    let director = Director::start(&net.dom0, &Start::default())?;
+    director.run_all(&DROUTE)?;
+    both_guests_answer(net)?;
+    let reasons = director.run("ipvsd reasons")?;
+    ensure!(reasons.contains("checksum_completed"), "{reasons}");
+    director.stop()?;
+    Ok(())
+}
+
+#[test]
+fn direct_routing_moves_data_both_ways_with_offloads_as_they_come() {
+    within(90, || droutes(&Topology::new()?));
+}
+
+#[test]
+fn direct_routing_moves_data_where_dom0_completes_no_checksums() {
+    within(90, || {
+        let net = Topology::new()?;
+        net.dom0_without_checksum_offload()?;
+        droutes(&net)
+    });
+}
+
+#[test]
+fn what_ipv6_needs_of_interfaces_is_set_with_the_first_real_server_and_put_back() {
+    within(90, || {
+        let net = Topology::new()?;
+        let forwarding = "ipv6/conf/vif1/forwarding";
+        net.dom0.set(forwarding, "0")?;
+        let director = Director::start(&net.dom0, &Start::default())?;
+        ensure!(net.dom0.get(forwarding)? == "0", "IPv4 needs none of it");
+        director.run_all(&DROUTE)?;
+        ensure!(net.dom0.get(forwarding)? == "1", "not set");
+        director.stop()?;
+        ensure!(net.dom0.get(forwarding)? == "0", "not put back");
+        Ok(())
+    });
+}
+
+#[test]
+fn neighbours_of_real_servers_are_kept_resolved() {
+    within(90, || {
+        let net = Topology::new()?;
+        net.over_six()?;
+        let director = Director::start(&net.dom0, &Start::default())?;
+        director.run_all(&DROUTE)?;
+        let guest = six(GUESTS[0]).to_string();
+        let list = net.dom0.output("ip", &["-6", "neigh", "show", &guest])?;
+        ensure!(list.contains("managed"), "{list}");
+        director.stop()?;
+        let list = net.dom0.output("ip", &["-6", "neigh", "show", &guest])?;
+        ensure!(!list.contains("managed"), "{list}");
+        Ok(())
+    });
+}
