@@ -24,8 +24,12 @@ pub const SCRATCH: &str = "SCRATCH";
 pub const PUNT: &str = "PUNT";
 /// The connection that a packet just opened, on its way from one stage to the next.
 pub const NEWBORN: &str = "NEWBORN";
+/// The flow that an ICMP error asks for (`schedule_icmp`), on its way from one stage to the next.
+pub const ASKED: &str = "ASKED";
 pub const CLOCK: &str = "CLOCK";
 pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
+/// What is left of it for each destination.
+pub const ICMP_PEERS: &str = "ICMP_PEERS";
 /// Connections and templates that changed, for the backup director.
 pub const SYNC_NOTES: &str = "SYNC_NOTES";
 /// Programs of the later stages; the maps of one interface's programs are shared but for this one.
@@ -43,10 +47,20 @@ pub mod stage {
     pub const OPEN: u32 = 1;
     pub const ENTER: u32 = 2;
     pub const BORN: u32 = 3;
-    pub const COUNT: u32 = 4;
+    pub const ICMP: u32 = 4;
+    pub const TUNNELED: u32 = 5;
+    pub const ASKED: u32 = 6;
+    pub const COUNT: u32 = 7;
     /// Program names by place.
-    pub const PROGRAMS: [&str; COUNT as usize] =
-        ["ipvs_slow", "ipvs_open", "ipvs_enter", "ipvs_born"];
+    pub const PROGRAMS: [&str; COUNT as usize] = [
+        "ipvs_slow",
+        "ipvs_open",
+        "ipvs_enter",
+        "ipvs_born",
+        "ipvs_icmp",
+        "ipvs_tunneled",
+        "ipvs_asked",
+    ];
 }
 
 /// Read-only global of the program of one interface ([`crate::Iface`]).

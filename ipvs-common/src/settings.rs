@@ -30,6 +30,8 @@ impl SettingsFlags {
     pub const CACHE_BYPASS: u32 = 512;
     /// Announced connections may be waiting for their clients.
     pub const HAS_EXPECTED: u32 = 1024;
+    /// An ICMP error about no connection opens one (`schedule_icmp`).
+    pub const SCHEDULE_ICMP: u32 = 2048;
     /// A backup director is told of connections and templates: the daemon wants to know of those that change.
     pub const SYNC_MASTER: u32 = 1 << 16;
     /// Another director tells this one of its connections.
@@ -60,7 +62,8 @@ pub struct Settings {
     pub flags: u32,
     /// A [`crate::Hop`] with another epoch is asked anew.
     pub epoch: u32,
-    /// ICMP errors each CPU may send in a second; 0: no limit.
+    /// ICMP errors that may be sent in a second, "fragmentation needed" and others apart; 0: no limit, for no destination
+    /// either.
     pub icmp_rate: u32,
     /// When a SYN on a known connection is scheduled anew (`conn_reuse_mode`): 0 never, 1 if it is closed, bit 2 also while
     /// it closes and nothing is seen of its real server.

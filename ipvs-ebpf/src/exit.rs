@@ -44,6 +44,13 @@ impl Verdict {
     /// [`crate::pipeline::born`] goes on.
     pub const BORN: Self = Self::stage(stage::BORN);
 
+    /// [`crate::pipeline::icmp`] goes on.
+    pub const ICMP: Self = Self::stage(stage::ICMP);
+    /// [`crate::pipeline::asked`] goes on.
+    pub const ASKED: Self = Self::stage(stage::ASKED);
+    /// [`crate::pipeline::tunneled`] goes on.
+    pub const TUNNELED: Self = Self::stage(stage::TUNNELED);
+
     #[inline(always)]
     const fn stage(number: u32) -> Self {
         Self::code(6 | (number as u64) << 32)
@@ -106,6 +113,10 @@ impl Exit {
     pub const SLOW: Self = Self(STAGE | (stage::SLOW as u64) << 32);
     /// The same.
     pub const OPEN: Self = Self(STAGE | (stage::OPEN as u64) << 32);
+    /// The same.
+    pub const ICMP: Self = Self(STAGE | (stage::ICMP as u64) << 32);
+    /// The same.
+    pub const ASKED: Self = Self(STAGE | (stage::ASKED as u64) << 32);
 
     #[inline(always)]
     pub const fn answer(error: icmp::Error, dest: u32) -> Self {

@@ -14,7 +14,10 @@ use ipvs_common::{
 };
 
 pub use self::frame::HostFrame;
-use crate::tables::{DestCounter, FibQuery, Tables};
+use crate::{
+    icmp,
+    tables::{DestCounter, FibQuery, Tables},
+};
 
 /// A network that some interface leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,13 +60,17 @@ pub struct HostTables {
     pub synced_next: u32,
     /// The connection that a packet just opened.
     pub newborn: Conn,
+    /// The flow that an ICMP error just asked for.
+    pub asked: FlowKey,
     pub reasons: Vec<u64>,
     pub routes: Vec<HostRoute>,
     pub neighbours: BTreeMap<[u8; 4], Mac>,
     /// Interfaces that take no frames from a native XDP program.
     pub no_xmit: BTreeSet<u32>,
-    /// ICMP errors sent in the running second.
-    pub icmp_sent: (u64, u32),
+    /// ICMP errors sent in the running second, by budget.
+    pub icmp_sent: [(u64, u32); icmp::budget::COUNT as usize],
+    /// By the hash of the address that they went to.
+    pub icmp_peers: Vec<icmp::Peer>,
     /// Packets with these firewall marks count as the director's own, whatever their address.
     pub local_marks: BTreeSet<u32>,
     /// State of the generator of random numbers; not 0.
@@ -98,11 +105,13 @@ impl HostTables {
             ring_next: 0,
             synced_next: 0,
             newborn: Conn::default(),
+            asked: FlowKey::default(),
             reasons: vec![0; reason::SLOTS as usize],
             routes: Vec::new(),
             neighbours: BTreeMap::new(),
             no_xmit: BTreeSet::new(),
-            icmp_sent: (0, 0),
+            icmp_sent: Default::default(),
+            icmp_peers: vec![icmp::Peer::default(); icmp::Peer::SLOTS as usize],
             local_marks: BTreeSet::new(),
             dice: 1,
             until_drop: 0,
@@ -244,6 +253,12 @@ impl Tables for HostTables {
     fn newborn(&self) -> Option<&Conn> {
         Some(&self.newborn)
     }
+    fn ask(&mut self, key: &FlowKey) {
+        self.asked = *key;
+    }
+    fn asked(&self) -> Option<&FlowKey> {
+        Some(&self.asked)
+    }
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.services.get(key)
     }
@@ -347,13 +362,22 @@ impl Tables for HostTables {
         self.until_drop = rate;
         true
     }
-    fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
+    fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64) {
+        let state = &mut self.dest_states[id as usize];
+        (state.path_mtu, state.path_until) = (mtu.into(), until);
+    }
+    fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool {
         let second = self.clock / u64::from(hz.max(1));
-        if self.icmp_sent.0 != second {
-            self.icmp_sent = (second, 0);
+        let sent = &mut self.icmp_sent[budget as usize];
+        if sent.0 != second {
+            *sent = (second, 0);
         }
-        self.icmp_sent.1 += 1;
-        self.icmp_sent.1 <= per_second
+        sent.1 += 1;
+        sent.1 <= per_second
+    }
+    fn icmp_peer_allowed(&mut self, addr: [u8; 4], hz: u32) -> bool {
+        let now = self.clock as u32;
+        self.icmp_peers[icmp::Peer::slot(addr) as usize].takes(now, hz)
     }
     fn tell(&mut self, note: &SyncNote) {
         self.notes.push(*note);

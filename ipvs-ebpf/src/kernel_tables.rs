@@ -20,12 +20,13 @@ use ipvs_common::{
 use ipvs_datapath::{
     DestCounter, FibQuery, Tables,
     conn::{Table, template::Joined},
+    icmp::Peer,
     sched::{Found, Walk},
 };
 
 use crate::maps::{
-    CLOCK, CONNS, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HALF_OPEN, HALF_OPEN_RING,
-    HASH_TABLES, HEADS, ICMP_BUDGET, LBLC, NEWBORN, REASONS, SCHED_STATES, SERVICES, SETTINGS,
+    ASKED, CLOCK, CONNS, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HALF_OPEN, HALF_OPEN_RING,
+    HASH_TABLES, HEADS, ICMP_BUDGET, ICMP_PEERS, LBLC, NEWBORN, REASONS, SCHED_STATES, SERVICES, SETTINGS,
     head, iface,
 };
 
@@ -200,6 +201,17 @@ impl Tables for Maps {
         NEWBORN.get(0)
     }
     #[inline(always)]
+    fn ask(&mut self, key: &FlowKey) {
+        if let Some(place) = ASKED.get_ptr_mut(0) {
+            // SAFETY: this CPU's value.
+            unsafe { *place = *key };
+        }
+    }
+    #[inline(always)]
+    fn asked(&self) -> Option<&FlowKey> {
+        ASKED.get(0)
+    }
+    #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         // SAFETY: not preallocated: a replaced value stays readable until the program ends.
         unsafe { SERVICES.get(key) }
@@ -291,20 +303,38 @@ impl Tables for Maps {
         crate::xdp::route(self.0, query)
     }
     #[inline(always)]
-    fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
+    fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64) {
+        let Some(state) = Self::state(id) else { return };
+        // SAFETY: a map value.
+        unsafe {
+            (*state).path_mtu = u32::from(mtu);
+            (*state).path_until = until;
+        }
+    }
+    #[inline(always)]
+    fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool {
         let second = self.now() / u64::from(hz.max(1));
-        let Some(budget) = ICMP_BUDGET.get_ptr_mut(0) else {
+        let Some(budget) = ICMP_BUDGET.get_ptr_mut(budget) else {
             return false;
         };
-        // SAFETY: this CPU's value.
+        // SAFETY: a map value, aligned. Two CPUs that begin a second at once may send a few more in it.
         unsafe {
             if (*budget).second != second {
                 (*budget).second = second;
                 (*budget).sent = 0;
             }
-            (*budget).sent += 1;
-            (*budget).sent <= u64::from(per_second)
+            let sent = &raw mut (*budget).sent;
+            atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(sent, 1) < u64::from(per_second)
         }
+    }
+    #[inline(always)]
+    fn icmp_peer_allowed(&mut self, addr: [u8; 4], hz: u32) -> bool {
+        let now = self.now() as u32;
+        let Some(peer) = ICMP_PEERS.get_ptr_mut(Peer::slot(addr)) else {
+            return false;
+        };
+        // SAFETY: a map value; what two CPUs take at once may count once.
+        unsafe { (*peer).takes(now, hz) }
     }
     #[inline(always)]
     fn tell(&mut self, note: &SyncNote) {

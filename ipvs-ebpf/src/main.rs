@@ -84,6 +84,27 @@ mod programs {
         finish(&ctx, verdict)
     }
 
+    /// ICMP errors about connections.
+    #[xdp]
+    pub(crate) fn ipvs_icmp(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::icmp(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
+        finish(&ctx, verdict)
+    }
+
+    /// ICMP errors about packets in tunnels.
+    #[xdp]
+    pub(crate) fn ipvs_tunneled(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::tunneled(&mut XdpFrame(ctx.ctx), &mut Maps(ctx.ctx), iface());
+        finish(&ctx, verdict)
+    }
+
+    /// Connections that ICMP errors open.
+    #[xdp]
+    pub(crate) fn ipvs_asked(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::asked(&mut Maps(ctx.ctx), iface());
+        finish(&ctx, verdict)
+    }
+
     /// Carries a verdict out, or goes on with the next stage.
     #[inline(always)]
     fn finish(ctx: &XdpContext, verdict: Verdict) -> u32 {
@@ -102,6 +123,21 @@ mod programs {
             Action::Stage(stage::BORN) => {
                 // SAFETY: as above.
                 unsafe { STAGES.tail_call(ctx, stage::BORN) };
+                pipeline::astray(&mut Maps(ctx.ctx))
+            }
+            Action::Stage(stage::ICMP) => {
+                // SAFETY: as above.
+                unsafe { STAGES.tail_call(ctx, stage::ICMP) };
+                pipeline::astray(&mut Maps(ctx.ctx))
+            }
+            Action::Stage(stage::TUNNELED) => {
+                // SAFETY: as above.
+                unsafe { STAGES.tail_call(ctx, stage::TUNNELED) };
+                pipeline::astray(&mut Maps(ctx.ctx))
+            }
+            Action::Stage(stage::ASKED) => {
+                // SAFETY: as above.
+                unsafe { STAGES.tail_call(ctx, stage::ASKED) };
                 pipeline::astray(&mut Maps(ctx.ctx))
             }
             Action::Stage(_) => {

@@ -1,4 +1,6 @@
-//! Bytes to [`Packet`]. The only owner of header offsets.
+//! Bytes to [`Packet`]. With its child the only owner of header offsets.
+
+pub mod error;
 
 use ipvs_common::{
     FlowKey, Iface, PassReason, Proto,
@@ -11,6 +13,8 @@ use crate::{exit::Exit, frame::Frame};
 pub const L3: usize = size_of::<Eth>();
 
 const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
+/// Protocol number.
+pub const ICMP: u8 = 1;
 /// More fragments, or an offset.
 const FRAGMENT: u16 = 0x3fff;
 const DONT_FRAGMENT: u16 = 0x4000;
@@ -55,7 +59,8 @@ impl Packet {
     }
 }
 
-/// Reads the headers. Whatever is not a whole TCP or UDP packet over IPv4 for this station passes.
+/// Reads the headers. Whatever is not a whole TCP or UDP packet over IPv4 for this station passes, but for ICMP, which has a stage
+/// of its own.
 #[inline(always)]
 pub fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet, Exit> {
     ethernet(f, iface)?;
@@ -70,7 +75,7 @@ pub fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet, Exit> {
     }
     let len = u16::from_be_bytes(ip.tot_len);
     let l4 = L3 + header;
-    let proto = Proto::from_number(ip.proto).ok_or(PassReason::OtherProtocol)?;
+    let proto = Proto::from_number(ip.proto).ok_or_else(|| other(ip.proto))?;
     let (ports, flags) = transport(f, l4, proto)?;
     let need = header
         + if matches!(proto, Proto::Tcp) {
@@ -91,6 +96,16 @@ pub fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet, Exit> {
         df: frags & DONT_FRAGMENT != 0,
         flags,
     })
+}
+
+/// What becomes of a packet of another protocol.
+#[inline(always)]
+fn other(proto: u8) -> Exit {
+    if proto == ICMP {
+        Exit::ICMP
+    } else {
+        PassReason::OtherProtocol.into()
+    }
 }
 
 #[inline(always)]

@@ -2,22 +2,28 @@
 //! because what most packets need should be small.
 //!
 //! `fast`: an established connection, nothing unusual. `slow`: any known connection, with whatever its packet brings about.
-//! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. A stage that is not the right one
+//! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. `icmp`: errors about connections, `asked`: those that open one; `tunneled`: about what went
+//! through a tunnel. A stage that is not the right one
 //! says so before it has changed a byte.
 
+mod asked;
 mod born;
 mod enter;
 mod fast;
+mod icmp;
 mod open;
 mod slow;
+mod tunneled;
 
 use ipvs_common::{DropReason, Iface, maps::stage};
 
-pub use self::{born::born, enter::enter, fast::fast, open::open, slow::slow};
+pub use self::{
+    asked::asked, born::born, enter::enter, fast::fast, icmp::icmp, open::open, slow::slow, tunneled::tunneled,
+};
 use crate::{
     exit::{Action, Ending, Exit, NO_DEST, Verdict},
     frame::Frame,
-    icmp,
+    icmp::reply,
     parse::Packet,
     stats,
     tables::Tables,
@@ -36,6 +42,9 @@ pub fn run<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict 
             Action::Stage(stage::OPEN) => open(f, t, iface),
             Action::Stage(stage::ENTER) => enter(f, t, iface),
             Action::Stage(stage::BORN) => born(f, t, iface),
+            Action::Stage(stage::ICMP) => icmp(f, t, iface),
+            Action::Stage(stage::TUNNELED) => tunneled(f, t, iface),
+            Action::Stage(stage::ASKED) => asked(t, iface),
             Action::Stage(_)
             | Action::Pass
             | Action::Drop
@@ -66,10 +75,10 @@ fn leave_by<F: Frame, T: Tables>(
     let Ending::Answer(error, dest) = exit.ending() else {
         return refuse(t, exit);
     };
-    match icmp::reply(f, t, p, iface, error) {
+    match reply(f, t, p, iface, error) {
         Ok(verdict) => {
             if dest != NO_DEST {
-                stats::outbound(t, dest, icmp::length(p));
+                stats::outbound(t, dest, crate::icmp::length(p));
             }
             verdict
         }

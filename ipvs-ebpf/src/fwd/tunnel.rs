@@ -35,25 +35,49 @@ pub fn forward<F: Frame, T: Tables>(
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     must_leave(iface, p, hop)?;
-    let discovery = t
-        .settings()
-        .is_none_or(|s| s.flags & SettingsFlags::PMTU_DISC != 0);
-    let limit = hop.mtu.saturating_sub(OUTER);
-    if hop.mtu != 0 && limit < LEAST_MTU {
-        return Err(DropReason::TooBig.into());
-    }
+    let discovery = discovers(t);
+    let limit = admit(hop)?;
     // Without discovery the outer packet is fragmented instead.
     age_and_measure(f, iface, p, conn, if discovery { limit } else { 0 })?;
     let outer_len = p.len.saturating_add(OUTER);
     if !egress::keeps_partial(iface, hop, outer_len) {
         l4::complete(f, t, p)?;
     }
-    let outer = header(p, tunnel, discovery && p.df);
+    wrap(f, p, tunnel, discovery && p.df)?;
+    depart(f, t, iface, hop, outer_len)
+}
+
+/// Whether too long packets are refused (`pmtu_disc`).
+#[inline(always)]
+pub(super) fn discovers<T: Tables>(t: &T) -> bool {
+    t.settings()
+        .is_none_or(|s| s.flags & SettingsFlags::PMTU_DISC != 0)
+}
+
+/// What the way takes, less the outer header.
+#[inline(always)]
+pub(super) fn admit(hop: &Hop) -> Result<u16, Exit> {
+    let limit = hop.mtu.saturating_sub(OUTER);
+    if hop.mtu != 0 && limit < LEAST_MTU {
+        return Err(DropReason::TooBig.into());
+    }
+    Ok(limit)
+}
+
+/// Puts the packet into another one, whose IP length is returned.
+#[inline(always)]
+pub(super) fn wrap<F: Frame>(
+    f: &mut F,
+    p: &Packet,
+    tunnel: Tunnel,
+    df: bool,
+) -> Result<u16, Exit> {
+    let outer = header(p, tunnel, df);
     let eth = *f.at::<Eth>(0)?;
     f.grow_head(usize::from(OUTER))?;
     *f.at::<Eth>(0)? = eth;
     f.at::<Ipv4>(L3)?.0 = outer;
-    depart(f, t, iface, hop, outer_len)
+    Ok(p.len.saturating_add(OUTER))
 }
 
 #[inline(always)]

@@ -12,7 +12,7 @@ use crate::{
 
 #[inline(always)]
 pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let p = match parse::packet(f, iface) {
+    let p = match parse::error::opening(f, t, iface) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };
