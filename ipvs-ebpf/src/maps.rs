@@ -74,8 +74,7 @@ pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(stage::C
 #[map]
 pub(crate) static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
-pub(crate) static ICMP_BUDGET: Array<IcmpBudget> =
-    Array::with_max_entries(icmp::budget::COUNT, 0);
+pub(crate) static ICMP_BUDGET: Array<IcmpBudget> = Array::with_max_entries(icmp::budget::COUNT, 0);
 #[map]
 pub(crate) static ICMP_PEERS: Array<icmp::Peer> = Array::with_max_entries(icmp::Peer::SLOTS, 0);
 

@@ -18,7 +18,8 @@ mod tunneled;
 use ipvs_common::{DropReason, Iface, maps::stage};
 
 pub use self::{
-    asked::asked, born::born, enter::enter, fast::fast, icmp::icmp, open::open, slow::slow, tunneled::tunneled,
+    asked::asked, born::born, enter::enter, fast::fast, icmp::icmp, open::open, slow::slow,
+    tunneled::tunneled,
 };
 use crate::{
     exit::{Action, Ending, Exit, NO_DEST, Verdict},

@@ -2,6 +2,7 @@
 
 mod check;
 mod describe;
+mod icmp;
 
 use std::net::SocketAddrV4;
 
@@ -10,6 +11,7 @@ use ipvs_common::{Mac, Proto};
 
 pub use check::{checksum, checksums_are_right};
 pub use describe::{contrast, describe, hex};
+pub use icmp::IcmpError;
 
 /// TCP flag bits at their place in the header.
 pub mod flag {

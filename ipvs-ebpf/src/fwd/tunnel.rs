@@ -66,12 +66,7 @@ pub(super) fn admit(hop: &Hop) -> Result<u16, Exit> {
 
 /// Puts the packet into another one, whose IP length is returned.
 #[inline(always)]
-pub(super) fn wrap<F: Frame>(
-    f: &mut F,
-    p: &Packet,
-    tunnel: Tunnel,
-    df: bool,
-) -> Result<u16, Exit> {
+pub(super) fn wrap<F: Frame>(f: &mut F, p: &Packet, tunnel: Tunnel, df: bool) -> Result<u16, Exit> {
     let outer = header(p, tunnel, df);
     let eth = *f.at::<Eth>(0)?;
     f.grow_head(usize::from(OUTER))?;
