@@ -20,16 +20,15 @@ use ipvs_common::{
 use ipvs_datapath::{
     DestCounter, FibQuery, Tables,
     conn::{Table, template::Joined},
-    icmp::Peer,
     sched::{Found, Walk},
 };
 
 use crate::maps::{
     ASKED, CLOCK, CONNS, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HALF_OPEN, HALF_OPEN_RING,
-    HASH_TABLES, HEADS, ICMP_BUDGET, ICMP_PEERS, LBLC, NEWBORN, REASONS, SCHED_STATES, SERVICES,
-    SETTINGS, head, iface,
+    HASH_TABLES, HEADS, LBLC, NEWBORN, REASONS, SCHED_STATES, SERVICES, SETTINGS, head, iface,
 };
 
+mod limits;
 mod numbers;
 mod sets;
 mod templates;
@@ -313,28 +312,11 @@ impl Tables for Maps {
     }
     #[inline(always)]
     fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool {
-        let second = self.now() / u64::from(hz.max(1));
-        let Some(budget) = ICMP_BUDGET.get_ptr_mut(budget) else {
-            return false;
-        };
-        // SAFETY: a map value, aligned. Two CPUs that begin a second at once may send a few more in it.
-        unsafe {
-            if (*budget).second != second {
-                (*budget).second = second;
-                (*budget).sent = 0;
-            }
-            let sent = &raw mut (*budget).sent;
-            atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(sent, 1) < u64::from(per_second)
-        }
+        limits::allowed(self.now(), budget, per_second, hz)
     }
     #[inline(always)]
     fn icmp_peer_allowed(&mut self, addr: [u8; 4], hz: u32) -> bool {
-        let now = self.now() as u32;
-        let Some(peer) = ICMP_PEERS.get_ptr_mut(Peer::slot(addr)) else {
-            return false;
-        };
-        // SAFETY: a map value; what two CPUs take at once may count once.
-        unsafe { (*peer).takes(now, hz) }
+        limits::peer_allowed(self.now(), addr, hz)
     }
     #[inline(always)]
     fn tell(&mut self, note: &SyncNote) {

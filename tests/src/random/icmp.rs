@@ -20,10 +20,10 @@ impl Generator {
     pub(super) fn icmp(&mut self) -> (usize, Vec<u8>) {
         let about_sent = !self.sent.is_empty() && self.rng.bool();
         let (link, error) = if about_sent {
-            self.from_real_side()
+            self.on_real_side()
         } else {
             let flow = self.flow();
-            (flow.link, self.from_client_side(flow))
+            (flow.link, self.on_client_side(flow))
         };
         let mac = self.network.links[link].mac;
         let mut frame = error.between(self.network.gateway_mac, mac).frame();
@@ -34,7 +34,7 @@ impl Generator {
     }
 
     /// About an answer from the virtual address.
-    fn from_client_side(&mut self, flow: Flow) -> IcmpError {
+    fn on_client_side(&mut self, flow: Flow) -> IcmpError {
         let answer = Packet {
             proto: flow.proto,
             ..Packet::udp(flow.virt, flow.client)
@@ -49,7 +49,7 @@ impl Generator {
     }
 
     /// About a packet that the director sent, from where it went to or from a router before that.
-    fn from_real_side(&mut self) -> (usize, IcmpError) {
+    fn on_real_side(&mut self) -> (usize, IcmpError) {
         let sent = self.sent[self.rng.usize(..self.sent.len())].clone();
         let at = ETHERNET + 16;
         let real = Ipv4Addr::new(sent[at], sent[at + 1], sent[at + 2], sent[at + 3]);
