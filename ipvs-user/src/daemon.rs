@@ -48,7 +48,7 @@ pub use pace::{Pace, Slice};
 
 use crate::{
     api::{
-        desk::{self, Desk},
+        desk::{self, Desk, Place},
         server::{Attach, Handle},
     },
     config::Config,
@@ -152,10 +152,10 @@ impl Daemon {
         let network = Netlink::connect()?;
         let links = network.links().await?;
         let (egress, feature_changes) = EgressSync::begin(egress, &links).await?;
-        let recalled = desk.recall(adopted.is_some());
+        let recalled = desk.recall(&director, adopted.is_some());
         let wanted = options::wanted(&options.named, options.mode, desk.interfaces());
         let mut interfaces = Interfaces::new(loader, wanted, keeper);
-        let mut beginning = block_in_place(|| interfaces.begin(links))?;
+        let mut beginning = block_in_place(|| interfaces.begin(links, &options.interfaces))?;
         // Of services that are at work nothing changes before the new interfaces are attached to, which may refuse. (Tables that
         // are still filled from others are nobody's work yet.)
         if adopted.is_some() && migration.is_none() {
@@ -175,7 +175,7 @@ impl Daemon {
         }
         let (attaching, switch) = Switch::new(options.named, options.mode);
         let handle = Handle {
-            desk: Arc::new(tokio::sync::Mutex::new(desk)),
+            desk: Place::new(desk),
             attaching: Some(attaching),
             ..Handle::new(director)
         };

@@ -70,6 +70,19 @@ pub enum DirectorError {
     Tables(#[from] ReconcileError),
 }
 
+/// What commands come to; nothing of it is in force.
+pub struct Rehearsed {
+    model: Model,
+    effects: Vec<Effect>,
+}
+
+impl Rehearsed {
+    #[must_use]
+    pub const fn model(&self) -> &Model {
+        &self.model
+    }
+}
+
 pub struct Director {
     model: Model,
     tables: Tables,
@@ -125,25 +138,30 @@ impl Director {
     }
 
     /// What would be after these commands, or why they would be refused.
-    pub fn rehearse(&self, commands: &[Command]) -> Result<Model, DirectorError> {
-        Ok(self.rehearsed(commands)?.0)
-    }
-
-    fn rehearsed(&self, commands: &[Command]) -> Result<(Model, Vec<Effect>), DirectorError> {
-        let mut after = self.model.clone();
+    pub fn rehearse(&self, commands: &[Command]) -> Result<Rehearsed, DirectorError> {
+        let mut model = self.model.clone();
         let mut effects = Vec::new();
         for (index, command) in commands.iter().enumerate() {
-            let applied = after.apply(command);
+            let applied = model.apply(command);
             effects.extend(applied.map_err(|error| DirectorError::Refused { index, error })?);
             let carried = self.dataplane.carries().check(command);
             carried.map_err(|error| DirectorError::NotCarried { index, error })?;
         }
-        Ok((after, effects))
+        Ok(Rehearsed { model, effects })
     }
 
     /// Carries out all of the commands in order, or none. Packets see each service change once.
     pub fn execute_all(&mut self, commands: &[Command]) -> Result<(), DirectorError> {
-        let (after, effects) = self.rehearsed(commands)?;
+        let rehearsed = self.rehearse(commands)?;
+        self.perform(rehearsed).map(drop)
+    }
+
+    /// What was rehearsed, over what it was rehearsed with. Returns the model of before.
+    fn perform(&mut self, rehearsed: Rehearsed) -> Result<Model, DirectorError> {
+        let Rehearsed {
+            model: after,
+            effects,
+        } = rehearsed;
         let counted = self.counted_before(&effects);
         let counted = counted.map_err(ReconcileError::from)?;
         let now = self.dataplane.now().map_err(ReconcileError::from)?;
@@ -159,7 +177,7 @@ impl Director {
         };
         self.tables
             .carry_out(self.dataplane.as_mut(), &change, &asked_once(&self.source))?;
-        self.model = after;
+        let before = std::mem::replace(&mut self.model, after);
         self.sync.model_changed();
         self.traffic.settle(moved);
         self.idle.back_at_work(&effects);
@@ -168,7 +186,7 @@ impl Director {
             // The change stands. What did not end now ends by its packets or its timer.
             tracing::warn!("connections of deleted real servers: {e}");
         }
-        Ok(())
+        Ok(before)
     }
 
     /// Housekeeping, about once a second: sets up defences if memory is low, ends what timed out (unless [`Self::age`] does),

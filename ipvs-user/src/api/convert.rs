@@ -21,7 +21,8 @@ use crate::{
 };
 pub(super) use commands::{command, shown_command};
 pub(super) use desired::{
-    change, config, interface_rows, moved, restart_rows, shown_config, together_error,
+    change, config, interface_rows, moved, restart_rows, shown_config, shown_service,
+    together_error,
 };
 pub(super) use knobs::{
     shown_timeouts, sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,

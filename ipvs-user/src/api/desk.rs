@@ -5,7 +5,9 @@ mod apply;
 mod begin;
 mod clock;
 mod pending;
+mod place;
 mod reading;
+mod record;
 mod store;
 
 use std::{
@@ -15,6 +17,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+pub use place::{AtDesk, Place};
 pub use store::Store;
 
 use super::{
@@ -30,7 +33,7 @@ use pending::Pending;
 pub(crate) use pending::go_on_waiting;
 pub(super) use pending::{confirm, roll_back_now};
 use store::Waiting;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug)]
@@ -109,16 +112,54 @@ impl Desk {
 
     /// What is remembered from now on; beside everything else, because disks are slow.
     async fn save(&self, applied: Option<Applied>, waiting: Option<Waiting>) -> Result<(), String> {
+        self.beside(move |store| store.save(applied.as_ref(), waiting.as_ref()))
+            .await
+    }
+
+    async fn beside(
+        &self,
+        work: impl FnOnce(&Store) -> Result<(), String> + Send + 'static,
+    ) -> Result<(), String> {
         let store = self.store.clone();
-        let work = move || store.save(applied.as_ref(), waiting.as_ref());
-        let done = tokio::task::spawn_blocking(work).await;
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
         done.unwrap_or_else(|e| Err(e.to_string()))
     }
 
-    /// Remembers what was applied last, and that nothing waits. A failure is no reason to refuse what was applied: the daemon
-    /// itself knows it anyway.
+    /// Remembers what is about to be applied: a crash from here to [`Self::keep`] leaves both to choose from. Where that fails,
+    /// what was applied is written down as a whole afterwards.
+    async fn announce(&self, new: &Applied) {
+        let (last, new) = (self.last.clone(), new.clone());
+        let begun = self.beside(move |store| store.begins(last.as_ref(), &new));
+        if let Err(e) = begun.await {
+            debug!("{e}");
+        }
+    }
+
+    /// What was announced is what was applied last.
+    async fn keep(&self) {
+        let Some(last) = self.last.clone() else {
+            return;
+        };
+        self.mind(self.beside(move |store| store.kept(&last)).await);
+    }
+
+    /// What was announced was refused.
+    async fn withdraw(&self) {
+        let last = self.last.clone();
+        self.mind(
+            self.beside(move |store| store.withdrawn(last.as_ref()))
+                .await,
+        );
+    }
+
+    /// Remembers what was applied last, and that nothing waits.
     async fn settle(&self) {
-        if let Err(e) = self.save(self.last.clone(), None).await {
+        self.mind(self.save(self.last.clone(), None).await);
+    }
+
+    /// A failure is no reason to refuse what was applied: the daemon itself knows it anyway.
+    fn mind(&self, saved: Result<(), String>) {
+        if let Err(e) = saved {
             warn!("{e}; a restart will not know what was applied last");
             // It would be taken for what holds.
             self.store.discard();

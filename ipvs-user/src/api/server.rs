@@ -36,7 +36,7 @@ use crate::{
     model::service_name,
 };
 
-pub use handle::{Attach, Handle};
+pub use handle::{Absent, Attach, Handle};
 pub use listen::{Listen, bind};
 
 /// A configuration of 100,000 real servers as JSON has about 20 MB.
@@ -141,7 +141,7 @@ async fn status(State(handle): State<Handle>) -> Answer<wire::Status> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    let waiting = handle.desk.lock().await.waiting();
+    let waiting = handle.desk.waiting();
     let fill = |used: u64, capacity: u32| wire::Fill {
         used,
         capacity: capacity.into(),

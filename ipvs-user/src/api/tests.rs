@@ -32,6 +32,8 @@ mod expected;
 mod knobs;
 mod openapi;
 pub(crate) mod random;
+mod remembered;
+mod state;
 mod sync;
 mod waiting;
 

@@ -1,7 +1,7 @@
 //! Interfaces at the start: what another daemon left goes on without a gap, and a start that fails leaves all as it was.
 
 use anyhow::{Result, anyhow};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     interfaces::{Interfaces, Wanted, constants, found},
@@ -38,12 +38,16 @@ pub(super) struct Beginning {
 }
 
 impl Interfaces {
-    /// Every interface must be there, and free of others' programs.
-    pub(super) fn begin(&self, links: Vec<Link>) -> Result<Beginning> {
+    /// Every interface must be free of others' programs, and those that whoever starts this `named` must be there. What only the
+    /// daemon before named may have gone since: it is attached to when it comes back.
+    pub(super) fn begin(&self, links: Vec<Link>, named: &[Wanted]) -> Result<Beginning> {
         let mut wanted = Vec::new();
         for one in &self.wanted {
-            let link = found(&links, &one.name).map_err(|e| anyhow!(e))?;
-            wanted.push((one, link.clone()));
+            match found(&links, &one.name) {
+                Ok(link) => wanted.push((one, link.clone())),
+                Err(e) if named.iter().any(|n| n.name == one.name) => return Err(anyhow!(e)),
+                Err(_) => one.is_awaited(),
+            }
         }
         let mut beginning = Beginning {
             links,
@@ -141,6 +145,14 @@ impl Interfaces {
         unwanted.retain(|n| !self.attached.contains_key(n));
         unwanted.sort();
         unwanted.dedup();
+        let awaited = |name: &String| self.wanted.iter().any(|w| w.name == *name);
+        let (awaited, unwanted): (Vec<_>, Vec<_>) = unwanted.into_iter().partition(awaited);
+        for name in &awaited {
+            // What is pinned is about one that is gone; one that comes back is another.
+            if let Err(e) = self.let_go(name) {
+                error!("{e}");
+            }
+        }
         self.let_all_go(&unwanted);
         Ok(())
     }

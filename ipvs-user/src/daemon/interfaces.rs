@@ -25,6 +25,16 @@ pub struct Wanted {
     pub mark: u32,
 }
 
+impl Wanted {
+    /// Said where that is no error.
+    pub(super) fn is_awaited(&self) {
+        warn!(
+            interface = self.name,
+            "the interface is not there: it is attached to when it comes back"
+        );
+    }
+}
+
 pub(super) struct Interfaces {
     pub(super) loader: Loader,
     pub(super) wanted: Vec<Wanted>,

@@ -44,6 +44,13 @@ mod tests {
     }
 
     #[test]
+    fn what_the_documents_show_is_what_is_said() {
+        let documented = include_str!("../../../docs/KERNELS.md");
+        let said = check_release("5.10.0-32-amd64").unwrap_err();
+        assert!(documented.contains(&format!("\nipvsd: {said}\n")), "{said}");
+    }
+
+    #[test]
     fn newer_and_strange_kernels_are_tried() {
         for release in ["5.18.0", "6.1.0-50-amd64", "10.0", "mine"] {
             check_release(release).unwrap();

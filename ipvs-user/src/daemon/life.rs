@@ -6,7 +6,11 @@ use anyhow::Result;
 use tokio::task::block_in_place;
 use tracing::{error, info};
 
-use super::{Daemon, Options, detach, notify, privileges, restart, socket::Sockets};
+use super::{
+    Daemon, Options, detach, notify, privileges, restart,
+    socket::{Serving, Sockets},
+};
+use crate::dataplane::bpf::Instance;
 
 /// Open requests get this long to end.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -27,7 +31,7 @@ async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
     let socket = options.socket.clone();
     let instance = block_in_place(|| restart::claim(&options.instance))?;
     let fresh = instance.current()?.is_none();
-    let mut daemon = match Daemon::start(options, Arc::clone(&instance)).await {
+    let (mut daemon, serving) = match begin(options, sockets, &instance).await {
         // What is not begun is undone; what was there goes on.
         Err(e) if fresh => {
             if let Err(undone) = detach::take_away(&instance).await {
@@ -35,19 +39,32 @@ async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
             }
             return Err(e);
         }
-        started => started?,
+        begun => begun?,
     };
     let mut tasks = daemon.tasks.take().unwrap_or_default();
-    privileges::reduce()?;
-    let serving = sockets.serve(&daemon.handle)?;
     daemon.announce(&socket);
     let ended = daemon.work(&mut tasks).await;
     notify::stopping();
+    // A change that waits for its interfaces is refused, so that it ends; others go on without those who asked for them.
+    daemon.switch.close();
     let _ = tokio::time::timeout(FAREWELL, serving.end()).await;
-    // Changes go on without those who asked for them.
-    let _ = tokio::time::timeout(FAREWELL, daemon.handle.desk.lock()).await;
+    let desk = daemon.handle.desk.clone();
+    let none_other = tokio::time::timeout(FAREWELL, desk.lock()).await;
     daemon.finish().await;
+    drop(none_other);
     ended
+}
+
+/// All that may fail before the daemon is at work.
+async fn begin(
+    options: Options,
+    sockets: Sockets,
+    instance: &Arc<Instance>,
+) -> Result<(Daemon, Serving)> {
+    let daemon = Daemon::start(options, Arc::clone(instance)).await?;
+    privileges::reduce()?;
+    let serving = sockets.serve(&daemon.handle)?;
+    Ok((daemon, serving))
 }
 
 impl Daemon {

@@ -120,7 +120,9 @@ impl Around {
             }
             Swap::Done => {
                 if let Some(mut migration) = self.migration.take() {
-                    report_migrated(migration.sync(true)?);
+                    let migrated = migration.sync(true)?;
+                    report_migrated(migrated);
+                    report_unfit(migrated);
                     end_migration(*migration, &mut lock(&self.director), &self.instance)?;
                 }
             }
@@ -139,6 +141,16 @@ fn report_migrated(migrated: Migrated) {
         warn!(
             entries = migrated.lost,
             "the new tables are full: entries that the old programs made while they were swapped were left behind"
+        );
+    }
+}
+
+/// Once, as each reading meets them again.
+fn report_unfit(migrated: Migrated) {
+    if migrated.unfit != 0 {
+        warn!(
+            entries = migrated.unfit,
+            "entries that the tables of this version cannot hold (of IPv6, say, in those of a version without) were left behind"
         );
     }
 }

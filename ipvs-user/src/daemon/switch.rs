@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::{
-        server::Attach,
+        server::{Absent, Attach},
         wire::{self, What},
     },
     config::Interface,
@@ -44,6 +44,7 @@ impl Switch {
         &self,
         interfaces: &mut Interfaces,
         configured: &BTreeMap<String, Interface>,
+        absent: Absent,
         links: &[Link],
     ) -> Result<(), String> {
         let wanted = wanted(&self.named, self.mode, configured);
@@ -52,13 +53,24 @@ impl Switch {
                 "no interface would be left to work on: name one in [interface.NAME]".to_owned(),
             );
         }
-        interfaces.switch(wanted, links)
+        interfaces.switch(wanted, absent, links)
+    }
+
+    /// Nobody serves requests any more: whoever waits for an answer is told so, and whoever asks later.
+    pub(super) fn close(&mut self) {
+        self.requests.close();
+        while self.requests.try_recv().is_ok() {}
     }
 }
 
 impl Interfaces {
-    fn switch(&mut self, wanted: Vec<Wanted>, links: &[Link]) -> Result<(), String> {
-        let steps = self.steps_to(&wanted, links)?;
+    fn switch(
+        &mut self,
+        wanted: Vec<Wanted>,
+        absent: Absent,
+        links: &[Link],
+    ) -> Result<(), String> {
+        let steps = self.steps_to(&wanted, absent, links)?;
         let done = self.carry_out(steps)?;
         self.settle(done, links);
         let before = std::mem::replace(&mut self.wanted, wanted);
@@ -70,14 +82,26 @@ impl Interfaces {
 
     /// What there is to do: all names are looked up and all programs loaded before anything is touched, and what can be
     /// taken back without a gap comes first.
-    fn steps_to(&self, wanted: &[Wanted], links: &[Link]) -> Result<Vec<Step>, String> {
+    fn steps_to(
+        &self,
+        wanted: &[Wanted],
+        absent: Absent,
+        links: &[Link],
+    ) -> Result<Vec<Step>, String> {
         let mut steps = Vec::new();
         for one in wanted {
             let before = self.wanted.iter().find(|b| b.name == one.name);
             if before == Some(one) {
                 continue;
             }
-            let link = found(links, &one.name)?;
+            let link = match (found(links, &one.name), absent) {
+                (Ok(link), _) => link,
+                (Err(e), Absent::Refuses) => return Err(e),
+                (Err(_), Absent::IsAwaited) => {
+                    one.is_awaited();
+                    continue;
+                }
+            };
             let step = self.step(one, before.map(|b| b.policy), link);
             steps.extend(step.map_err(|e| e.to_string())?);
         }
@@ -93,8 +117,11 @@ impl Daemon {
             Ok(links) => block_in_place(|| {
                 // Those that went or came just now, first.
                 self.interfaces.follow(&links);
+                let Attach {
+                    interfaces, absent, ..
+                } = &asked;
                 self.switch
-                    .carry_out(&mut self.interfaces, &asked.interfaces, &links)
+                    .carry_out(&mut self.interfaces, interfaces, *absent, &links)
             }),
             Err(e) => Err(e.to_string()),
         };
@@ -119,4 +146,31 @@ pub(super) fn told<'a>(
         name: i.name.clone(),
         mode: i.mode.clone(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_interfaces_of_a_daemon_that_ends_is_told() {
+        let (requests, mut switch) = Switch::new(Vec::new(), ModePolicy::Auto);
+        let ask = || {
+            let (done, answer) = oneshot::channel();
+            let asked = Attach {
+                interfaces: BTreeMap::new(),
+                absent: Absent::Refuses,
+                done,
+            };
+            (requests.send(asked), answer)
+        };
+        let (sent, waits) = ask();
+        sent.await.unwrap();
+        switch.close();
+        assert!(waits.await.is_err(), "it was answered");
+        let (sent, _later) = ask();
+        assert!(sent.await.is_err(), "it would wait for ever");
+    }
 }

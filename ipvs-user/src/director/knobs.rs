@@ -64,13 +64,22 @@ impl Director {
         &mut self,
         changes: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), SysctlError> {
+        let knobs = self.check_sysctls(changes)?;
+        let mut defence = self.controls.defence;
+        defence.settle(&knobs);
+        Ok(self.turn(knobs, defence)?)
+    }
+
+    /// What the knobs would be at, or why one cannot be set.
+    pub(super) fn check_sysctls<'a>(
+        &self,
+        changes: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Knobs, SysctlError> {
         let mut knobs = self.controls.knobs;
         for (name, value) in changes {
             knobs.set(name, value)?;
         }
-        let mut defence = self.controls.defence;
-        defence.settle(&knobs);
-        Ok(self.turn(knobs, defence)?)
+        Ok(knobs)
     }
 
     /// Every knob, with its value and why it cannot be turned if it cannot.

@@ -1,7 +1,12 @@
 //! Services, knobs and timeouts changed in one step: all of it, or nothing.
 
-use super::{Director, DirectorError, SetTimeoutsError};
-use crate::{dataplane::TableError, model::Command, sysctl::SysctlError, timeouts::Timeouts};
+use super::{Director, DirectorError, Rehearsed, SetTimeoutsError};
+use crate::{
+    dataplane::TableError,
+    model::{Command, Model},
+    sysctl::SysctlError,
+    timeouts::Timeouts,
+};
 
 /// Changes that belong together.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -41,14 +46,21 @@ impl Together {
 }
 
 impl Director {
-    /// Carries out all of it, or none.
-    pub fn carry_out(&mut self, changes: &Together) -> Result<(), TogetherError> {
-        // What is against the rules is so before packets see anything of the rest.
-        self.rehearse(&changes.commands)?;
+    /// Everything that can be known to refuse the changes before any of them is made. Returns what the commands come to.
+    pub fn check(&self, changes: &Together) -> Result<Rehearsed, TogetherError> {
+        let rehearsed = self.rehearse(&changes.commands)?;
         changes.timeouts.check().map_err(SetTimeoutsError::from)?;
+        self.check_sysctls(named(&changes.sysctls))?;
+        Ok(rehearsed)
+    }
+
+    /// Carries out all of it, or none. Returns the model of before.
+    pub fn carry_out(&mut self, changes: &Together) -> Result<Model, TogetherError> {
+        // What is against the rules is so before packets see anything of the rest.
+        let rehearsed = self.check(changes)?;
         let before = self.controls_now();
-        match self.carry_out_in_turn(changes) {
-            Ok(()) => Ok(()),
+        match self.carry_out_in_turn(changes, rehearsed) {
+            Ok(model) => Ok(model),
             Err(cause) => match self.put_controls_back(&before) {
                 Ok(()) => Err(cause),
                 Err(undo) => Err(TogetherError::HalfDone {
@@ -59,11 +71,15 @@ impl Director {
         }
     }
 
-    /// Commands come last: they take back by themselves what they did, and what comes before can be put back.
-    fn carry_out_in_turn(&mut self, changes: &Together) -> Result<(), TogetherError> {
+    /// Commands come last: they take back by themselves what they did, and what comes before can be put back. None of that
+    /// changes the model.
+    fn carry_out_in_turn(
+        &mut self,
+        changes: &Together,
+        rehearsed: Rehearsed,
+    ) -> Result<Model, TogetherError> {
         if !changes.sysctls.is_empty() {
-            let sysctls = changes.sysctls.iter();
-            self.set_sysctls(sysctls.map(|(name, value)| (name.as_str(), value.as_str())))?;
+            self.set_sysctls(named(&changes.sysctls))?;
         }
         if changes.timeouts != Timeouts::default() {
             self.set_timeouts(changes.timeouts)?;
@@ -71,9 +87,16 @@ impl Director {
         if let Some(rate) = changes.icmp_rate {
             self.adjust_settings(|s| s.icmp_rate = rate)?;
         }
-        if !changes.commands.is_empty() {
-            self.execute_all(&changes.commands)?;
+        if changes.commands.is_empty() {
+            // It is as it was.
+            return Ok(rehearsed.model);
         }
-        Ok(())
+        Ok(self.perform(rehearsed)?)
     }
+}
+
+fn named(sysctls: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    sysctls
+        .iter()
+        .map(|(n, value)| (n.as_str(), value.as_str()))
 }

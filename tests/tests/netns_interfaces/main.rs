@@ -1,5 +1,6 @@
 //! The director's interfaces change: all of what was asked for or nothing, and packets of the others do not notice.
 
+mod gone;
 mod reload;
 mod start;
 

@@ -99,7 +99,7 @@ pub(in crate::api) fn shown_config(c: &Config) -> wire::Config {
     }
 }
 
-fn shown_service(s: &ServiceConfig) -> wire::ConfiguredService {
+pub(in crate::api) fn shown_service(s: &ServiceConfig) -> wire::ConfiguredService {
     let dests = s.reals.iter().map(|(dest, spec)| wire::ConfiguredDest {
         address: dest.socket(),
         spec: spec::dest_shown(spec),

@@ -17,10 +17,10 @@ use super::{
     wire::{self, ErrorCode, What},
 };
 use crate::{
-    api::server::Handle,
+    api::server::{Absent, Handle},
     config::{Config, Interface},
     desired::{self, Difference, Row},
-    director::Director,
+    director::{Director, Rehearsed, Together},
     model::Command,
 };
 
@@ -33,6 +33,8 @@ pub(super) struct Job {
     pub(super) dry_run: bool,
     pub(super) from: &'static str,
     pub(super) confirm: Option<Duration>,
+    /// What becomes of interfaces that are not there.
+    pub(super) absent: Absent,
 }
 
 pub(super) struct Done {
@@ -78,29 +80,37 @@ async fn apply_at(
         dry_run: how.dry_run,
         from: wanted.from,
         confirm: how.confirm,
+        absent: Absent::Refuses,
     };
     if how.dry_run {
         let mut plan = carry_out(handle, desk, job).await?.plan;
         plan.waiting = desk.waiting();
         return Ok(plan);
     }
-    if let Some(time) = how.confirm {
-        foretell(handle, desk, &job, time).await?;
-    }
-    let done = carry_out(handle, desk, job).await;
-    if done.is_err() && how.confirm.is_some() {
-        desk.settle().await;
-    }
-    let done = done?;
     let applied = Applied {
         config: wanted.config,
         at: SystemTime::now(),
         by_file: wanted.from == "file",
     };
+    match how.confirm {
+        Some(time) => foretell(handle, desk, &job, time).await?,
+        None => desk.announce(&applied).await,
+    }
+    let done = match (carry_out(handle, desk, job).await, how.confirm) {
+        (Err(e), Some(_)) => {
+            desk.settle().await;
+            return Err(e);
+        }
+        (Err(e), None) => {
+            desk.withdraw().await;
+            return Err(e);
+        }
+        (Ok(done), _) => done,
+    };
     let last = desk.last.replace(applied);
     match (how.confirm, done.states) {
         (Some(time), Some(states)) => wait(handle, desk, time, states, last).await,
-        (None, _) | (_, None) => desk.settle().await,
+        (None, _) | (_, None) => desk.keep().await,
     }
     Ok(done.plan)
 }
@@ -116,12 +126,11 @@ async fn foretell(
     let rest = desk.started.clone();
     let look = move |director: &mut Director| {
         let changes = desired::compare(last.as_deref(), director, &new, rule).changes;
-        let model = director.rehearse(&changes.commands);
-        let model = model.map_err(|e| convert::director_error(&e, changes.commands.len()))?;
+        let rehearsed = check(director, &changes)?;
         let before = desired::snapshot(director, &rest);
         let after = Config {
             interfaces: new.interfaces.clone(),
-            ..desired::foreseen(&before, &model, &changes)
+            ..desired::foreseen(&before, rehearsed.model(), &changes)
         };
         Ok((Arc::new(before), Arc::new(after)))
     };
@@ -176,7 +185,9 @@ pub(super) async fn carry_out(
     let restart = convert::restart_rows(&desk.started, &job.new);
     let switches = !rows.is_empty() && !job.dry_run;
     if switches {
-        handle.attach(interfaces.clone()).await?;
+        // Interfaces can be put back, but packets may see that: what is refused anyway is so before.
+        look(handle, &job).await?;
+        handle.attach(interfaces.clone(), job.absent).await?;
     }
     let rest = desk.started.clone();
     let mut done = match handle.clone().with(work(handle.clone(), job, rest)).await {
@@ -201,7 +212,7 @@ async fn put_back(
     interfaces: &BTreeMap<String, Interface>,
     cause: wire::Error,
 ) -> wire::Error {
-    match handle.attach(interfaces.clone()).await {
+    match handle.attach(interfaces.clone(), Absent::IsAwaited).await {
         Ok(()) => cause,
         Err(e) => wire::Error {
             message: format!(
@@ -211,6 +222,16 @@ async fn put_back(
             ..cause
         },
     }
+}
+
+/// Whether the director would refuse it now.
+async fn look(handle: &Handle, job: &Job) -> Result<(), wire::Error> {
+    let (last, new, rule) = (job.last.clone(), Arc::clone(&job.new), job.rule);
+    let look = move |director: &mut Director| {
+        let changes = desired::compare(last.as_deref(), director, &new, rule).changes;
+        check(director, &changes).map(drop)
+    };
+    handle.clone().with(look).await
 }
 
 /// What is done with the director, at one go.
@@ -228,16 +249,14 @@ fn work(
             let kept = job.confirm.map(|_| &rest);
             kept.map(|rest| Arc::new(desired::snapshot(d, rest)))
         };
-        let earlier = snapshot(director);
-        let before = director.model().clone();
         if job.dry_run {
-            let after = director.rehearse(commands);
-            let after = after.map_err(|e| convert::director_error(&e, commands.len()))?;
-            plan.moved = moved(director, &before, &after, commands);
+            let after = check(director, &difference.changes)?;
+            plan.moved = moved(director, director.model(), after.model(), commands);
             return Ok(Done { plan, states: None });
         }
+        let earlier = snapshot(director);
         let carried = director.carry_out(&difference.changes);
-        carried.map_err(|e| convert::together_error(&e, commands.len()))?;
+        let before = carried.map_err(|e| convert::together_error(&e, commands.len()))?;
         plan.applied = true;
         plan.confirm = job
             .confirm
@@ -254,6 +273,12 @@ fn work(
         let states = earlier.zip(later);
         Ok(Done { plan, states })
     }
+}
+
+/// Refused is what can be known to be, before anything is touched.
+fn check(director: &Director, changes: &Together) -> Result<Rehearsed, wire::Error> {
+    let checked = director.check(changes);
+    checked.map_err(|e| convert::together_error(&e, changes.commands.len()))
 }
 
 fn plan(

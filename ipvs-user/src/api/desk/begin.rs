@@ -45,11 +45,18 @@ struct Change {
 impl Desk {
     /// Reads what the daemon before left, and decides what becomes of a change that waits to be confirmed: it waits on, or is
     /// taken back if its time is over. From now on [`Self::interfaces`] are those to begin with.
-    pub fn recall(&mut self, adopted: bool) -> Recalled {
+    pub fn recall(&mut self, director: &Director, adopted: bool) -> Recalled {
         let mut change = None;
         if adopted {
-            let Remembered { applied, waiting } = self.store.load(&self.started);
+            let Remembered {
+                applied,
+                begun,
+                waiting,
+            } = self.store.load(&self.started);
             self.last = applied;
+            if let Some(begun) = begun {
+                self.choose(director, begun);
+            }
             if let (None, Some(last)) = (&self.file, &self.last)
                 && !last.by_file
             {
@@ -60,6 +67,22 @@ impl Desk {
             self.store.discard();
         }
         Recalled { adopted, change }
+    }
+
+    /// The daemon before ended while it applied this. All of it is in the tables, or nothing: if nothing is left to do, it is what
+    /// was applied last.
+    fn choose(&mut self, director: &Director, begun: Applied) {
+        let last = self.last.as_ref().map(|l| l.config.as_ref());
+        let left = desired::compare(last, director, &begun.config, Rule::Keep);
+        let applied = left.changes.is_empty();
+        warn!(
+            applied,
+            "the daemon before this one ended while it applied a configuration"
+        );
+        if applied {
+            self.last = Some(begun);
+        }
+        self.unsaved = true;
     }
 
     fn judge(&mut self, waiting: Waiting) -> Change {
@@ -133,18 +156,19 @@ impl Desk {
         let Some(why) = back else {
             let seconds = waiting.ends.saturating_sub(clock::since_boot()).as_secs();
             warn!("a change waits to be confirmed, and goes back by itself in {seconds} seconds");
-            self.wait_on(waiting);
+            self.wait_on(waiting, file);
             return Ok(());
         };
         warn!("{why}: going back");
         let (after, before) = (&waiting.after, &waiting.before);
         let difference = desired::compare(Some(after), director, before, Rule::Keep);
         if let Err(e) = director.carry_out(&difference.changes) {
-            error!("cannot go back: {e}; trying again");
-            self.wait_on(Waiting {
+            error!("cannot go back: {e}; trying again{}", left_out(file));
+            let over = Waiting {
                 ends: clock::since_boot(),
                 ..waiting
-            });
+            };
+            self.wait_on(over, file);
             if let Some(pending) = &mut self.pending {
                 pending.note_failure(&e.to_string());
             }
@@ -176,11 +200,11 @@ impl Desk {
     }
 
     /// As it was before the daemon ended.
-    fn wait_on(&mut self, waiting: Waiting) {
+    fn wait_on(&mut self, waiting: Waiting, file: File) {
         let changed = Applied {
             config: Arc::clone(&waiting.wanted),
             at: SystemTime::now(),
-            by_file: false,
+            by_file: file == File::Change,
         };
         let last = self.last.replace(changed);
         self.wait(waiting, last);
@@ -206,6 +230,21 @@ fn why(waiting: &Waiting, over: bool) -> &'static str {
         "nobody confirmed the change in time, and the daemon was not there to take it back"
     } else {
         "the file says something new while a change waits to be confirmed"
+    }
+}
+
+/// What becomes of the file meanwhile.
+const fn left_out(file: File) -> &'static str {
+    match file {
+        File::Before => "",
+        File::Change => {
+            "; the file still has the change that nobody confirmed: `ipvsd confirm` keeps it, and once it is taken back, \
+             `ipvsd reload` applies it"
+        }
+        File::Other => {
+            "; what the file says is NOT applied: once the change is taken back (`ipvsd rollback` tries at once) or kept \
+             (`ipvsd confirm`), `ipvsd reload` applies the file"
+        }
     }
 }
 

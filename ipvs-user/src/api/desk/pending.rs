@@ -21,7 +21,7 @@ use super::{
     to_the_end,
     wire::{self, ErrorCode, What},
 };
-use crate::api::server::Handle;
+use crate::api::server::{Absent, Handle};
 
 /// Attempts to go back by itself.
 const TRIES: u32 = 10;
@@ -33,6 +33,15 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Numbers those that wait.
 static COUNT: AtomicU64 = AtomicU64::new(1);
+
+/// What is told of a change that waits.
+#[derive(Clone)]
+pub(super) struct Notice {
+    /// Since the boot.
+    ends: Duration,
+    failed: u32,
+    trouble: Option<String>,
+}
 
 pub(super) struct Pending {
     pub(super) id: u64,
@@ -68,15 +77,18 @@ impl Desk {
         id
     }
 
-    /// What waits, for whoever asks.
-    pub(in crate::api) fn waiting(&self) -> Option<wire::Waiting> {
+    pub(super) fn notice(&self) -> Option<Notice> {
         let pending = self.pending.as_ref()?;
-        let left = pending.waiting.ends.saturating_sub(clock::since_boot());
-        Some(wire::Waiting {
-            seconds: seconds(left),
+        Some(Notice {
+            ends: pending.waiting.ends,
             failed: pending.failed,
             trouble: pending.trouble.clone(),
         })
+    }
+
+    /// What waits, for whoever asks.
+    pub(super) fn waiting(&self) -> Option<wire::Waiting> {
+        self.notice().as_ref().map(Notice::told)
     }
 
     /// Why others are refused.
@@ -94,6 +106,17 @@ impl Desk {
     fn left(&self, id: u64) -> Option<Duration> {
         let pending = self.pending.as_ref().filter(|p| p.id == id)?;
         (pending.failed < TRIES).then(|| pending.due.saturating_sub(clock::since_boot()))
+    }
+}
+
+impl Notice {
+    pub(super) fn told(&self) -> wire::Waiting {
+        let left = self.ends.saturating_sub(clock::since_boot());
+        wire::Waiting {
+            seconds: seconds(left),
+            failed: self.failed,
+            trouble: self.trouble.clone(),
+        }
     }
 }
 
@@ -185,6 +208,7 @@ async fn roll_back(handle: &Handle, desk: &mut Desk) -> Result<wire::Plan, wire:
         dry_run: false,
         from: "roll_back",
         confirm: None,
+        absent: Absent::IsAwaited,
     };
     let done = apply::carry_out(handle, desk, job).await;
     if let Err(e) = &done

@@ -5,14 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     convert,
     wire::{self, ErrorCode},
 };
 use crate::{
-    api::desk::Desk,
+    api::desk::Place,
     config::Interface,
     director::Director,
     events::Events,
@@ -28,7 +28,7 @@ pub struct Handle {
     pub changed: Arc<Notify>,
     pub events: Events,
     /// Locked before the director.
-    pub desk: Arc<AsyncMutex<Desk>>,
+    pub desk: Place,
     /// Who attaches to interfaces; without anybody there are none.
     pub attaching: Option<mpsc::Sender<Attach>>,
     /// Who synchronises connections with another director.
@@ -40,8 +40,18 @@ pub struct Handle {
 /// The interfaces of the configuration are to be these.
 pub struct Attach {
     pub interfaces: BTreeMap<String, Interface>,
+    pub absent: Absent,
     /// Told when they are, or why they are as they were.
     pub done: oneshot::Sender<Result<(), String>>,
+}
+
+/// What becomes of an interface that is not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Absent {
+    /// Nothing changes: whoever asks may have mistaken its name.
+    Refuses,
+    /// It was there once, and is attached to when it comes back: one that is gone for good shall not bar the way back of all else.
+    IsAwaited,
 }
 
 impl Handle {
@@ -52,7 +62,7 @@ impl Handle {
             interfaces: Arc::default(),
             changed: Arc::default(),
             events: Events::default(),
-            desk: Arc::default(),
+            desk: Place::default(),
             attaching: None,
             sync: Arc::new(Mutex::new(Box::new(Nobody))),
             detach: Arc::default(),
@@ -78,12 +88,18 @@ impl Handle {
     pub(in crate::api) async fn attach(
         &self,
         interfaces: BTreeMap<String, Interface>,
+        absent: Absent,
     ) -> Result<(), wire::Error> {
         let Some(daemon) = &self.attaching else {
             return Ok(());
         };
         let (done, answer) = oneshot::channel();
-        let sent = daemon.send(Attach { interfaces, done }).await;
+        let asked = Attach {
+            interfaces,
+            absent,
+            done,
+        };
+        let sent = daemon.send(asked).await;
         let outcome = match sent {
             Ok(()) => answer
                 .await

@@ -1,116 +1,19 @@
 //! Changes that wait to be confirmed, and what was applied last: over clients that go away, ways back that fail, and daemons
 //! that end.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
     TestDaemon, code,
     desk::{FILE, dry, lines},
+    state::{State, weighing, within},
 };
-use crate::{
-    api::{
-        desk::{Desk, Store},
-        server::Attach,
-        wire::{ApplyQuery, ErrorCode},
-    },
-    config::{self, Config},
+use crate::api::{
+    server::Attach,
+    wire::{ApplyQuery, ErrorCode},
 };
-
-/// The real server whose weight the changes change.
-const REAL: &str = "10.0.1.2:80";
-
-fn within(seconds: u32) -> ApplyQuery {
-    ApplyQuery {
-        confirm: Some(seconds),
-        ..ApplyQuery::default()
-    }
-}
-
-fn weighing(weight: u32) -> String {
-    FILE.replace("weight = 2", &format!("weight = {weight}"))
-}
-
-/// Where daemons remember, one after the other.
-struct State(PathBuf);
-
-impl State {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ipvsd-state-{}-{n}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn desk(&self, file: Option<&str>) -> Desk {
-        self.desk_of("default", file)
-    }
-
-    fn desk_of(&self, instance: &str, file: Option<&str>) -> Desk {
-        let config = file.map_or_else(Config::empty, |f| config::parse("f", f).unwrap());
-        let store = Store::at(Some(&self.0), "unused".as_ref(), instance);
-        Desk::new(config, file.map(|_| "f".into()), store)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("applied.json")
-    }
-
-    fn record(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.file()).unwrap()).unwrap()
-    }
-}
-
-impl Drop for State {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-impl TestDaemon {
-    /// A daemon that remembers there, and what a start with this file makes of the tables.
-    async fn begin(&self, state: &State, file: Option<&str>, adopted: bool) {
-        self.begin_with(state.desk(file), adopted).await;
-    }
-
-    async fn begin_with(&self, mut desk: Desk, adopted: bool) {
-        let recalled = desk.recall(adopted);
-        desk.begin(&mut self.director.lock().unwrap(), recalled)
-            .unwrap();
-        desk.begun();
-        *self.handle.desk.lock().await = desk;
-    }
-
-    /// Ends as if it had been killed: nobody takes anything back.
-    async fn dies(&self) {
-        *self.handle.desk.lock().await = Desk::default();
-    }
-
-    async fn waits(&self) -> bool {
-        self.client.status().await.unwrap().waiting.is_some()
-    }
-
-    async fn weighs(&self) -> Option<u32> {
-        self.weight(0, REAL).await
-    }
-
-    async fn comes_to_weigh(&self, weight: u32) {
-        let start = Instant::now();
-        while self.weighs().await != Some(weight) {
-            assert!(start.elapsed() < Duration::from_secs(20), "not {weight}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
 
 #[tokio::test]
 async fn change_goes_on_and_is_taken_back_though_the_client_went_away_in_the_middle() {
@@ -233,7 +136,7 @@ async fn interfaces_of_a_change_are_those_of_the_next_start_until_it_is_taken_ba
     for file in [Some(FILE), None] {
         let interfaces_at_start = || {
             let mut desk = state.desk(file);
-            let _ = desk.recall(true);
+            let _ = desk.recall(&daemon.director.lock().unwrap(), true);
             desk.interfaces().keys().cloned().collect::<Vec<_>>()
         };
         daemon.begin(&state, file, false).await;
@@ -385,7 +288,7 @@ async fn what_another_director_or_another_boot_left_is_not_believed() {
 async fn change_that_could_not_be_written_down_is_refused_if_it_may_have_to_be_taken_back() {
     let (daemon, state) = (TestDaemon::start(), State::new());
     daemon.begin(&state, Some(FILE), false).await;
-    fs::remove_dir_all(&state.0).unwrap();
+    fs::remove_dir_all(state.directory()).unwrap();
     let refused = daemon.client.put_file(weighing(5), &within(60)).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("nothing was changed"), "{refused}");

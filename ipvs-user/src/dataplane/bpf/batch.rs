@@ -39,10 +39,16 @@ where
     V: Pod + aya::Pod,
 {
     match sweep(map.map()) {
-        // A kernel without batches for this type of map.
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => map.iter().collect(),
+        Err(e) if is_unknown(&e) => map.iter().collect(),
         swept => swept.map_err(MapError::IoError),
     }
+}
+
+/// Whether a kernel says by this that it has no batches, or none for this type of map.
+pub(super) fn is_unknown(e: &io::Error) -> bool {
+    /// Known to the kernel alone.
+    const ENOTSUPP: i32 = 524;
+    matches!(e.raw_os_error(), Some(libc::EINVAL | ENOTSUPP))
 }
 
 fn sweep<K: Pod, V: Pod>(map: &MapData) -> io::Result<Vec<(K, V)>> {

@@ -56,6 +56,8 @@ pub struct Migrated {
     pub templates: usize,
     /// Entries that found no room when there was no way back.
     pub lost: usize,
+    /// Entries that the layout of this program cannot hold.
+    pub unfit: usize,
 }
 
 /// What the old tables counted until they were no longer used.
@@ -179,6 +181,10 @@ impl Migration {
             (false, true) => Phase::Swapped,
             (false, false) => Phase::Before,
         };
+        // What takes as long as there are destinations comes first: connections are to be as new as can be at the swap.
+        if phase == Phase::Before {
+            self.memories.sync(&mut self.old, &self.new.states)?;
+        }
         // In this order, because that is the way an entry moves: met twice it counts once, but none is missed.
         let mut half_open = self.old.conns(names::HALF_OPEN)?;
         let conns = self.old.conns(names::CONNS)?;
@@ -222,13 +228,11 @@ impl Migration {
             .half_open
             .apply(table, &half_open, phase, later, counted)?;
         self.ring(&half_open, phase)?;
-        if phase == Phase::Before {
-            self.memories.sync(&self.old, &self.new.states)?;
-        }
         Ok(Migrated {
             connections: of_conns.changed + of_half_open.changed,
             templates: of_templates.changed,
             lost: of_templates.lost + of_conns.lost + of_half_open.lost,
+            unfit: self.old.unfit(),
         })
     }
 
@@ -254,10 +258,8 @@ impl Migration {
             let set = self.new.ring.set(place, slot, 0);
             set.map_err(failed(names::HALF_OPEN_RING))?;
         }
-        // Numbers that the old program gives out from here to the swap must not come twice.
-        let next = self.old.ring_head()?.wrapping_add(AHEAD.min(size / 2));
         let now = self.new.heads.get(&0, 0).map_err(failed(names::HEADS))?;
-        if before || now == 0 {
+        if let Some(next) = next_number(self.old.ring_head()?, now, size, before) {
             let set = self.new.heads.set(0, next, 0);
             set.map_err(failed(names::HEADS))?;
         }
@@ -277,6 +279,13 @@ impl Migration {
     }
 }
 
+/// The number that the next half-open connection is to get in the new ring, if that is not its program's business already: those
+/// that the old program gives out from here to the swap must not come twice.
+fn next_number(old: u32, now: u32, size: u32, before: bool) -> Option<u32> {
+    let next = old.wrapping_add(AHEAD.min(size / 2));
+    (before || now == 0).then_some(next)
+}
+
 /// Which count of its real server a connection is in.
 fn count_of(conn: &Conn) -> Option<Count> {
     let flags = conn.status.flags;
@@ -292,4 +301,22 @@ fn count_of(conn: &Conn) -> Option<Count> {
 
 fn failed(name: &'static str) -> impl Fn(MapError) -> LoadError {
     move |source| LoadError::Map { name, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_half_open_connections_go_on_behind_those_of_the_old_program() {
+        let first = next_number(100, 0, 1 << 20, true).unwrap();
+        assert_eq!(first, 100 + AHEAD);
+        // It went on meanwhile.
+        let second = next_number(5000, first, 1 << 20, true);
+        assert_eq!(second, Some(5000 + AHEAD));
+        assert_eq!(next_number(u32::MAX, 0, 16, true), Some(7));
+        // The new program counts by itself, unless nobody told it where to begin.
+        assert_eq!(next_number(9000, 9500, 1 << 20, false), None);
+        assert_eq!(next_number(9000, 0, 1 << 20, false), Some(9000 + AHEAD));
+    }
 }

@@ -25,7 +25,7 @@ where
     const { assert!(size_of::<V>().is_multiple_of(8), "the kernel pads others") };
     match sweep(map.map(), cpus, count as usize, &fold) {
         // A kernel without batches for this type of map.
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => (0..count)
+        Err(e) if batch::is_unknown(&e) => (0..count)
             .map(|index| Ok(one(&map.get(&index, 0)?, &fold)))
             .collect(),
         swept => swept.map_err(MapError::IoError),

@@ -65,37 +65,31 @@ pub struct Instance {
 impl Instance {
     /// Makes the place if it is not there, and locks it.
     pub fn lock(name: &str) -> Result<Self, PinError> {
-        // Whoever held the lock may have removed the place, or that of all instances, meanwhile.
-        for _ in 0..ATTEMPTS {
+        let locked = settled(name, || {
             let machine = Bpffs::of_the_machine().map_err(PinError::NoFileSystem)?;
             let top = machine.directory(TOP).map_err(failed(TOP))?;
-            let dir = match top.directory(&escaped(name)) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                dir => dir.map_err(failed(name))?,
-            };
-            if let Some(locked) = Self::locked(name, machine, dir)? {
-                return Ok(locked);
+            match top.directory(&escaped(name)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Found::Gone),
+                dir => Self::locked(name, machine, dir.map_err(failed(name))?),
             }
-        }
-        Err(PinError::Running(name.to_owned()))
+        });
+        locked?.ok_or_else(|| PinError::Running(name.to_owned()))
     }
 
     /// The same of one that is there; `None`: there is none.
     pub fn lock_existing(name: &str) -> Result<Option<Self>, PinError> {
-        let machine = Bpffs::of_the_machine().map_err(PinError::NoFileSystem)?;
-        let top = match machine.existing(TOP) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            top => top.map_err(failed(TOP))?,
-        };
-        match top.existing(&escaped(name)) {
-            Ok(dir) => Self::locked(name, machine, dir),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(failed(name)(e)),
-        }
+        settled(name, || {
+            let machine = Bpffs::of_the_machine().map_err(PinError::NoFileSystem)?;
+            let place = machine.existing(TOP);
+            let place = place.and_then(|top| top.existing(&escaped(name)));
+            match place {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+                dir => Self::locked(name, machine, dir.map_err(failed(name))?),
+            }
+        })
     }
 
-    /// `None`: what was locked is no longer the place of this name, because it was removed before it was locked.
-    fn locked(name: &str, machine: Bpffs, dir: Bpffs) -> Result<Option<Self>, PinError> {
+    fn locked(name: &str, machine: Bpffs, dir: Bpffs) -> Result<Found<Self>, PinError> {
         let handle = fs::File::open(dir.path("")).map_err(failed(name))?;
         let lock = Flock::lock(handle, FlockArg::LockExclusiveNonblock);
         let lock = lock.map_err(|(_, e)| {
@@ -106,15 +100,15 @@ impl Instance {
         })?;
         let ours = lock.metadata().map_err(failed(name))?;
         match fs::metadata(machine.path(TOP).join(escaped(name))) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Found::Gone),
             there => {
                 let there = there.map_err(failed(name))?;
                 if (there.dev(), there.ino()) != (ours.dev(), ours.ino()) {
-                    return Ok(None);
+                    return Ok(Found::Gone);
                 }
             }
         }
-        Ok(Some(Self {
+        Ok(Found::Locked(Self {
             name: name.to_owned(),
             machine,
             dir,
@@ -261,6 +255,29 @@ impl Instance {
     }
 }
 
+/// What an attempt to lock a place came to.
+enum Found<T> {
+    Locked(T),
+    Nothing,
+    /// Whoever held the lock removed the place, or that of all instances, before it was locked. There may be another one by now.
+    Gone,
+}
+
+/// `None`: there is nothing.
+fn settled<T>(
+    name: &str,
+    mut attempt: impl FnMut() -> Result<Found<T>, PinError>,
+) -> Result<Option<T>, PinError> {
+    for _ in 0..ATTEMPTS {
+        match attempt()? {
+            Found::Locked(found) => return Ok(Some(found)),
+            Found::Nothing => return Ok(None),
+            Found::Gone => {}
+        }
+    }
+    Err(PinError::Running(name.to_owned()))
+}
+
 /// Names of all instances.
 pub fn instances() -> Result<Vec<String>, PinError> {
     let machine = Bpffs::of_the_machine().map_err(PinError::NoFileSystem)?;
@@ -348,6 +365,18 @@ fn unescaped(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_that_went_while_it_was_locked_is_looked_for_again() {
+        let mut attempts = [Found::Gone, Found::Gone, Found::Locked(7)].into_iter();
+        let found = settled("blue", || Ok(attempts.next().unwrap_or(Found::Nothing)));
+        assert_eq!(found.unwrap(), Some(7));
+        let mut attempts = [Found::Gone].into_iter();
+        let found = settled::<()>("blue", || Ok(attempts.next().unwrap_or(Found::Nothing)));
+        assert_eq!(found.unwrap(), None);
+        let busy = settled::<()>("blue", || Ok(Found::Gone));
+        assert!(matches!(busy, Err(PinError::Running(name)) if name == "blue"));
+    }
 
     #[test]
     fn names_come_back_from_what_the_file_system_takes() {

@@ -228,7 +228,7 @@ where
 {
     match batches.read(map.map(), at, AT_ONCE) {
         // A kernel without batches: all at once.
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+        Err(e) if batch::is_unknown(&e) => {
             batches.fill(batch::entries(map)?);
             Ok(None)
         }

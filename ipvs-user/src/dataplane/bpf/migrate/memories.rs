@@ -51,7 +51,7 @@ impl Memories {
     }
 
     /// Copies what the old program changed since the last time. No program may work over the new tables yet.
-    pub(super) fn sync(&mut self, old: &Old, counts: &Counts) -> Result<(), LoadError> {
+    pub(super) fn sync(&mut self, old: &mut Old, counts: &Counts) -> Result<(), LoadError> {
         self.states(old)?;
         self.marks(old, counts)?;
         let Self {
@@ -64,7 +64,7 @@ impl Memories {
         Ok(())
     }
 
-    fn states(&mut self, old: &Old) -> Result<(), LoadError> {
+    fn states(&mut self, old: &mut Old) -> Result<(), LoadError> {
         for (key, service) in old.services()? {
             let id = service.id;
             let same = self

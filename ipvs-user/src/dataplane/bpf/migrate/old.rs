@@ -10,7 +10,11 @@ use ipvs_common::{
 
 use crate::{
     dataplane::bpf::{
-        LoadError, bpffs::Bpffs, layout::Layout, raw::RawMap, translate::Translation,
+        LoadError,
+        bpffs::Bpffs,
+        layout::Layout,
+        raw::RawMap,
+        translate::{Translation, Untranslated},
     },
     ledger::{self, Key, Kind, Value},
 };
@@ -23,6 +27,8 @@ pub(super) struct Old {
     layout: Layout,
     here: Layout,
     cpus: usize,
+    /// Entries of each table that the layout of here cannot hold, as of its last reading.
+    unfit: BTreeMap<&'static str, usize>,
 }
 
 impl Old {
@@ -32,6 +38,7 @@ impl Old {
             dir,
             here: here.clone(),
             cpus: nr_cpus().map_err(|(_, e)| LoadError::States(e))?,
+            unfit: BTreeMap::new(),
         })
     }
 
@@ -44,35 +51,44 @@ impl Old {
             .ok_or_else(|| LoadError::Layout(format!("nothing is said of {of}")))
     }
 
-    /// Keys and values of a hash map.
+    /// Entries that were left out, because the layout of here cannot hold them.
+    pub(super) fn unfit(&self) -> usize {
+        self.unfit.values().sum()
+    }
+
+    /// Keys and values of a hash map: those that the layout of here can hold.
     fn pairs<K: bytemuck::Pod, V: bytemuck::Pod>(
-        &self,
+        &mut self,
         name: &'static str,
         key: &str,
         value: &str,
     ) -> Result<Vec<(K, V)>, LoadError> {
         let (keys, values) = (self.translation(key)?, self.translation(value)?);
         let all = self.map(name)?.all().map_err(failed(name))?;
-        let pairs = all.iter().map(|(k, v)| (keys.value(k), values.value(v)));
-        Ok(pairs.collect())
+        let pairs = all
+            .iter()
+            .map(|(k, v)| Ok((keys.value(k)?, values.value(v)?)));
+        let (pairs, unfit) = those_that_fit(pairs).map_err(unreadable(name))?;
+        self.unfit.insert(name, unfit);
+        Ok(pairs)
     }
 
     /// Connections but those that are just leaving, which count no more.
-    pub(super) fn conns(&self, name: &'static str) -> Result<Vec<(FlowKey, Conn)>, LoadError> {
+    pub(super) fn conns(&mut self, name: &'static str) -> Result<Vec<(FlowKey, Conn)>, LoadError> {
         let mut conns: Vec<(FlowKey, Conn)> = self.pairs(name, "FlowKey", "Conn")?;
         conns.retain(|(_, conn)| conn.status.flags & ConnFlags::LEAVING == 0);
         Ok(conns)
     }
 
-    pub(super) fn templates(&self) -> Result<Vec<(TemplateKey, Template)>, LoadError> {
+    pub(super) fn templates(&mut self) -> Result<Vec<(TemplateKey, Template)>, LoadError> {
         self.pairs(names::TEMPLATES, "TemplateKey", "Template")
     }
 
-    pub(super) fn lblc(&self) -> Result<Vec<(LblcKey, LblcEntry)>, LoadError> {
+    pub(super) fn lblc(&mut self) -> Result<Vec<(LblcKey, LblcEntry)>, LoadError> {
         self.pairs(names::LBLC, "LblcKey", "LblcEntry")
     }
 
-    pub(super) fn lblcr(&self) -> Result<Vec<(LblcKey, LblcrEntry)>, LoadError> {
+    pub(super) fn lblcr(&mut self) -> Result<Vec<(LblcKey, LblcrEntry)>, LoadError> {
         self.pairs(names::LBLCR, "LblcKey", "LblcrEntry")
     }
 
@@ -82,7 +98,8 @@ impl Old {
         let value = self.map(names::SETTINGS)?.at(0);
         let value = value.map_err(failed(names::SETTINGS))?;
         let translation = self.translation("Settings")?;
-        translation.apply(&value, bytemuck::bytes_of_mut(&mut settings));
+        let applied = translation.apply(&value, bytemuck::bytes_of_mut(&mut settings));
+        applied.map_err(unreadable(names::SETTINGS))?;
         Ok(settings)
     }
 
@@ -108,10 +125,11 @@ impl Old {
         index: u32,
     ) -> Result<V, LoadError> {
         let value = self.map(name)?.at(index).map_err(failed(name))?;
-        Ok(self.translation(of)?.value(&value))
+        let value = self.translation(of)?.value(&value);
+        value.map_err(unreadable(name))
     }
 
-    pub(super) fn services(&self) -> Result<Vec<(ServiceKey, Service)>, LoadError> {
+    pub(super) fn services(&mut self) -> Result<Vec<(ServiceKey, Service)>, LoadError> {
         self.pairs(names::SERVICES, "ServiceKey", "Service")
     }
 
@@ -131,8 +149,12 @@ impl Old {
         let translation = self.translation("Stats")?;
         let size = each.len() / self.cpus.max(1);
         let each = each.chunks_exact(size.max(1));
-        let each = each.map(|bytes| translation.value::<Stats>(bytes));
-        Ok(each.fold(Stats::default(), Stats::plus))
+        let mut sum = Stats::default();
+        for bytes in each {
+            let counted = translation.value(bytes);
+            sum = sum.plus(counted.map_err(unreadable(names::DEST_STATS))?);
+        }
+        Ok(sum)
     }
 
     /// What was counted under each name.
@@ -176,14 +198,58 @@ impl Old {
             Some(Kind::Reason) => "ReasonRecord",
             Some(Kind::Begun | Kind::Batch | Kind::Carried) | None => return Ok((key, new)),
         };
-        self.translation(of)?.apply(old, &mut new.bytes);
+        let applied = self.translation(of)?.apply(old, &mut new.bytes);
+        applied.map_err(unreadable(names::LEDGER))?;
         Ok((key, new))
     }
+}
+
+/// With how many do not. What is not as it is described is no entry at all.
+fn those_that_fit<T>(
+    entries: impl Iterator<Item = Result<T, Untranslated>>,
+) -> Result<(Vec<T>, usize), Untranslated> {
+    let (mut fit, mut unfit) = (Vec::new(), 0);
+    for entry in entries {
+        match entry {
+            Ok(entry) => fit.push(entry),
+            Err(Untranslated::Unfit { .. }) => unfit += 1,
+            Err(short @ Untranslated::Short { .. }) => return Err(short),
+        }
+    }
+    Ok((fit, unfit))
+}
+
+fn unreadable(name: &'static str) -> impl Fn(Untranslated) -> LoadError {
+    move |e| LoadError::Layout(format!("map {name}: {e}"))
 }
 
 fn failed(name: &'static str) -> impl Fn(io::Error) -> LoadError {
     move |source| LoadError::Map {
         name,
         source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_do_not_fit_are_left_out_and_counted_and_short_ones_are_an_error() {
+        let of = || "T".to_owned();
+        let unfit = Untranslated::Unfit {
+            of: of(),
+            field: "src".to_owned(),
+            room: 4,
+        };
+        let entries = [Ok(1), Err(unfit.clone()), Ok(2), Err(unfit)];
+        assert_eq!(those_that_fit(entries.into_iter()), Ok((vec![1, 2], 2)));
+        let short = Untranslated::Short {
+            of: of(),
+            needed: 4,
+            bytes: 2,
+        };
+        let entries = [Ok(1), Err(short.clone())];
+        assert_eq!(those_that_fit(entries.into_iter()), Err(short));
     }
 }
