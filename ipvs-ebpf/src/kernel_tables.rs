@@ -303,12 +303,7 @@ impl Tables for Maps {
     }
     #[inline(always)]
     fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64) {
-        let Some(state) = Self::state(id) else { return };
-        // SAFETY: a map value.
-        unsafe {
-            (*state).path_mtu = u32::from(mtu);
-            (*state).path_until = until;
-        }
+        limits::set_path(id, mtu, until);
     }
     #[inline(always)]
     fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool {

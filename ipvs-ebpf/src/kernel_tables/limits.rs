@@ -1,10 +1,22 @@
-//! How many ICMP errors may still be sent.
+//! How long packets may be on a way, and how many ICMP errors may still be sent.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use ipvs_datapath::icmp::Peer;
 
-use crate::maps::{ICMP_BUDGET, ICMP_PEERS};
+use crate::maps::{DEST_STATES, ICMP_BUDGET, ICMP_PEERS};
+
+#[inline(always)]
+pub(super) fn set_path(id: u32, mtu: u16, until: u64) {
+    let Some(state) = DEST_STATES.get_ptr_mut(id) else {
+        return;
+    };
+    // SAFETY: a map value.
+    unsafe {
+        (*state).path_mtu = u32::from(mtu);
+        (*state).path_until = until;
+    }
+}
 
 #[inline(always)]
 pub(super) fn allowed(now: u64, budget: u32, per_second: u32, hz: u32) -> bool {

@@ -43,8 +43,7 @@ fn ends(packet: &[u8]) -> ([u8; 4], [u8; 4], [u8; 4]) {
 }
 
 fn ports(a: u16, b: u16) -> [u8; 4] {
-    let [[c, d], [e, f]] = [a.to_be_bytes(), b.to_be_bytes()];
-    [c, d, e, f]
+    ((u32::from(a) << 16) | u32::from(b)).to_be_bytes()
 }
 
 /// The packet that an error in a frame quotes; its own checksums and the quoted header's are right.
