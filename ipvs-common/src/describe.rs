@@ -86,7 +86,7 @@ described! {
         addr, tunnel_src, weight, upper, lower, service, position, port, method, flags, policy, pad,
     }
     ListSlot { dest, weight }
-    DestState { active, inactive, persistent, overloaded, hop: Hop, pad }
+    DestState { active, inactive, persistent, overloaded, hop: Hop, path_mtu, path_until, pad }
     SchedState { last, weight }
     LblcKey { addr, service }
     LblcEntry { last_use, dest, pad }

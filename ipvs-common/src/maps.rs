@@ -29,8 +29,12 @@ pub const PUNT: &str = "PUNT";
 /// The connection that a packet just opened, on its way from one stage to the next.
 pub const NEWBORN: &str = "NEWBORN";
 pub const NEWBORN6: &str = "NEWBORN6";
+/// The flow that an ICMP error asks for (`schedule_icmp`), on its way from one stage to the next.
+pub const ASKED: &str = "ASKED";
 pub const CLOCK: &str = "CLOCK";
 pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
+/// What is left of it for each destination.
+pub const ICMP_PEERS: &str = "ICMP_PEERS";
 /// Connections and templates that changed, for the backup director.
 pub const SYNC_NOTES: &str = "SYNC_NOTES";
 /// Programs of the later stages; the maps of one interface's programs are shared but for this one.
@@ -52,7 +56,11 @@ pub mod stage {
     pub const SIX: u32 = 4;
     /// From a stage to the same one of IPv6.
     pub const TO_SIX: u32 = SIX + 1;
-    pub const COUNT: u32 = 2 * TO_SIX - 1;
+    /// What has no twin: ICMP errors about connections, about packets of tunnels, and those that open connections.
+    pub const ICMP: u32 = 2 * TO_SIX - 1;
+    pub const TUNNELED: u32 = ICMP + 1;
+    pub const ASKED: u32 = ICMP + 2;
+    pub const COUNT: u32 = ICMP + 3;
     /// Program names by place.
     pub const PROGRAMS: [&str; COUNT as usize] = [
         "ipvs_slow",
@@ -64,6 +72,9 @@ pub mod stage {
         "ipvs6_open",
         "ipvs6_enter",
         "ipvs6_born",
+        "ipvs_icmp",
+        "ipvs_tunneled",
+        "ipvs_asked",
     ];
 }
 

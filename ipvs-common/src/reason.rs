@@ -54,6 +54,8 @@ reasons! {
     StandsBy = "stands_by", "a client's packet, while another director balances (`backup_only`)";
     Extensions = "extensions", "more or longer extension headers of IPv6 than are followed";
     ReplyForKernel = "reply_for_kernel", "reply that may not go on (time to live, length): the stack tells the real server";
+    IcmpStranger = "icmp_stranger", "ICMP error about no connection of the director's";
+    IcmpOfRequest = "icmp_of_request", "ICMP error to a client whose connection is not masqueraded: counted, and left to the kernel to route";
 }
 
 reasons! {
@@ -75,6 +77,11 @@ reasons! {
     DropPacket = "drop_packet", "new connection, while the defence `drop_packet` is in force";
     DestGoneReset = "dest_gone_reset", "the connection's real server was deleted, and the service resets (`on_dead`): answered with a reset";
     Internal = "internal", "the program met a state that should not exist";
+    IcmpPeerLimited = "icmp_peer_limited", "an ICMP error was due, but that client was told often enough";
+    IcmpChecksum = "icmp_checksum", "ICMP error about a connection, with a wrong checksum";
+    IcmpTtlExceeded = "icmp_ttl_exceeded", "ICMP error about a connection whose time to live is used up; of that nobody is told";
+    IcmpNoDest = "icmp_no_dest", "ICMP error that opens a connection (`schedule_icmp`), but no real server is available";
+    TunnelError = "tunnel_error", "ICMP error about a packet in a tunnel: its client is told in terms of what it sent, unless that may be fragmented";
 }
 
 reasons! {
@@ -102,6 +109,8 @@ reasons! {
     DroppedEntry = "dropped_entry", "connection ended by the defence `drop_entry`";
     SyncMissed = "sync_missed", "changed connection or template that the daemon was not told of, because it was behind: the backup hears of it with the next walk over the tables";
     SyncEntered = "sync_entered", "connection or template entered because another director told of it";
+    IcmpRelayed = "icmp_relayed", "ICMP error about a connection, for its real server or, masqueraded, its client";
+    PathMtu = "path_mtu", "a way to a tunnel's real server is narrower than was known";
 }
 
 /// Slots of the counter map.

@@ -194,7 +194,11 @@ pub struct DestState {
     pub overloaded: u32,
     /// Way to the real server.
     pub hop: Hop,
-    pub pad: [u8; 20],
+    /// Longest packet that a router on a tunnel's way said it takes.
+    pub path_mtu: u32,
+    /// Until when that is believed, in ticks.
+    pub path_until: u64,
+    pub pad: [u8; 8],
 }
 
 /// What a scheduler remembers of a service.

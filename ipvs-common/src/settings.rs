@@ -35,6 +35,8 @@ impl SettingsFlags {
     pub const HAS_FWMARK6: u32 = 1 << 12;
     pub const HAS_PORT0_6: u32 = 1 << 13;
     pub const HAS_FTP6: u32 = 1 << 14;
+    /// An ICMP error about no connection opens one (`schedule_icmp`).
+    pub const SCHEDULE_ICMP: u32 = 1 << 15;
     /// A backup director is told of connections and templates: the daemon wants to know of those that change.
     pub const SYNC_MASTER: u32 = 1 << 16;
     /// Another director tells this one of its connections.
@@ -65,7 +67,8 @@ pub struct Settings {
     pub flags: u32,
     /// A [`crate::Hop`] with another epoch is asked anew.
     pub epoch: u32,
-    /// ICMP errors each CPU may send in a second; 0: no limit.
+    /// ICMP errors that may be sent in a second, "fragmentation needed" and others apart; 0: no limit, for no destination
+    /// either.
     pub icmp_rate: u32,
     /// When a SYN on a known connection is scheduled anew (`conn_reuse_mode`): 0 never, 1 if it is closed, bit 2 also while
     /// it closes and nothing is seen of its real server.

@@ -52,9 +52,42 @@ pub fn to_dest<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, id: u32, a
         ifindex: iface.ifindex,
         mark: 0,
     };
-    let hop = ask(t, &query);
+    let mut hop = ask(t, &query);
+    narrow(t, id, &mut hop);
     t.set_dest_hop(id, &hop);
     hop
+}
+
+/// What a router on the way said it takes; see [`learn`].
+#[inline(always)]
+fn narrow<T: Tables>(t: &T, id: u32, hop: &mut Hop) {
+    let (mtu, until) = t
+        .dest_state(id)
+        .map_or((0, 0), |s| (s.path_mtu, s.path_until));
+    if until > t.now() && (hop.mtu == 0 || mtu < u32::from(hop.mtu)) {
+        hop.mtu = mtu as u16;
+    }
+}
+
+/// Believes that the way to a real server takes no packet longer than `mtu`, for as long as the kernel believes such a thing.
+/// Returns the length that it takes.
+#[inline(always)]
+pub fn learn<T: Tables>(t: &mut T, id: u32, mtu: u16) -> u16 {
+    /// The kernel's `net.ipv4.route.min_pmtu`.
+    const LEAST: u16 = 552;
+    /// Seconds; its `net.ipv4.route.mtu_expires`.
+    const EXPIRES: u64 = 600;
+    let mut hop = t.dest_state(id).map_or(Hop::default(), |s| s.hop);
+    let mtu = if mtu < LEAST { LEAST } else { mtu };
+    if hop.mtu != 0 && hop.mtu <= mtu {
+        return hop.mtu;
+    }
+    let hz = t.settings().map_or(0, |s| u64::from(s.hz));
+    t.set_dest_path(id, mtu, t.now() + EXPIRES * hz);
+    t.event(Event::PathMtu);
+    hop.mtu = mtu;
+    t.set_dest_hop(id, &hop);
+    mtu
 }
 
 /// The way back to a client with the virtual address as source (so that source routing rules apply); kept with the reply
@@ -92,6 +125,28 @@ pub fn to_sender<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> Hop {
             mark: 0,
         },
     )
+}
+
+/// The way of an ICMP error between two addresses; to a real server if `dest` says so. Errors are rare: not kept.
+#[inline(always)]
+pub fn of_error<T: Tables>(
+    t: &mut T,
+    p: &Packet,
+    iface: &Iface,
+    (src, dst): (T::A, T::A),
+    dest: u32,
+) -> Hop {
+    let query = FibQuery {
+        src,
+        dst,
+        tos: p.tos,
+        proto: p.key.proto,
+        ifindex: iface.ifindex,
+        mark: 0,
+    };
+    let mut hop = ask(t, &query);
+    narrow(t, dest, &mut hop);
+    hop
 }
 
 /// The way to a packet's own destination (`cache_bypass`), without regard to its mark.

@@ -47,6 +47,13 @@ impl Verdict {
     /// [`crate::pipeline::fast`] of IPv6 goes on.
     pub const SIX: Self = Self::stage(stage::SIX);
 
+    /// [`crate::pipeline::icmp`] goes on.
+    pub const ICMP: Self = Self::stage(stage::ICMP);
+    /// [`crate::pipeline::asked`] goes on.
+    pub const ASKED: Self = Self::stage(stage::ASKED);
+    /// [`crate::pipeline::tunneled`] goes on.
+    pub const TUNNELED: Self = Self::stage(stage::TUNNELED);
+
     #[inline(always)]
     const fn stage(number: u32) -> Self {
         Self::code(6 | (number as u64) << 32)
@@ -111,6 +118,10 @@ impl Exit {
     pub const OPEN: Self = Self(STAGE | (stage::OPEN as u64) << 32);
     /// The same.
     pub const SIX: Self = Self(STAGE | (stage::SIX as u64) << 32);
+    /// The same.
+    pub const ICMP: Self = Self(STAGE | (stage::ICMP as u64) << 32);
+    /// The same.
+    pub const ASKED: Self = Self(STAGE | (stage::ASKED as u64) << 32);
 
     #[inline(always)]
     pub const fn answer(error: icmp::Error, dest: u32) -> Self {

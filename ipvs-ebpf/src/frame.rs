@@ -22,6 +22,9 @@ pub trait Frame {
     /// Makes `by` bytes of room in front. Every offset moves up by as much.
     fn grow_head(&mut self, by: usize) -> Result<(), DropReason>;
 
+    /// Takes `by` bytes off in front. Every offset moves down by as much.
+    fn shrink_head(&mut self, by: usize) -> Result<(), DropReason>;
+
     /// Cuts the frame to `len` bytes.
     fn truncate(&mut self, len: usize) -> Result<(), DropReason>;
 

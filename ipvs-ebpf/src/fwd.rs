@@ -1,6 +1,7 @@
 //! Forwarding methods: one dispatch, one file each, and the step that all share.
 
 pub mod droute;
+pub mod error;
 pub mod masq;
 pub mod reply;
 pub mod tunnel;

@@ -24,7 +24,10 @@ pub use self::{
     frame::HostFrame,
     run::run,
 };
-use crate::tables::{DestCounter, FibQuery, Tables};
+use crate::{
+    icmp,
+    tables::{DestCounter, FibQuery, Tables},
+};
 
 /// All tables, open to whoever wants to look.
 #[derive(Clone, Debug)]
@@ -47,8 +50,10 @@ pub struct HostTables {
     pub six: Flows<Addr>,
     /// Interfaces that take no frames from a native XDP program.
     pub no_xmit: BTreeSet<u32>,
-    /// ICMP errors sent in the running second.
-    pub icmp_sent: (u64, u32),
+    /// ICMP errors sent in the running second, by budget.
+    pub icmp_sent: [(u64, u32); icmp::budget::COUNT as usize],
+    /// By the hash of the address that they went to.
+    pub icmp_peers: Vec<icmp::Peer>,
     /// Packets with these firewall marks count as the director's own, whatever their address.
     pub local_marks: BTreeSet<u32>,
     /// State of the generator of random numbers; not 0.
@@ -78,7 +83,8 @@ impl HostTables {
             four: Flows::new(capacities.half_open),
             six: Flows::new(capacities.half_open6),
             no_xmit: BTreeSet::new(),
-            icmp_sent: (0, 0),
+            icmp_sent: Default::default(),
+            icmp_peers: vec![icmp::Peer::default(); icmp::Peer::SLOTS as usize],
             local_marks: BTreeSet::new(),
             dice: 1,
             until_drop: 0,
@@ -219,6 +225,12 @@ impl<A: Width> Tables for View<'_, A> {
     fn newborn(&self) -> Option<&Conn<A>> {
         Some(&self.flows().newborn)
     }
+    fn ask(&mut self, key: &FlowKey<A>) {
+        self.flows_mut().asked = *key;
+    }
+    fn asked(&self) -> Option<&FlowKey<A>> {
+        Some(&self.flows().asked)
+    }
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.0.services.get(key)
     }
@@ -318,13 +330,22 @@ impl<A: Width> Tables for View<'_, A> {
         self.0.until_drop = rate;
         true
     }
-    fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
+    fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64) {
+        let state = &mut self.0.dest_states[id as usize];
+        (state.path_mtu, state.path_until) = (mtu.into(), until);
+    }
+    fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool {
         let second = self.0.clock / u64::from(hz.max(1));
-        if self.0.icmp_sent.0 != second {
-            self.0.icmp_sent = (second, 0);
+        let sent = &mut self.0.icmp_sent[budget as usize];
+        if sent.0 != second {
+            *sent = (second, 0);
         }
-        self.0.icmp_sent.1 += 1;
-        self.0.icmp_sent.1 <= per_second
+        sent.1 += 1;
+        sent.1 <= per_second
+    }
+    fn icmp_peer_allowed(&mut self, addr: A, hz: u32) -> bool {
+        let now = self.0.clock as u32;
+        self.0.icmp_peers[icmp::Peer::slot(addr) as usize].takes(now, hz)
     }
     fn tell(&mut self, note: &SyncNote<A>) {
         self.flows_mut().notes.push(*note);

@@ -4,7 +4,7 @@
 //! with IPv6 in 1280 (RFC 4443, 2.4), as the kernel does it.
 
 use ipvs_common::{
-    DropReason, Event, Hop, HopKind, Iface,
+    Address, DropReason, Event, Hop, HopKind, Iface,
     hdr::{Eth, Icmp},
 };
 use network_types::icmp::Icmpv4Hdr;
@@ -37,11 +37,28 @@ impl Error {
     pub const TIME_EXCEEDED: Self = Self { kind: 1, mtu: 0 };
     /// No ICMP: a TCP reset; see [`crate::reset`].
     pub const RESET: Self = Self { kind: 3, mtu: 0 };
+    /// Bit of `kind`: what a router said of a tunnel. The place of the type in [`TYPES`] and the code follow.
+    const OF_TUNNEL: u8 = 0x80;
 
     #[must_use]
     #[inline(always)]
     pub const fn fragmentation_needed(mtu: u16) -> Self {
         Self { kind: 2, mtu }
+    }
+
+    /// Of this type and code, as a router said of the tunnel's packet.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_tunnel(kind: u8, code: u8, mtu: u16) -> Self {
+        let place = match kind {
+            3 => 0,
+            4 => 1,
+            _ => 2,
+        };
+        Self {
+            kind: Self::OF_TUNNEL | place << 4 | (code & 15),
+            mtu,
+        }
     }
 
     /// The error in 24 bits.
@@ -64,15 +81,73 @@ impl Error {
         self.kind
     }
 
+    /// Type and code that a router gave.
+    #[inline(always)]
+    pub(crate) const fn of_router(self) -> Option<(u8, u8)> {
+        if self.kind & Self::OF_TUNNEL == 0 {
+            return None;
+        }
+        let kind = match self.kind >> 4 & 3 {
+            0 => 3,
+            1 => 4,
+            _ => 11,
+        };
+        Some((kind, self.kind & 15))
+    }
+
     /// Why the packet itself is dropped.
     #[inline(always)]
     const fn drop_reason(self) -> DropReason {
+        if self.kind & Self::OF_TUNNEL != 0 {
+            return DropReason::TunnelError;
+        }
         match self.kind {
             0 => DropReason::NoDest,
             1 => DropReason::TtlExceeded,
             3 => DropReason::DestGoneReset,
             _ => DropReason::TooBig,
         }
+    }
+}
+
+/// What is sent in a second is counted apart for path MTU discovery, which must not starve.
+pub mod budget {
+    pub const OTHERS: u32 = 0;
+    pub const FRAGMENTATION_NEEDED: u32 = 1;
+    pub const COUNT: u32 = 2;
+}
+
+/// How often an address may still be told: six times at once, then once a second, as by the kernel's `icmp_ratelimit`. Like there,
+/// "fragmentation needed" does not count. Addresses with the same hash share.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peer {
+    /// In ticks: a second of them buys an error.
+    tokens: u32,
+    /// When it was told last.
+    last: u32,
+}
+
+impl Peer {
+    pub const SLOTS: u32 = 1 << 16;
+    const BURST: u32 = 6;
+
+    #[must_use]
+    #[inline(always)]
+    pub fn slot(addr: impl Address) -> u32 {
+        addr.fold().wrapping_mul(0x9e37_79b1) >> 16
+    }
+
+    #[inline(always)]
+    pub fn takes(&mut self, now: u32, hz: u32) -> bool {
+        let most = Self::BURST * hz;
+        let passed = now.wrapping_sub(self.last);
+        let tokens = self.tokens + if passed < most { passed } else { most };
+        let tokens = if tokens < most { tokens } else { most };
+        self.last = now;
+        let takes = tokens >= hz;
+        self.tokens = tokens - if takes { hz } else { 0 };
+        takes
     }
 }
 
@@ -94,10 +169,7 @@ pub fn reply<F: Frame, T: Tables>(
     iface: &Iface,
     error: Error,
 ) -> Result<Verdict, DropReason> {
-    let (rate, hz) = t.settings().map_or((0, 1), |s| (s.icmp_rate, s.hz));
-    if rate != 0 && !t.icmp_allowed(rate, hz) {
-        return Err(DropReason::IcmpLimited);
-    }
+    limit(t, p, error)?;
     let hop = egress::to_sender(t, p, iface);
     if hop.kind != HopKind::Send as u8 || !egress::takes(iface, &hop) {
         return Err(DropReason::IcmpNoRoute);
@@ -112,6 +184,28 @@ pub fn reply<F: Frame, T: Tables>(
     t.note(error.drop_reason().slot());
     t.event(sent);
     Ok(egress::send(iface, &hop))
+}
+
+#[inline(always)]
+fn limit<T: Tables>(t: &mut T, p: &Packet<T::A>, error: Error) -> Result<(), DropReason> {
+    let (rate, hz) = t.settings().map_or((0, 1), |s| (s.icmp_rate, s.hz));
+    if rate == 0 {
+        return Ok(());
+    }
+    let too_long = T::A::error(Error::fragmentation_needed(0));
+    let discovery = error != Error::RESET && T::A::error(error) == too_long;
+    let budget = if discovery {
+        budget::FRAGMENTATION_NEEDED
+    } else {
+        budget::OTHERS
+    };
+    if !t.icmp_allowed(budget, rate, hz) {
+        return Err(DropReason::IcmpLimited);
+    }
+    if !discovery && error != Error::RESET && !t.icmp_peer_allowed(p.key.src, hz) {
+        return Err(DropReason::IcmpPeerLimited);
+    }
+    Ok(())
 }
 
 #[inline(always)]

@@ -1,6 +1,6 @@
 //! What differs between the two versions of IP. Everything else is written once, for tables of either width.
 
-mod v4;
+pub(crate) mod v4;
 pub mod v6;
 
 use ipvs_common::{Address, DropReason, FlowKey, Iface, ServiceKey};

@@ -31,6 +31,7 @@ use crate::maps::{
 };
 
 mod family;
+mod limits;
 mod numbers;
 mod sets;
 mod templates;
@@ -205,6 +206,17 @@ impl<A: Family> Tables for Maps<A> {
         A::newborn().get(0)
     }
     #[inline(always)]
+    fn ask(&mut self, key: &FlowKey<A>) {
+        if let Some(place) = A::asked().and_then(|asked| asked.get_ptr_mut(0)) {
+            // SAFETY: this CPU's value.
+            unsafe { *place = *key };
+        }
+    }
+    #[inline(always)]
+    fn asked(&self) -> Option<&FlowKey<A>> {
+        A::asked()?.get(0)
+    }
+    #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         // SAFETY: not preallocated: a replaced value stays readable until the program ends.
         unsafe { SERVICES.get(key) }
@@ -296,8 +308,16 @@ impl<A: Family> Tables for Maps<A> {
         A::route(self.0, query)
     }
     #[inline(always)]
-    fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool {
-        numbers::is_within_budget(self.now() / u64::from(hz.max(1)), per_second)
+    fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64) {
+        limits::set_path(id, mtu, until);
+    }
+    #[inline(always)]
+    fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool {
+        limits::allowed(self.now(), budget, per_second, hz)
+    }
+    #[inline(always)]
+    fn icmp_peer_allowed(&mut self, addr: A, hz: u32) -> bool {
+        limits::peer_allowed(self.now(), addr, hz)
     }
     #[inline(always)]
     fn tell(&mut self, note: &SyncNote<A>) {

@@ -128,6 +128,27 @@ mod programs {
         finish::<{ stage::TO_SIX }>(&ctx, verdict)
     }
 
+    /// ICMP errors about connections.
+    #[xdp]
+    pub(crate) fn ipvs_icmp(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::icmp(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
+        finish::<0>(&ctx, verdict)
+    }
+
+    /// ICMP errors about packets in tunnels.
+    #[xdp]
+    pub(crate) fn ipvs_tunneled(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::tunneled(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
+        finish::<0>(&ctx, verdict)
+    }
+
+    /// Connections that ICMP errors open.
+    #[xdp]
+    pub(crate) fn ipvs_asked(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::asked(&mut V4::of(ctx.ctx), iface());
+        finish::<0>(&ctx, verdict)
+    }
+
     /// Carries a verdict out, or goes on with the next stage, so many places behind that of IPv4.
     #[inline(always)]
     fn finish<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
@@ -135,6 +156,9 @@ mod programs {
             Action::Stage(stage::SLOW) => go_on(ctx, FAMILY + stage::SLOW),
             Action::Stage(stage::ENTER) => go_on(ctx, FAMILY + stage::ENTER),
             Action::Stage(stage::BORN) => go_on(ctx, FAMILY + stage::BORN),
+            Action::Stage(stage::ICMP) => go_on(ctx, stage::ICMP),
+            Action::Stage(stage::TUNNELED) => go_on(ctx, stage::TUNNELED),
+            Action::Stage(stage::ASKED) => go_on(ctx, stage::ASKED),
             Action::Stage(stage::SIX) => go_on(ctx, stage::SIX),
             Action::Stage(_) => go_on(ctx, FAMILY + stage::OPEN),
             Action::Pass | Action::Drop | Action::Tx | Action::Handed | Action::Redirect(_) => {

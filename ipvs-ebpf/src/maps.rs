@@ -15,6 +15,7 @@ use ipvs_common::{
     RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage,
     reason, sync::NOTES_BYTES,
 };
+use ipvs_datapath::icmp;
 
 /// Bytes that are summed at once: what the checksum helper takes.
 pub(crate) const SCRATCH_CHUNK: usize = 512;
@@ -78,11 +79,15 @@ pub(crate) static NEWBORN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(1, 
 #[map]
 pub(crate) static NEWBORN6: PerCpuArray<Conn<Addr>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
+pub(crate) static ASKED: PerCpuArray<FlowKey> = PerCpuArray::with_max_entries(1, 0);
+#[map]
 pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
 #[map]
 pub(crate) static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
-pub(crate) static ICMP_BUDGET: PerCpuArray<IcmpBudget> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static ICMP_BUDGET: Array<IcmpBudget> = Array::with_max_entries(icmp::budget::COUNT, 0);
+#[map]
+pub(crate) static ICMP_PEERS: Array<icmp::Peer> = Array::with_max_entries(icmp::Peer::SLOTS, 0);
 
 /// Places in [`HEADS`].
 pub(crate) mod head {

@@ -1,5 +1,7 @@
 //! Bytes to [`Packet`]; with `ip`, which reads IP's headers, the only owner of header offsets.
 
+pub mod error;
+
 use ipvs_common::{
     Address, FlowKey, Iface, PassReason, Proto,
     hdr::{Eth, Ports, Tcp, Udp},

@@ -2,24 +2,31 @@
 //! because what most packets need should be small.
 //!
 //! `fast`: an established connection, nothing unusual. `slow`: any known connection, with whatever its packet brings about.
-//! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. A stage that is not the right one
-//! says so before it has changed a byte.
+//! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. `icmp`: errors about
+//! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. A stage that is not the right one says
+//! so before it has changed a byte.
 
+mod asked;
 mod born;
 mod enter;
 mod fast;
+mod icmp;
 mod open;
 mod slow;
 pub mod steps;
+mod tunneled;
 
 use ipvs_common::{Conn, DropReason, ForwardingMethod, Iface, Status};
 
-pub use self::{born::born, enter::enter, fast::fast, open::open, slow::slow};
+pub use self::{
+    asked::asked, born::born, enter::enter, fast::fast, icmp::icmp, open::open, slow::slow,
+    tunneled::tunneled,
+};
 use crate::{
     Ip,
     exit::{Ending, Exit, NO_DEST, Verdict},
     frame::Frame,
-    icmp,
+    icmp::{self as errors, Error},
     parse::Packet,
     stats,
     tables::Tables,
@@ -34,7 +41,7 @@ pub fn astray<T: Tables>(t: &mut T) -> Verdict {
 
 /// What stands in the place of a connection to have its packet answered: with an error, which counts as a reply of a real
 /// server ([`Exit::answer`]).
-fn refusal<A: Ip>(error: icmp::Error, dest: u32) -> Conn<A> {
+fn refusal<A: Ip>(error: Error, dest: u32) -> Conn<A> {
     Conn {
         dest,
         mark: error.word(),
@@ -58,10 +65,10 @@ fn leave_by<F: Frame, T: Tables>(
     let Ending::Answer(error, dest) = exit.ending() else {
         return refuse(t, exit);
     };
-    match icmp::reply(f, t, p, iface, error) {
+    match errors::reply(f, t, p, iface, error) {
         Ok(verdict) => {
             if dest != NO_DEST {
-                stats::outbound(t, dest, icmp::length(p));
+                stats::outbound(t, dest, crate::icmp::length(p));
             }
             verdict
         }

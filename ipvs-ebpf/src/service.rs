@@ -70,6 +70,13 @@ pub fn lookup<'t, T: Tables>(t: &'t T, p: &Packet<T::A>, iface: &Iface) -> Optio
     t.service(&ServiceKey::at(k.proto, k.dst.wide(), [0, 0]))
 }
 
+/// Whether a service of FTP matches a packet to another port.
+#[must_use]
+#[inline(always)]
+pub fn is_ftp_data<A: Ip>(p: &Packet<A>, service: &Service) -> bool {
+    u16::from_be_bytes(service.port) == FTP && service.port != p.key.dport
+}
+
 /// Whether the packet is of a kind that opens connections: TCP with SYN (any segment under `sloppy_tcp`) and without RST.
 #[inline(always)]
 pub fn opens<T: Tables>(t: &T, p: &Packet<T::A>) -> bool {

@@ -134,6 +134,9 @@ pub trait Tables: Templates + Sets {
     /// Hands the connection that this packet opened to the next stage.
     fn put_newborn(&mut self, conn: &Conn<Self::A>);
     fn newborn(&self) -> Option<&Conn<Self::A>>;
+    /// Hands the flow that an ICMP error asks for to the next stages.
+    fn ask(&mut self, key: &FlowKey<Self::A>);
+    fn asked(&self) -> Option<&FlowKey<Self::A>>;
 
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
     /// An entry of the dest lists.
@@ -156,8 +159,13 @@ pub trait Tables: Templates + Sets {
 
     /// Asks the routing table; fills all of a hop but `learned` and `epoch`.
     fn route(&mut self, query: &FibQuery<Self::A>) -> Hop;
-    /// Whether one more ICMP error may be sent in this second.
-    fn icmp_allowed(&mut self, per_second: u32, hz: u32) -> bool;
+    /// The longest packet that the way to a real server takes, and until when that is believed.
+    fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64);
+    /// Whether one more ICMP error may be sent in this second, of those that count towards this budget
+    /// ([`crate::icmp::budget`]).
+    fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool;
+    /// Whether one more may be sent to this address: see [`crate::icmp::Peer`].
+    fn icmp_peer_allowed(&mut self, addr: Self::A, hz: u32) -> bool;
     /// Has the daemon look at what changed.
     fn tell(&mut self, note: &SyncNote<Self::A>);
     /// Adds one to a slot of the counter map.

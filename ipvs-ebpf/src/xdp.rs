@@ -106,6 +106,15 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
+    fn shrink_head(&mut self, by: usize) -> Result<(), DropReason> {
+        // SAFETY: as in `grow_head`.
+        if unsafe { bpf_xdp_adjust_head(self.0, by as i32) } != 0 {
+            return Err(DropReason::Truncated);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
     fn truncate(&mut self, len: usize) -> Result<(), DropReason> {
         let delta = len as i32 - self.len() as i32;
         // SAFETY: as in `grow_head`.

@@ -2,6 +2,7 @@
 
 mod check;
 mod describe;
+mod icmp;
 
 use std::net::SocketAddrV4;
 
@@ -13,6 +14,7 @@ use ipvs_common::{Mac, Proto};
 use crate::six::six;
 pub use check::{checksum, checksums_are_right};
 pub use describe::{contrast, describe, hex};
+pub use icmp::IcmpError;
 
 /// TCP flag bits at their place in the header.
 pub mod flag {

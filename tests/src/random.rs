@@ -2,6 +2,7 @@
 //! packet can have. The same seed gives the same packets, as long as the datapath behind does the same.
 
 mod flaw;
+mod icmp;
 mod six;
 mod world;
 
@@ -48,6 +49,8 @@ pub struct Generator {
     flows: Vec<Flow>,
     /// Packets that the director sent to real servers.
     served: Vec<(Proto, SocketAddrV4, SocketAddrV4)>,
+    /// The frames of some, as far as an ICMP error quotes them.
+    sent: Vec<Vec<u8>>,
 }
 
 impl Generator {
@@ -59,6 +62,7 @@ impl Generator {
             rng: Rng::with_seed(seed),
             flows: Vec::new(),
             served: Vec::new(),
+            sent: Vec::new(),
         }
     }
 
@@ -75,6 +79,11 @@ impl Generator {
 
     /// The next frame.
     pub fn arrival(&mut self) -> Arrival {
+        if self.rng.u8(..) < 30 {
+            let (link, mut frame) = self.icmp();
+            flaw::of_frame(&mut self.rng, &mut frame);
+            return Arrival { link, frame };
+        }
         let reply = !self.served.is_empty() && self.rng.u8(..) < 80;
         let (link, packet) = if reply { self.reply() } else { self.request() };
         let mut packet = self.dress(packet);
@@ -99,6 +108,7 @@ impl Generator {
         let Some((proto, client, real)) = seen else {
             return;
         };
+        self.remember(sent);
         if real.ip().octets()[0] != 10 {
             return;
         }
@@ -170,6 +180,8 @@ impl Generator {
             0 => Ipv4Addr::from_bits(self.rng.u32(..)),
             1 => Ipv4Addr::new(10, 0, self.rng.u8(1..4), self.rng.u8(..)),
             2 => Ipv4Addr::new(203, 0, 113, self.rng.u8(..)),
+            // One that is at it all the time.
+            3..35 => Ipv4Addr::new(198, 51, 100, 1),
             _ => Ipv4Addr::new(198, 51, 100 + (n / 250) as u8, 1 + (n % 250) as u8),
         }
     }

@@ -103,9 +103,12 @@ impl<'a> Replay<'a> {
         backend.set_clock(START)?;
         let setup = backend.setup();
         let (network, marks) = (setup.network.clone(), setup.marks);
+        let console = Console::new(backend.dataplane(), &network)?;
+        // As where the traces were recorded.
+        console.director().adjust_settings(|s| s.icmp_rate = 0)?;
         Ok(Self {
             trace,
-            console: Console::new(backend.dataplane(), &network)?,
+            console,
             stack: Stack::new(network, marks),
             backend,
             clock: START,

@@ -51,6 +51,8 @@ const NEVER: [&str; 11] = [
 
 /// So few ICMP errors in a second that some are held back.
 const ICMP_RATE: u32 = 20;
+/// So many that a client that is told too often is held back before.
+const MUCH: u32 = 10_000;
 
 /// What packets of one family cannot bring about.
 const NEVER_OF_IPV4: [&str; 1] = ["extensions"];
@@ -315,11 +317,8 @@ impl Pair {
             4 => self.change_policy(),
             5 => {
                 // Now and then nothing is held back: resets are rare among the errors.
-                let icmp_rate = if self.generator.rng().bool() {
-                    ICMP_RATE
-                } else {
-                    0
-                };
+                let rates = [0, ICMP_RATE, MUCH];
+                let icmp_rate = rates[self.generator.rng().usize(..rates.len())];
                 for console in &self.consoles {
                     let mut director = console.director();
                     director.adjust_settings(|s| s.icmp_rate = icmp_rate)?;

@@ -139,6 +139,28 @@ pub fn draft<T: Tables>(
     })
 }
 
+/// The same, opened by an ICMP error: no packet was seen, so it does not last.
+#[inline(always)]
+pub fn unseen<T: Tables>(t: &T, conn: Conn) -> Conn {
+    /// Seconds, as ip_vs gives every new connection before its first packet.
+    const TIMEOUT: u64 = 3;
+    let state = if conn.status.state == State::Udp as u8 {
+        State::Udp
+    } else {
+        State::None
+    };
+    let hz = t.settings().map_or(0, |s| u64::from(s.hz));
+    Conn {
+        expires: t.now() + TIMEOUT * hz,
+        status: Status {
+            state: state as u8,
+            flags: conn.status.flags & !ConnFlags::ACTIVE,
+            ..conn.status
+        },
+        ..conn
+    }
+}
+
 #[inline(always)]
 pub(super) fn entry<T: Tables>(
     t: &T,

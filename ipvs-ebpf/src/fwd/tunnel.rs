@@ -27,22 +27,45 @@ pub fn forward<F: Frame, T: Tables>(
         src: Address::narrow(dest.tunnel_src),
         dst: Address::narrow(dest.addr),
     };
-    let discovery = t
-        .settings()
-        .is_none_or(|s| s.flags & SettingsFlags::PMTU_DISC != 0);
-    let outer = T::A::HEADER as u16;
-    let limit = hop.mtu.saturating_sub(outer);
-    if hop.mtu != 0 && limit < T::A::LEAST_MTU {
-        return Err(DropReason::TooBig.into());
-    }
+    let discovery = discovers(t);
+    let limit = admit::<T::A>(hop)?;
     // Without discovery the outer packet is fragmented instead, where packets are.
     let measured = discovery || T::A::NEVER_FRAGMENTED;
     age_and_measure(f, iface, p, conn, if measured { limit } else { 0 })?;
-    let outer_len = p.len.saturating_add(outer);
+    let outer_len = p.len.saturating_add(T::A::HEADER as u16);
     if !egress::keeps_partial(iface, hop, outer_len) {
         l4::complete(f, t, p)?;
     }
-    f.grow_head(T::A::HEADER)?;
-    T::A::put_header(f, &T::A::outer(p, tunnel, discovery && p.df))?;
+    wrap(f, p, tunnel, discovery && p.df)?;
     depart(f, t, iface, hop, outer_len)
+}
+
+/// Whether too long packets are refused (`pmtu_disc`).
+#[inline(always)]
+pub(super) fn discovers<T: Tables>(t: &T) -> bool {
+    t.settings()
+        .is_none_or(|s| s.flags & SettingsFlags::PMTU_DISC != 0)
+}
+
+/// What the way takes, less the outer header.
+#[inline(always)]
+pub(super) fn admit<A: Ip>(hop: &Hop) -> Result<u16, Exit> {
+    let limit = hop.mtu.saturating_sub(A::HEADER as u16);
+    if hop.mtu != 0 && limit < A::LEAST_MTU {
+        return Err(DropReason::TooBig.into());
+    }
+    Ok(limit)
+}
+
+/// Puts the packet into another one, whose IP length is returned.
+#[inline(always)]
+pub(super) fn wrap<F: Frame, A: Ip>(
+    f: &mut F,
+    p: &Packet<A>,
+    tunnel: Tunnel<A>,
+    df: bool,
+) -> Result<u16, Exit> {
+    f.grow_head(A::HEADER)?;
+    A::put_header(f, &A::outer(p, tunnel, df))?;
+    Ok(p.len.saturating_add(A::HEADER as u16))
 }

@@ -38,6 +38,8 @@ pub struct Flows<A: Ip> {
     pub synced_next: u32,
     /// The connection that a packet just opened.
     pub newborn: Conn<A>,
+    /// The flow that an ICMP error just asked for.
+    pub asked: FlowKey<A>,
     pub routes: Vec<HostRoute<A>>,
     pub neighbours: BTreeMap<A, Mac>,
     /// What the daemon is to look at.
@@ -54,6 +56,7 @@ impl<A: Ip> Flows<A> {
             ring_next: 0,
             synced_next: 0,
             newborn: Conn::default(),
+            asked: FlowKey::default(),
             routes: Vec::new(),
             neighbours: BTreeMap::new(),
             notes: Vec::new(),

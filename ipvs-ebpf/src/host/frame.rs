@@ -63,6 +63,14 @@ impl Frame for HostFrame {
         Ok(())
     }
 
+    fn shrink_head(&mut self, by: usize) -> Result<(), DropReason> {
+        if by > self.len() {
+            return Err(DropReason::Truncated);
+        }
+        self.start += by;
+        Ok(())
+    }
+
     fn truncate(&mut self, len: usize) -> Result<(), DropReason> {
         if len > self.len() {
             return Err(DropReason::Truncated);

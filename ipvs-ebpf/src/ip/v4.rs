@@ -15,10 +15,10 @@ use crate::{
     rewrite::csum,
 };
 
-const ETHERTYPE: u16 = 0x0800u16.to_be();
+pub(crate) const ETHERTYPE: u16 = 0x0800u16.to_be();
 /// More fragments, or an offset.
-const FRAGMENT: u16 = 0x3fff;
-const DONT_FRAGMENT: u16 = 0x4000;
+pub(crate) const FRAGMENT: u16 = 0x3fff;
+pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 
 impl Ip for [u8; 4] {
     const ICMP: u8 = 1;
@@ -60,7 +60,7 @@ impl Ip for [u8; 4] {
         }
         let len = u16::from_be_bytes(ip.tot_len);
         let l4 = L3 + header;
-        let proto = Proto::from_number(ip.proto).ok_or(PassReason::OtherProtocol)?;
+        let proto = Proto::from_number(ip.proto).ok_or_else(|| other(ip.proto))?;
         let (ports, flags) = parse::transport(f, l4, proto)?;
         let need = header + parse::least(proto);
         if usize::from(len) < need || L3 + usize::from(len) > f.len() {
@@ -141,6 +141,9 @@ impl Ip for [u8; 4] {
     /// RFC 792.
     #[inline(always)]
     fn error(error: icmp::Error) -> (u8, u8) {
+        if let Some(said) = error.of_router() {
+            return said;
+        }
         match error.kind() {
             0 => (3, 3),
             1 => (11, 0),
@@ -151,6 +154,16 @@ impl Ip for [u8; 4] {
     #[inline(always)]
     fn icmp_pseudo(_src: Self, _dst: Self, _len: usize) -> u32 {
         0
+    }
+}
+
+/// What becomes of a packet of another protocol: ICMP has a stage of its own.
+#[inline(always)]
+fn other(proto: u8) -> Exit {
+    if proto == <[u8; 4] as Ip>::ICMP {
+        Exit::ICMP
+    } else {
+        PassReason::OtherProtocol.into()
     }
 }
 

@@ -11,8 +11,8 @@ use ipvs_datapath::{FibQuery, Ip, pipeline::steps::Step};
 use super::numbers::{dst, ports, src};
 use crate::{
     maps::{
-        CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6, NEWBORN, NEWBORN6,
-        TEMPLATES, TEMPLATES6, head, iface,
+        ASKED, CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6, NEWBORN,
+        NEWBORN6, TEMPLATES, TEMPLATES6, head, iface,
     },
     notes, routes, six, walks, xdp,
 };
@@ -27,6 +27,11 @@ pub(crate) trait Family: Ip {
     fn ring() -> &'static Array<RingSlot<Self>>;
     fn templates() -> &'static HashMap<TemplateKey<Self>, Template>;
     fn newborn() -> &'static PerCpuArray<Conn<Self>>;
+    /// Only where ICMP errors may open connections.
+    #[inline(always)]
+    fn asked() -> Option<&'static PerCpuArray<FlowKey<Self>>> {
+        None
+    }
     fn half_open_mask() -> u32;
 
     fn route(ctx: *mut xdp_md, query: &FibQuery<Self>) -> Hop;
@@ -77,6 +82,11 @@ macro_rules! its_maps {
 impl Family for [u8; 4] {
     const RING: u32 = head::RING;
     const SYNCED: u32 = head::SYNCED;
+
+    #[inline(always)]
+    fn asked() -> Option<&'static PerCpuArray<FlowKey<Self>>> {
+        Some(&ASKED)
+    }
 
     its_maps!(
         CONNS,

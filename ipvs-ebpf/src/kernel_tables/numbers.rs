@@ -53,23 +53,6 @@ pub(super) fn ticket(row: u32) -> u32 {
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
 }
 
-/// Counts one more ICMP error in this second; whether it may be sent.
-#[inline(always)]
-pub(super) fn is_within_budget(second: u64, per_second: u32) -> bool {
-    let Some(budget) = ICMP_BUDGET.get_ptr_mut(0) else {
-        return false;
-    };
-    // SAFETY: this CPU's value.
-    unsafe {
-        if (*budget).second != second {
-            (*budget).second = second;
-            (*budget).sent = 0;
-        }
-        (*budget).sent += 1;
-        (*budget).sent <= u64::from(per_second)
-    }
-}
-
 /// Adds to a count that other CPUs add to as well.
 ///
 /// # Safety

@@ -156,7 +156,7 @@ fn nobody<T: Tables>(
     {
         return Ok(birth::bypass(t, p, service));
     }
-    if u16::from_be_bytes(service.port) == service::FTP && service.port != p.key.dport {
+    if service::is_ftp_data(p, service) {
         return Err(PassReason::CannotOpen.into());
     }
     Ok(super::refusal(icmp::Error::PORT_UNREACHABLE, NO_DEST))

@@ -24,6 +24,7 @@ pub enum Knob {
     LblcExpiration,
     LblcrExpiration,
     PmtuDisc,
+    ScheduleIcmp,
     SecureTcp,
     SloppyTcp,
     SyncPersistMode,
@@ -130,6 +131,7 @@ impl Knobs {
                 on(Knob::ExpireQuiescentTemplate),
             ),
             (SettingsFlags::PMTU_DISC, on(Knob::PmtuDisc)),
+            (SettingsFlags::SCHEDULE_ICMP, on(Knob::ScheduleIcmp)),
             (SettingsFlags::SLOPPY_TCP, on(Knob::SloppyTcp)),
             (SettingsFlags::SECURE_TCP, defence.secure_tcp()),
         ];

@@ -198,11 +198,11 @@ pub const TABLE: &[Sysctl] = &[
         "the datapath counts as it forwards, and there is nothing to switch off",
         "0: statistics stand still.",
     ),
-    fixed(
+    knob(
         "schedule_icmp",
         "0",
         Range::SWITCH,
-        "it does not apply yet, because ICMP errors that belong to no connection are left to the stack",
+        Knob::ScheduleIcmp,
         "1: ICMP errors may open a connection.",
     ),
     knob(

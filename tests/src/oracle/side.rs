@@ -88,7 +88,7 @@ impl Side {
         let start = Start {
             interfaces: LINKS.to_vec(),
             config: Some(format!(
-                "[director]\nconnections = {CONNECTIONS}\nhalf_open = {CONNECTIONS}\ntemplates = {CONNECTIONS}\n[interface.{}]\nmark = {MARK}\n",
+                "[director]\nconnections = {CONNECTIONS}\nhalf_open = {CONNECTIONS}\ntemplates = {CONNECTIONS}\nicmp_rate = 0\n[interface.{}]\nmark = {MARK}\n",
                 LINKS[MARKED]
             )),
             ..Start::default()

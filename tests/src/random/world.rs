@@ -77,7 +77,7 @@ pub const COMMANDS: [&str; 60] = [
 ];
 
 /// Knobs that decide about packets, with values that one would give them.
-const KNOBS: [(&str, &[&str]); 10] = [
+const KNOBS: [(&str, &[&str]); 11] = [
     ("am_droprate", &["2", "10"]),
     ("cache_bypass", &["0", "1"]),
     ("conn_reuse_mode", &["0", "1", "2", "3"]),
@@ -86,6 +86,7 @@ const KNOBS: [(&str, &[&str]); 10] = [
     ("expire_quiescent_template", &["0", "1"]),
     ("lblcr_expiration", &["1", "60", "86400"]),
     ("pmtu_disc", &["0", "1", "1"]),
+    ("schedule_icmp", &["0", "1"]),
     ("secure_tcp", &["0", "3"]),
     ("sloppy_tcp", &["0", "1"]),
 ];

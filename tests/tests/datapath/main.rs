@@ -8,6 +8,7 @@ mod checksums;
 mod connections;
 mod dests;
 mod expected;
+mod icmp;
 mod opening;
 mod orphans;
 mod persistence;

@@ -22,7 +22,7 @@ use crate::ledger::{Key, Value};
 pub(super) const LOG_MAP: &str = "AYA_LOGS";
 
 /// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
-pub(super) const SHARED: [&str; 30] = [
+pub(super) const SHARED: [&str; 32] = [
     maps::SERVICES,
     maps::DEST_LISTS,
     maps::HASH_TABLES,
@@ -50,8 +50,10 @@ pub(super) const SHARED: [&str; 30] = [
     maps::PUNT,
     maps::SYNC_NOTES,
     maps::NEWBORN,
+    maps::ASKED,
     maps::CLOCK,
     maps::ICMP_BUDGET,
+    maps::ICMP_PEERS,
     LOG_MAP,
 ];
 
