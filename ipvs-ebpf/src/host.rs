@@ -334,18 +334,22 @@ impl<A: Width> Tables for View<'_, A> {
         let state = &mut self.0.dest_states[id as usize];
         (state.path_mtu, state.path_until) = (mtu.into(), until);
     }
-    fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool {
-        let second = self.0.clock / u64::from(hz.max(1));
-        let sent = &mut self.0.icmp_sent[budget as usize];
+    fn icmp_limit(&mut self, limit: &icmp::Limit) -> icmp::Limited {
+        let now = self.0.clock;
+        let second = now / u64::from(limit.hz.max(1));
+        let sent = &mut self.0.icmp_sent[limit.budget as usize];
         if sent.0 != second {
             *sent = (second, 0);
         }
         sent.1 += 1;
-        sent.1 <= per_second
-    }
-    fn icmp_peer_allowed(&mut self, addr: A, hz: u32) -> bool {
-        let now = self.0.clock as u32;
-        self.0.icmp_peers[icmp::Peer::slot(addr) as usize].takes(now, hz)
+        if sent.1 > limit.per_second {
+            return icmp::Limited::ALL;
+        }
+        let peer = self.0.icmp_peers.get_mut(limit.peer as usize);
+        if peer.is_some_and(|p| !p.takes(now as u32, limit.hz)) {
+            return icmp::Limited::PEER;
+        }
+        icmp::Limited::NOT
     }
     fn tell(&mut self, note: &SyncNote<A>) {
         self.flows_mut().notes.push(*note);

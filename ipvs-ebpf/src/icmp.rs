@@ -130,6 +130,8 @@ pub struct Peer {
 
 impl Peer {
     pub const SLOTS: u32 = 1 << 16;
+    /// In the place of a slot: errors that count for no address.
+    pub const NOBODY: u32 = u32::MAX;
     const BURST: u32 = 6;
 
     #[must_use]
@@ -149,6 +151,29 @@ impl Peer {
         self.tokens = tokens - if takes { hz } else { 0 };
         takes
     }
+}
+
+/// What is asked before an error is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Of [`budget`].
+    pub budget: u32,
+    /// Slot of its [`Peer`].
+    pub peer: u32,
+    pub per_second: u32,
+    pub hz: u32,
+}
+
+/// The answer; one register wide.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limited(pub u32);
+
+impl Limited {
+    pub const NOT: Self = Self(0);
+    /// Enough were sent in this second.
+    pub const ALL: Self = Self(1);
+    /// The address was told often enough.
+    pub const PEER: Self = Self(2);
 }
 
 /// IP length of the error about a packet.
@@ -199,13 +224,22 @@ fn limit<T: Tables>(t: &mut T, p: &Packet<T::A>, error: Error) -> Result<(), Dro
     } else {
         budget::OTHERS
     };
-    if !t.icmp_allowed(budget, rate, hz) {
-        return Err(DropReason::IcmpLimited);
+    let peer = if discovery || error == Error::RESET {
+        Peer::NOBODY
+    } else {
+        Peer::slot(p.key.src)
+    };
+    let limited = t.icmp_limit(&Limit {
+        budget,
+        peer,
+        per_second: rate,
+        hz,
+    });
+    match limited {
+        Limited::NOT => Ok(()),
+        Limited::PEER => Err(DropReason::IcmpPeerLimited),
+        _ => Err(DropReason::IcmpLimited),
     }
-    if !discovery && error != Error::RESET && !t.icmp_peer_allowed(p.key.src, hz) {
-        return Err(DropReason::IcmpPeerLimited);
-    }
-    Ok(())
 }
 
 #[inline(always)]

@@ -21,6 +21,7 @@ use ipvs_common::{
 use ipvs_datapath::{
     DestCounter, FibQuery, Frame, Tables,
     conn::{Table, template::Joined},
+    icmp::{Limit, Limited},
     pipeline::steps::{self, Step, Went},
     sched::{Found, Walk},
 };
@@ -312,12 +313,9 @@ impl<A: Family> Tables for Maps<A> {
         limits::set_path(id, mtu, until);
     }
     #[inline(always)]
-    fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool {
-        limits::allowed(self.now(), budget, per_second, hz)
-    }
-    #[inline(always)]
-    fn icmp_peer_allowed(&mut self, addr: A, hz: u32) -> bool {
-        limits::peer_allowed(self.now(), addr, hz)
+    fn icmp_limit(&mut self, limit: &Limit) -> Limited {
+        let (budget, peer) = (limit.budget, limit.peer);
+        Limited(limits::icmp_limit(self.now(), budget, peer, limit.per_second, limit.hz))
     }
     #[inline(always)]
     fn tell(&mut self, note: &SyncNote<A>) {
@@ -344,18 +342,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn drops(&mut self, rate: u32) -> bool {
-        let Some(left) = HEADS.get_ptr_mut(head::UNTIL_DROP) else {
-            return false;
-        };
-        // SAFETY: a map value, aligned. A count lost between two CPUs only moves the next drop.
-        unsafe {
-            if *left > 1 {
-                *left -= 1;
-                return false;
-            }
-            *left = rate;
-        }
-        true
+        limits::drops(rate)
     }
     #[inline(always)]
     fn walk(&mut self, walk: &Walk) -> Found {

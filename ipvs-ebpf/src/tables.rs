@@ -19,6 +19,7 @@ use crate::{
         template::{self, Joined},
     },
     frame::Frame,
+    icmp,
     pipeline::steps::{self, Step, Went},
     sched::{self, Found, Walk, lblcr},
 };
@@ -161,11 +162,8 @@ pub trait Tables: Templates + Sets {
     fn route(&mut self, query: &FibQuery<Self::A>) -> Hop;
     /// The longest packet that the way to a real server takes, and until when that is believed.
     fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64);
-    /// Whether one more ICMP error may be sent in this second, of those that count towards this budget
-    /// ([`crate::icmp::budget`]).
-    fn icmp_allowed(&mut self, budget: u32, per_second: u32, hz: u32) -> bool;
-    /// Whether one more may be sent to this address: see [`crate::icmp::Peer`].
-    fn icmp_peer_allowed(&mut self, addr: Self::A, hz: u32) -> bool;
+    /// Whether one more ICMP error may be sent. May run out of line.
+    fn icmp_limit(&mut self, limit: &icmp::Limit) -> icmp::Limited;
     /// Has the daemon look at what changed.
     fn tell(&mut self, note: &SyncNote<Self::A>);
     /// Adds one to a slot of the counter map.

@@ -1,11 +1,10 @@
-//! How long packets may be on a way, and how many ICMP errors may still be sent.
+//! How long packets may be on a way, how many ICMP errors may still be sent, and which new connections are dropped.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use ipvs_common::Address;
-use ipvs_datapath::icmp::Peer;
+use ipvs_datapath::icmp::Limited;
 
-use crate::maps::{DEST_STATES, ICMP_BUDGET, ICMP_PEERS};
+use crate::maps::{DEST_STATES, HEADS, ICMP_BUDGET, ICMP_PEERS, head};
 
 #[inline(always)]
 pub(super) fn set_path(id: u32, mtu: u16, until: u64) {
@@ -19,9 +18,26 @@ pub(super) fn set_path(id: u32, mtu: u16, until: u64) {
     }
 }
 
+/// A [`Limited`]. A function of its own to the verifier, because the stages that send errors have used up their stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn icmp_limit(now: u64, budget: u32, peer: u32, per_second: u32, hz: u32) -> u32 {
+    if !is_within(now / u64::from(hz.max(1)), budget, per_second) {
+        return Limited::ALL.0;
+    }
+    let Some(peer) = ICMP_PEERS.get_ptr_mut(peer) else {
+        return Limited::NOT.0;
+    };
+    // SAFETY: a map value; what two CPUs take at once may count once.
+    if unsafe { (*peer).takes(now as u32, hz) } {
+        Limited::NOT.0
+    } else {
+        Limited::PEER.0
+    }
+}
+
 #[inline(always)]
-pub(super) fn allowed(now: u64, budget: u32, per_second: u32, hz: u32) -> bool {
-    let second = now / u64::from(hz.max(1));
+fn is_within(second: u64, budget: u32, per_second: u32) -> bool {
     let Some(budget) = ICMP_BUDGET.get_ptr_mut(budget) else {
         return false;
     };
@@ -36,11 +52,19 @@ pub(super) fn allowed(now: u64, budget: u32, per_second: u32, hz: u32) -> bool {
     }
 }
 
+/// One of `rate`.
 #[inline(always)]
-pub(super) fn peer_allowed<A: Address>(now: u64, addr: A, hz: u32) -> bool {
-    let Some(peer) = ICMP_PEERS.get_ptr_mut(Peer::slot(addr)) else {
+pub(super) fn drops(rate: u32) -> bool {
+    let Some(left) = HEADS.get_ptr_mut(head::UNTIL_DROP) else {
         return false;
     };
-    // SAFETY: a map value; what two CPUs take at once may count once.
-    unsafe { (*peer).takes(now as u32, hz) }
+    // SAFETY: a map value, aligned. A count lost between two CPUs only moves the next drop.
+    unsafe {
+        if *left > 1 {
+            *left -= 1;
+            return false;
+        }
+        *left = rate;
+    }
+    true
 }
