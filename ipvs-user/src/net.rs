@@ -3,6 +3,7 @@
 //!
 //! Knows netlink and `/proc`; knows nothing of services, maps or packets.
 
+mod drivers;
 mod features;
 mod generic;
 mod gue;
@@ -18,6 +19,7 @@ use std::{future::Future, net::IpAddr};
 
 use ipvs_common::Mac;
 
+pub use drivers::takes_frames;
 pub use features::{FeatureChanges, Features};
 pub use gue::Gue;
 pub use link::Link;

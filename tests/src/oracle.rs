@@ -5,6 +5,7 @@
 //! Scenarios are data (`scenario`), drawn from a seed (`generate`) and told without addresses, so that each run takes fresh
 //! ones (`place`) and no run meets what another left.
 
+mod clean;
 mod expect;
 mod frames;
 mod generate;

@@ -10,12 +10,12 @@ use crate::{
     packages::{self, CLIPPY},
     readme, setup,
     shell::{cargo, run, say, succeeds},
-    test, tidy,
+    test, tidy, vm,
 };
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("setup", setup::setup),
     ("fmt", fmt),
     ("tidy", tidy::tidy),
@@ -24,6 +24,7 @@ const STEPS: [Step; 8] = [
     ("doc", doc),
     ("test", || test::test(false, &[])),
     ("README.md", readme::run_commands),
+    ("stock kernel", || vm::vm(&vm::Vm::short())),
 ];
 
 /// Goes on after a failure: one run tells everything that is wrong.

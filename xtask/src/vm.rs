@@ -55,15 +55,28 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// Instructions are its clock.
-    pub(crate) fn counting(command: Vec<OsString>) -> Self {
+    /// On the kernel that the project is tested on.
+    fn on_default(command: Vec<OsString>) -> Self {
         Self {
             kernel: DEFAULT_KERNEL.to_owned(),
-            icount: true,
+            icount: false,
             seconds: DEFAULT_SECONDS,
             memory: DEFAULT_MEMORY,
             command,
         }
+    }
+
+    /// Instructions are its clock.
+    pub(crate) fn counting(command: Vec<OsString>) -> Self {
+        Self {
+            icount: true,
+            ..Self::on_default(command)
+        }
+    }
+
+    /// What takes minutes.
+    pub(crate) fn short() -> Self {
+        Self::on_default(vec!["short".into()])
     }
 }
 

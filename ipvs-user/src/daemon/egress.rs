@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use crate::{
     dataplane::bpf::EgressTable,
-    net::{FeatureChanges, Features, Link},
+    net::{FeatureChanges, Features, Link, takes_frames},
 };
 
 pub(super) struct EgressSync {
@@ -34,8 +34,9 @@ impl EgressSync {
     fn new(table: EgressTable, features: Option<Features>) -> Self {
         if features.is_none() {
             warn!(
-                "this kernel does not tell which interfaces take XDP frames (Linux 6.3 does): assuming that devices and veths \
-                 do, and that no others do"
+                "this kernel does not tell which interfaces take XDP frames (Linux 6.3 does): assuming that veths and cards with \
+                 drivers known to do, and that no others do; a veth drops them all unless its far end has an XDP program or \
+                 `ethtool -K FAR_END gro on`"
             );
         }
         Self {
@@ -48,7 +49,7 @@ impl EgressSync {
     /// Looks again; tells whether anything changed.
     pub(super) async fn refresh(&mut self, links: &[Link]) -> bool {
         let now = match &self.features {
-            None => links.iter().map(guess).collect(),
+            None => links.iter().map(|l| (l.ifindex, takes_frames(l))).collect(),
             Some(features) => match features.xmit(links).await {
                 Ok(now) => now,
                 Err(e) => {
@@ -79,10 +80,6 @@ impl EgressSync {
             complain(*ifindex, self.table.remove(*ifindex));
         }
     }
-}
-
-fn guess(link: &Link) -> (u32, bool) {
-    (link.ifindex, matches!(link.kind.as_str(), "" | "veth"))
 }
 
 fn complain<E: std::fmt::Display>(ifindex: u32, written: Result<(), E>) {

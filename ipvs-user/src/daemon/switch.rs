@@ -150,6 +150,8 @@ pub(super) fn told<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::sync::oneshot;
 
     use super::*;
@@ -169,7 +171,8 @@ mod tests {
         let (sent, waits) = ask();
         sent.await.unwrap();
         switch.close();
-        assert!(waits.await.is_err(), "it was answered");
+        let told = tokio::time::timeout(Duration::from_secs(5), waits).await;
+        assert!(told.is_ok_and(|told| told.is_err()), "nobody told it");
         let (sent, _later) = ask();
         assert!(sent.await.is_err(), "it would wait for ever");
     }

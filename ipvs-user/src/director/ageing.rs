@@ -43,10 +43,21 @@ pub(super) struct Walks {
 #[derive(Debug, Default)]
 struct Ending {
     place: Place,
-    /// Others were deleted since it began.
-    once_more: bool,
+    /// Numbers of the real servers. It may come to its end after the wish was taken back, and then spares those deleted since.
+    gone: BTreeSet<u32>,
+    /// The next walk's: others were deleted since it began.
+    once_more: Option<BTreeSet<u32>>,
     /// It had the last turn.
     last: bool,
+}
+
+impl Ending {
+    fn of(gone: BTreeSet<u32>) -> Self {
+        Self {
+            gone,
+            ..Self::default()
+        }
+    }
 }
 
 impl Walks {
@@ -145,33 +156,41 @@ impl Director {
     /// Ends the connections of all deleted real servers, if that is wished: at once, or in parts.
     pub(super) fn begin_ending(&mut self) -> Result<(), TableError> {
         let wished = self.tables.settings().flags & SettingsFlags::EXPIRE_NODEST != 0;
-        if !wished || self.model.trash().next().is_none() {
+        let gone = self.gone();
+        if !wished || gone.is_empty() {
             return Ok(());
         }
         // From the beginning, as those that were just deleted may stand anywhere; but a walk under way comes to its end first.
         if let Some(ending) = &mut self.walks.ending {
-            ending.once_more = true;
+            ending.once_more = Some(gone);
             return Ok(());
         }
-        self.walks.ending = Some(Ending::default());
+        self.walks.ending = Some(Ending::of(gone));
         if self.walks.in_parts {
             return Ok(());
         }
         self.end_of_gone(Stop::Never)
     }
 
+    /// Numbers of the real servers that are deleted now.
+    fn gone(&self) -> BTreeSet<u32> {
+        self.model.trash().map(|(_, t)| t.dest.id).collect()
+    }
+
     fn end_of_gone(&mut self, stop: Stop) -> Result<(), TableError> {
+        let now = self.gone();
         let Some(ending) = &mut self.walks.ending else {
             return Ok(());
         };
-        let gone: BTreeSet<u32> = self.model.trash().map(|(_, t)| t.dest.id).collect();
+        // Without those that came back meanwhile.
+        ending.gone.retain(|id| now.contains(id));
         let ended = self
             .dataplane
-            .walk(Task::EndOf(&gone), &mut ending.place, stop)
+            .walk(Task::EndOf(&ending.gone), &mut ending.place, stop)
             .inspect_err(|_| self.walks.ending = None)?;
         if ended {
-            let again = self.walks.ending.as_ref().is_some_and(|e| e.once_more);
-            self.walks.ending = again.then(Ending::default);
+            let again = self.walks.ending.take().and_then(|e| e.once_more);
+            self.walks.ending = again.map(Ending::of);
         }
         Ok(())
     }

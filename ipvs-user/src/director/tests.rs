@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod ageing;
+mod carrying;
 mod expected;
 mod knobs;
 mod sources;
@@ -226,7 +227,7 @@ fn a_deleted_real_server_is_forgotten_two_minutes_after_its_last_connection() {
 }
 
 #[test]
-fn a_service_added_again_starts_at_zero_though_its_real_servers_do_not() {
+fn a_service_added_again_starts_at_zero_and_so_do_its_real_servers() {
     let mut b = Bench::with_three(Scheduler::Rr);
     b.tables().dest_states[1].active = 1;
     b.tables().dest_stats[1] = conns(9);
@@ -241,7 +242,7 @@ fn a_service_added_again_starts_at_zero_though_its_real_servers_do_not() {
     b.tables().dest_stats[1] = conns(11);
     assert_eq!(b.service_stats(), 2);
     let view = b.director.service(&web()).unwrap().unwrap();
-    assert_eq!((view.dests[0].active, view.dests[0].stats), (1, conns(11)));
+    assert_eq!((view.dests[0].active, view.dests[0].stats), (1, conns(2)));
     assert_eq!(b.director.totals().unwrap(), conns(11));
 }
 

@@ -215,8 +215,8 @@ impl Draft<'_> {
         *self.dest(gone.dest.id) = Account::default();
     }
 
-    /// Follows a change. What an orphan brings along from the time of the former service stays its own, and does not become
-    /// the new one's.
+    /// Follows a change. A real server that comes back to its service goes on counting; one that comes back to a new service
+    /// starts over, as in ip_vs.
     pub(super) fn follow(&mut self, effects: &[Effect], model: &Model, counted: &Counted) {
         for effect in effects {
             match effect {
@@ -233,8 +233,9 @@ impl Draft<'_> {
                     dest,
                     origin: Origin::Trash { orphan: true },
                 } => {
-                    let before = negative(counted.of(*dest));
-                    self.service(*service).carry(before);
+                    let before = counted.of(*dest);
+                    *self.dest(*dest) = Account::zeroed_at(before);
+                    self.service(*service).carry(negative(before));
                 }
                 Effect::Zeroed {
                     service,

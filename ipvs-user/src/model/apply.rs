@@ -175,15 +175,14 @@ impl Model {
             });
         }
         check::maglev(service.spec.scheduler, service.dests.len() + 1, self.maglev)?;
-        let known = self.trash.get(&(*key, *dest));
-        let before = known.map_or(0, |t| t.dest.last_weight);
         let (dest_id, origin, lifted) = self.index_for(key, dest, spec)?;
         if let Some(service) = self.live(key) {
             let real = RealServer {
                 id: dest_id,
                 key: *dest,
                 spec: *spec,
-                last_weight: last_weight(spec, before),
+                // Also one that comes back begins anew.
+                last_weight: spec.weight,
             };
             service.dests.insert(0, real);
         }
@@ -235,7 +234,9 @@ impl Model {
         check::dest(key, dest, spec)?;
         let lifted = lifts_overload(&real.spec, spec);
         real.spec = *spec;
-        real.last_weight = last_weight(spec, real.last_weight);
+        if spec.weight != 0 {
+            real.last_weight = spec.weight;
+        }
         let mut effects = vec![Effect::DestEdited {
             service: id,
             dest: real.id,
@@ -288,14 +289,6 @@ impl Model {
     fn live(&mut self, key: &ServiceKey) -> Option<&mut VirtualService> {
         let id = self.index.get(key)?;
         self.services.get_mut(id).map(Arc::make_mut)
-    }
-}
-
-const fn last_weight(spec: &DestSpec, before: u32) -> u32 {
-    if spec.weight == 0 {
-        before
-    } else {
-        spec.weight
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
 
 mod policies;
 mod reach;
+mod returns;
 
 const LIMITS: Limits = Limits {
     services: 3,
@@ -91,54 +92,6 @@ fn a_new_real_server_goes_to_the_head_and_an_edited_one_keeps_its_place() {
     m.apply(&delete(1)).unwrap();
     m.apply(&add(1)).unwrap();
     assert_eq!(order(&m), [1, 3, 2]);
-}
-
-#[test]
-fn a_deleted_real_server_comes_back_with_its_index() {
-    let mut m = three();
-    let id = id_of(&m, 2);
-    m.apply(&delete(2)).unwrap();
-    let effects = m.apply(&add(2)).unwrap();
-    assert_eq!(id_of(&m, 2), id);
-    let origin = Origin::Trash { orphan: false };
-    assert_eq!(
-        effects,
-        [Effect::DestAdded {
-            service: 0,
-            dest: id,
-            origin
-        }]
-    );
-    assert_eq!(m.trash().count(), 0);
-}
-
-#[test]
-fn a_deleted_service_comes_back_with_the_indices_of_its_real_servers() {
-    let mut m = three();
-    let (service, two) = (m.service(&web()).unwrap().id, id_of(&m, 2));
-    m.apply(&Command::DeleteService { service: web() }).unwrap();
-    assert_eq!(m.trash().count(), 3);
-    let other = ServiceKey::fwmark(7);
-    m.apply(&add_service(other)).unwrap();
-    assert_ne!(
-        m.service(&other).unwrap().id,
-        service,
-        "reserved by the trash"
-    );
-    m.apply(&add_service(web())).unwrap();
-    m.apply(&add(2)).unwrap();
-    assert_eq!(m.service(&web()).unwrap().id, service);
-    assert_eq!(id_of(&m, 2), two);
-}
-
-#[test]
-fn a_freed_index_goes_to_the_next_real_server() {
-    let mut m = three();
-    let id = id_of(&m, 2);
-    m.apply(&delete(2)).unwrap();
-    m.free(&web(), &real(2)).unwrap();
-    m.apply(&add(4)).unwrap();
-    assert_eq!(id_of(&m, 4), id);
 }
 
 #[test]

@@ -17,6 +17,8 @@ use ipvs_tests::{
 };
 use nix::sys::utsname::uname;
 
+/// After so many scenarios a line says how far it is.
+const TELL: usize = 100;
 /// Longer scenarios are read in their file.
 const SHOWN: usize = 30;
 
@@ -27,6 +29,8 @@ enum Args {
     Load,
     /// Run scenarios, and print the score
     Run(Run),
+    /// Print the scenario of a seed, to be read or changed and run
+    Show { seed: u64 },
 }
 
 #[derive(clap::Args, Debug)]
@@ -37,6 +41,9 @@ struct Run {
     /// No new scenario after so many seconds
     #[arg(long, default_value_t = 3600)]
     limit: u64,
+    /// Number of the first scenario's addresses, which decide what schedulers that hash do
+    #[arg(long, default_value_t = 1)]
+    place: u16,
     /// How often to try to make a differing scenario smaller
     #[arg(long, default_value_t = 120)]
     tries: usize,
@@ -63,6 +70,10 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Args::Run(args) => run(&args),
+        Args::Show { seed } => {
+            println!("{}", serde_json::to_string_pretty(&generate(seed))?);
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -84,6 +95,7 @@ fn run(args: &Run) -> Result<ExitCode> {
     // The daemon has the other one; packets are handled on the CPU that sends them.
     stay_on_cpu(0)?;
     let mut score = Score::new(&kernel);
+    oracle.go_to(args.place);
     let (start, limit) = (Instant::now(), Duration::from_secs(args.limit));
     let mut different = 0;
     for scenario in scenarios(args)? {
@@ -100,10 +112,20 @@ fn run(args: &Run) -> Result<ExitCode> {
         let found = outcome.difference.as_ref();
         let reason = found.and_then(|d| expectations.reason(&kernel, &scenario, d));
         score.count(&scenario, &outcome, reason);
+        if let (Some(found), Some(_)) = (found, reason) {
+            println!("{} differs as it is meant to: {found}", scenario.name);
+        }
         if let Some(found) = found.filter(|_| reason.is_none()) {
             different += 1;
-            println!("{} differs: {found}", scenario.name);
+            println!(
+                "{} differs at place {}: {found}",
+                scenario.name,
+                oracle.place()
+            );
             report(args, &mut oracle, &scenario, &kernel, found)?;
+        }
+        if score.scenarios().is_multiple_of(TELL) {
+            println!("{}", score.line());
         }
     }
     if args.verbose {
@@ -142,8 +164,9 @@ fn report(
     first: &Difference,
 ) -> Result<()> {
     let mut last: Option<Difference> = None;
+    oracle.flush()?;
     let smallest = shrink(scenario, args.tries, |candidate| {
-        let found = oracle.run(candidate)?.difference;
+        let found = oracle.run_again(candidate)?.difference;
         let found = found.filter(|found| found.is_like(first));
         let differs = found.is_some();
         last = found.or_else(|| last.take());

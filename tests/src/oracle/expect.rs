@@ -30,6 +30,9 @@ struct Intended {
     subject: String,
     /// Only where the difference, as it is told, contains this.
     what: Option<String>,
+    /// And none of these.
+    #[serde(default)]
+    never: Vec<String>,
     /// Only on kernels whose release begins like this.
     kernel: Option<String>,
     reason: String,
@@ -46,8 +49,9 @@ impl Expectations {
     fn read(text: &str) -> Result<Self> {
         let this: Self = toml::from_str(text)?;
         for entry in &this.intended {
-            let narrow = !entry.behaviours.is_empty() || entry.what.is_some();
-            ensure!(narrow, "everything may differ in {}", entry.subject);
+            let about = !entry.behaviours.is_empty() || !entry.any.is_empty();
+            let narrow = about && (entry.what.is_some() || !entry.never.is_empty());
+            ensure!(narrow, "too much may differ in {}", entry.subject);
         }
         Ok(this)
     }
@@ -67,6 +71,7 @@ impl Expectations {
                     .what
                     .as_ref()
                     .is_none_or(|what| found.what.contains(what))
+                && !entry.never.iter().any(|part| found.what.contains(part))
                 && entry
                     .kernel
                     .as_ref()
@@ -83,8 +88,7 @@ impl Expectations {
 mod tests {
     use super::*;
 
-    const TEXT: &str =
-        "[[intended]]\nbehaviours = [\"a\"]\nsubject = \"frames\"\nreason = \"because\"\n";
+    const TEXT: &str = "[[intended]]\nbehaviours = ['a']\nsubject = 'frames'\nwhat = 'x'\nnever = ['y']\nreason = 'because'\n";
 
     #[test]
     fn only_what_fits_an_entry_is_meant() {
@@ -94,20 +98,27 @@ mod tests {
             behaviours: [about.to_owned()].into(),
             steps: Vec::new(),
         };
-        let found = |subject: &str| Difference {
+        let found = |subject: &str, what: &str| Difference {
             step: 0,
             subject: subject.to_owned(),
-            what: "x".to_owned(),
+            what: what.to_owned(),
         };
-        let reason = |about, subject| expectations.reason("6.1", &scenario(about), &found(subject));
-        assert_eq!(reason("a", "frames"), Some("because"));
-        assert_eq!(reason("b", "frames"), None);
-        assert_eq!(reason("a", "ipvsadm -Ln"), None);
+        let reason = |about, subject, what| {
+            expectations.reason("6.1", &scenario(about), &found(subject, what))
+        };
+        assert_eq!(reason("a", "frames", "xz"), Some("because"));
+        assert_eq!(reason("b", "frames", "xz"), None);
+        assert_eq!(reason("a", "ipvsadm -Ln", "xz"), None);
+        assert_eq!(reason("a", "frames", "z"), None);
+        assert_eq!(reason("a", "frames", "xy"), None);
     }
 
     #[test]
-    fn entry_that_fits_everything_is_refused() {
-        assert!(Expectations::read("[[intended]]\nsubject = \"frames\"\nreason = \"\"\n").is_err());
+    fn entry_that_fits_too_much_is_refused() {
+        let without = |line| Expectations::read(&TEXT.replace(line, ""));
+        assert!(without("what = 'x'\n").is_ok());
+        assert!(without("what = 'x'\nnever = ['y']\n").is_err());
+        assert!(without("behaviours = ['a']\n").is_err());
     }
 
     #[test]

@@ -38,7 +38,7 @@ fn alone(rows: &[Row], others: &[Row]) -> String {
     lines.collect()
 }
 
-fn is_connections(arguments: &str) -> bool {
+pub(super) fn is_connections(arguments: &str) -> bool {
     let mut words = arguments.split(' ');
     words.any(|w| w == "-Lnc" || w == "--connection" || w == "-c")
 }

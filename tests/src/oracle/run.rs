@@ -1,11 +1,18 @@
 //! One scenario through both directors. Packets go in until something has to be known about them; then what left is compared
 //! link by link, in order.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddrV4, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddrV4,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 
 use super::{
+    clean::{Flush, NODEST},
     frames, listing,
     place::Place,
     scenario::{Packet, Scenario, Step},
@@ -16,12 +23,8 @@ use crate::packet::{contrast, describe};
 
 /// What is missing gets so much more time.
 const LATE: Duration = Duration::from_millis(150);
-/// After so many runs, connections of all of them are ended.
-const RUNS_BETWEEN_FLUSHES: u16 = 50;
-const MARKED: &str = " -f ";
-const NODEST: &str = "expire_nodest_conn";
-const LAST: [&str; 2] = ["-A -t 192.0.2.2:1", "-a -t 192.0.2.2:1 -r 10.0.1.10"];
-const DEFAULT_TIMEOUTS: &str = "--set 900 120 300";
+/// The kernel ends a connection whose port is used again by a timer that is due at the next tick; until then both are there.
+const TICKS: Duration = Duration::from_millis(12);
 
 /// The first thing in which a run differed; what comes after would only follow from it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,11 +63,13 @@ pub struct Outcome {
 /// Both directors.
 #[derive(Debug)]
 pub struct Oracle {
-    kernel: Side,
-    ours: Side,
-    runs: u16,
+    pub(super) kernel: Side,
+    pub(super) ours: Side,
+    pub(super) runs: u16,
+    /// The last run's.
+    place: u16,
     /// Knobs as they were before this run: name, the kernel's value, ours.
-    knobs: Vec<(String, u32, u32)>,
+    pub(super) knobs: Vec<(String, u32, u32)>,
 }
 
 impl Oracle {
@@ -73,29 +78,58 @@ impl Oracle {
             kernel: Side::kernel()?,
             ours: Side::ours(Ends::Caught)?,
             runs: 0,
+            place: 0,
             knobs: Vec::new(),
         })
     }
 
     /// Runs a scenario at a place of its own, and leaves nothing configured.
     pub fn run(&mut self, scenario: &Scenario) -> Result<Outcome> {
+        self.place += 1;
+        self.run_at(self.place, scenario, Flush::Sometimes)
+    }
+
+    /// Once more where the last one took place: addresses decide what schedulers that hash do.
+    pub fn run_again(&mut self, scenario: &Scenario) -> Result<Outcome> {
+        self.run_at(self.place, scenario, Flush::Always)
+    }
+
+    /// The next run takes place there.
+    pub const fn go_to(&mut self, place: u16) {
+        self.place = place.saturating_sub(1);
+    }
+
+    /// Where the last run took place.
+    #[must_use]
+    pub const fn place(&self) -> u16 {
+        self.place
+    }
+
+    fn run_at(&mut self, place: u16, scenario: &Scenario, flush: Flush) -> Result<Outcome> {
         self.runs += 1;
         self.ours.begin(self.runs);
         let mut run = Run {
-            place: Place::new(self.runs),
+            place: Place::new(place),
             kernel: &mut self.kernel,
             ours: &mut self.ours,
             knobs: &mut self.knobs,
             chosen: BTreeMap::new(),
+            begun: BTreeSet::new(),
             id: 0,
             waiting: false,
             outcome: Outcome::default(),
         };
         let ran = run.all(&scenario.steps);
-        let outcome = run.outcome;
-        let cleaned = self.clean(scenario);
+        let mut outcome = run.outcome;
+        let cleaned = self.clean(&scenario.steps, flush);
         ran.with_context(|| scenario.name.clone())?;
-        cleaned.with_context(|| format!("after {}", scenario.name))?;
+        let left = cleaned.with_context(|| format!("after {}", scenario.name))?;
+        let left = left.map(|what| Difference {
+            step: scenario.steps.len(),
+            subject: NODEST.to_owned(),
+            what,
+        });
+        outcome.difference = outcome.difference.or(left);
         Ok(outcome)
     }
 
@@ -107,42 +141,6 @@ impl Oracle {
     pub fn stop(self) -> Result<()> {
         self.ours.stop()
     }
-
-    fn clean(&mut self, scenario: &Scenario) -> Result<()> {
-        for (name, kernel, ours) in std::mem::take(&mut self.knobs) {
-            self.kernel.set_knob(&name, kernel)?;
-            self.ours.set_knob(&name, ours)?;
-        }
-        let sets = |step: &Step| matches!(step, Step::Ipvsadm(c) if c.starts_with("--set"));
-        if scenario.steps.iter().any(sets) {
-            self.both(|side| side.ipvsadm(DEFAULT_TIMEOUTS, "").map(drop))?;
-        }
-        // A real server of a mark's service comes back with the connections that it has from earlier runs.
-        let marks = |step: &Step| match step {
-            Step::Restore(lines) => lines.iter().any(|line| line.contains(MARKED)),
-            Step::Ipvsadm(line) => line.contains(MARKED),
-            Step::Packet(_) | Step::Reply(_) | Step::Sysctl { .. } | Step::Wait(_) => false,
-        };
-        let flush =
-            self.runs.is_multiple_of(RUNS_BETWEEN_FLUSHES) || scenario.steps.iter().any(marks);
-        if flush {
-            self.both(|side| side.set_knob(NODEST, 1))?;
-            // The kernel looks when a real server is deleted, and there may be none left.
-            for line in LAST {
-                self.both(|side| side.ipvsadm(line, "").map(drop))?;
-            }
-        }
-        self.both(|side| side.ipvsadm("-C", "").map(drop))?;
-        if flush {
-            self.both(Side::wait_for_no_connections)?;
-            self.both(|side| side.set_knob(NODEST, 0))?;
-        }
-        Ok(())
-    }
-
-    fn both(&self, f: impl Fn(&Side) -> Result<()>) -> Result<()> {
-        [&self.kernel, &self.ours].into_iter().try_for_each(f)
-    }
 }
 
 struct Run<'a> {
@@ -152,6 +150,8 @@ struct Run<'a> {
     knobs: &'a mut Vec<(String, u32, u32)>,
     /// The kernel's choices among masqueraded real servers, by protocol and client.
     chosen: BTreeMap<(bool, SocketAddrV4), SocketAddrV4>,
+    /// Clients and ports that sent a SYN.
+    begun: BTreeSet<(u8, u16)>,
     id: u16,
     /// Packets went in that nobody asked about.
     waiting: bool,
@@ -212,6 +212,10 @@ impl Run<'_> {
         self.ours.world.client_sends(made, packet.marked)?;
         self.outcome.packets += 1;
         self.waiting = true;
+        let flow = (packet.client, packet.client_port);
+        if packet.flags == "S" && !self.begun.insert(flow) {
+            thread::sleep(TICKS);
+        }
         Ok(())
     }
 
@@ -233,10 +237,16 @@ impl Run<'_> {
         let arguments = self.place.command(template);
         let lines = lines.iter().map(|line| self.place.command(line) + "\n");
         let input: String = lines.collect();
-        let kernel = self.kernel.ipvsadm(&arguments, &input)?;
-        let ours = self.ours.ipvsadm(&arguments, &input)?;
-        self.outcome.commands += 1;
         let place = self.place;
+        let ask = |side: &Side| side.ipvsadm(&arguments, &input);
+        let (mut kernel, mut ours) = (ask(self.kernel)?, ask(self.ours)?);
+        // The kernel's list of connections is not of one moment: where one ends meanwhile, another may be left out.
+        if listing::is_connections(&arguments)
+            && !listing::same(&arguments, place, &kernel.text, &ours.text)
+        {
+            (kernel, ours) = (ask(self.kernel)?, ask(self.ours)?);
+        }
+        self.outcome.commands += 1;
         if kernel.status == ours.status
             && listing::same(&arguments, place, &kernel.text, &ours.text)
         {

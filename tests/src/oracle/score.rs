@@ -44,6 +44,29 @@ impl Score {
         self.commands += outcome.commands;
     }
 
+    /// Run so far.
+    #[must_use]
+    pub const fn scenarios(&self) -> usize {
+        self.scenarios
+    }
+
+    /// All in one.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let perfect = self.behaviours.values().filter(|(equal, all)| equal == all);
+        format!(
+            "score on {}: {} of {} behaviours equal; {} of {} scenarios, with {} packets, {} frames sent, {} commands",
+            self.kernel,
+            perfect.count(),
+            self.behaviours.len(),
+            self.equal,
+            self.scenarios,
+            self.packets,
+            self.frames,
+            self.commands,
+        )
+    }
+
     #[must_use]
     pub const fn is_perfect(&self) -> bool {
         self.equal == self.scenarios
@@ -62,19 +85,7 @@ impl fmt::Display for Score {
         for (reason, count) in &self.meant {
             writeln!(f, "  {count} of them differ as they are meant to: {reason}")?;
         }
-        let perfect = self.behaviours.values().filter(|(equal, all)| equal == all);
-        write!(
-            f,
-            "score on {}: {} of {} behaviours equal; {} of {} scenarios, with {} packets, {} frames sent, {} commands",
-            self.kernel,
-            perfect.count(),
-            self.behaviours.len(),
-            self.equal,
-            self.scenarios,
-            self.packets,
-            self.frames,
-            self.commands,
-        )
+        f.write_str(&self.line())
     }
 }
 

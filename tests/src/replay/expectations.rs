@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
 use super::{Difference, features};
-use crate::trace::{Trace, golden_dir};
+use crate::{
+    topology::kernel_version,
+    trace::{Trace, golden_dir},
+};
 
 const FILE: &str = "expectations.toml";
 
@@ -40,6 +43,8 @@ struct Intended {
 struct NotYet {
     feature: Option<String>,
     trace: Option<String>,
+    /// Only on kernels before this one: major and minor version.
+    before: Option<(u32, u32)>,
     reason: String,
 }
 
@@ -63,7 +68,10 @@ impl Expectations {
     fn read(path: &Path) -> Result<Self> {
         let shown = || path.display().to_string();
         let text = fs::read_to_string(path).with_context(shown)?;
-        let this: Self = toml::from_str(&text).with_context(shown)?;
+        let mut this: Self = toml::from_str(&text).with_context(shown)?;
+        let kernel = kernel_version()?;
+        this.not_yet
+            .retain(|entry| entry.before.is_none_or(|before| kernel < before));
         for entry in &this.intended {
             let narrow = entry.command.is_some() || entry.note.is_some() || !entry.steps.is_empty();
             let trace = &entry.trace;

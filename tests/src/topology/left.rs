@@ -1,7 +1,7 @@
 //! What daemons leave, and those that start in their place.
 
 use std::{
-    process::Output,
+    process::{Output, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -49,6 +49,19 @@ impl Left {
             thread::yield_now();
         }
         director.kill().map(drop)
+    }
+
+    /// Carries out a command line, whose process is killed as soon as it got so far, unless it has ended by itself.
+    pub fn run_and_kill_when(&self, line: &str, mut so_far: impl FnMut() -> bool) -> Result<()> {
+        let mut command = self.place.command(line)?;
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = command.spawn()?;
+        while !so_far() && process.try_wait()?.is_none() {
+            thread::yield_now();
+        }
+        let _ = process.kill();
+        process.wait()?;
+        Ok(())
     }
 
     /// Has another daemon refuse to start there: what it said.

@@ -3,7 +3,8 @@
 
 use std::{env, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::utsname::uname;
 
 use super::Netns;
 
@@ -15,6 +16,7 @@ const ALL: &str = "IPVS_ALL_PARTS";
 pub enum Part {
     /// The tunnel device of IP in IP.
     Ipip,
+    IpVs,
     Nftables,
 }
 
@@ -26,6 +28,10 @@ impl Part {
             Self::Ipip => {
                 load("ipip");
                 netns.ip("link set tunl0 up").is_ok()
+            }
+            Self::IpVs => {
+                load("ip_vs");
+                netns.get("ipv4/vs/conntrack").is_ok()
             }
             Self::Nftables => {
                 let add = ["add", "table", "ip", "trial", "{", "chain", "c", "{"];
@@ -39,6 +45,20 @@ impl Part {
         }
         Ok(there)
     }
+}
+
+/// Whether this kernel says which interfaces take frames from a native program: since 6.3.
+pub fn kernel_tells_who_takes_frames() -> Result<bool> {
+    Ok(kernel_version()? >= (6, 3))
+}
+
+/// 6 and 1 of `6.1.0-50-amd64`.
+pub fn kernel_version() -> Result<(u32, u32)> {
+    let release = uname()?.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || -> Option<u32> { numbers.next()?.parse().ok() };
+    let version = number().zip(number());
+    version.with_context(|| format!("what version is {release}?"))
 }
 
 /// Where it is a module. Whether that worked is seen by its use.

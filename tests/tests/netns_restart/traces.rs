@@ -104,6 +104,40 @@ fn detach_leaves_nothing_with_a_daemon_and_without() {
 }
 
 #[test]
+fn detach_that_is_killed_on_its_way_is_finished_by_the_next_one_or_by_a_start() {
+    within(120, || {
+        let net = Topology::new()?;
+        net.dom0.set("ipv4/conf/vif1/rp_filter", "1")?;
+        let before = settings(&net.dom0)?;
+        let mut left: Option<Left> = None;
+        for (gone, starts) in [
+            ("links/vif2", false),
+            ("links/vif2", true),
+            ("current", false),
+        ] {
+            let director = match left.take() {
+                None => Director::start(&net.dom0, &stays())?,
+                Some(left) => left.start(&stays())?,
+            };
+            director.run_all(&SERVICES)?;
+            let socket = socket_of(&director);
+            let pins = pins(&socket)?;
+            let mut killed = director.kill()?;
+            killed.run_and_kill_when("ipvsd detach", || !pins.join(gone).exists())?;
+            if starts {
+                let director = killed.start(&stays())?;
+                ensure!(programs(&net.dom0)? == 3, "{}", director.log());
+                killed = director.leave()?;
+            }
+            killed.output("ipvsd detach")?;
+            nothing_left(&net, &socket, &before).with_context(|| format!("{gone} {starts}"))?;
+            left = Some(killed);
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn leftovers_are_listed_and_said() {
     within(120, || {
         let net = Topology::new()?;

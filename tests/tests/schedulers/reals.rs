@@ -127,6 +127,7 @@ impl Reals {
         self.list.insert(0, real);
         self.all[real].idle = None;
         self.all[real].set(spec);
+        self.all[real].last_weight = spec.weight;
     }
 
     pub(crate) fn edit(&mut self, real: usize, spec: Spec) {
@@ -155,7 +156,6 @@ impl Reals {
                 continue;
             }
             if now - *real.idle.get_or_insert(now) >= IDLE {
-                real.last_weight = 0;
                 forgotten.push(n);
             }
         }

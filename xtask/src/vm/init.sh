@@ -11,8 +11,9 @@ for dir in /run /tmp /dev/shm; do mount -t tmpfs tmpfs $dir; done
 mkdir -p /run/netns
 mount -t bpf bpf /sys/fs/bpf
 [ -d /sys/kernel/debug ] && mount -t debugfs debugfs /sys/kernel/debug
-# ip_vs asks for crc32c by name, which busybox does not resolve.
-for module in virtio_pci virtio_console 9pnet_virtio 9p crc32c_generic veth ip_vs; do
+# All others are loaded as they are asked for.
+echo /bin/modprobe >/proc/sys/kernel/modprobe
+for module in virtio_pci virtio_console 9pnet_virtio 9p veth ip_vs; do
     modprobe $module 2>/tmp/modprobe || cat /tmp/modprobe >/dev/console
 done
 for tag in share status; do

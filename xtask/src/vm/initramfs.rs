@@ -15,11 +15,15 @@ use super::{jobs::Job, kernel::Kernel};
 use crate::shell::{succeeds, which};
 
 const INIT: &str = include_str!("init.sh");
+const RUN_TESTS: &str = include_str!("tests.sh");
 const DIRS: [&str; 10] = [
     "bin", "dev", "proc", "sys", "tmp", "run", "share", "status", "etc", "root",
 ];
-/// Where `PATH` finds the tools; `ipvsadm` here is the kernel's.
-const TOOLS: [&str; 6] = ["ip", "tc", "ethtool", "ipvsadm", "nft", "setpriv"];
+/// Where `PATH` finds the tools; `ipvsadm` here is the kernel's. The kernel itself asks for modules by `modprobe`, by names that
+/// busybox's does not know.
+const TOOLS: [&str; 7] = [
+    "ip", "tc", "ethtool", "ipvsadm", "modprobe", "nft", "setpriv",
+];
 /// Taken along where they are.
 const MORE_TOOLS: [&str; 3] = ["bpftool", "tcpdump", "conntrack"];
 /// Names of services and protocols, which listings without `-n` use.
@@ -46,6 +50,7 @@ pub(super) fn build(kernel: &Kernel, job: &Job, scratch: &Path) -> Result<PathBu
         tools.copy(path)?;
     }
     tools.script("init", INIT)?;
+    tools.script("bin/run-tests", RUN_TESTS)?;
     tools.script("command", &job.script())?;
     symlink("/proc/self/mounts", root.join("etc/mtab"))?;
     let rest = scratch.join("rest.cpio");

@@ -14,6 +14,8 @@ use crate::api::{
     wire::{ApplyQuery, ConfiguredInterface, ErrorCode},
 };
 
+const SOON: Duration = Duration::from_secs(5);
+
 impl State {
     /// Its lines.
     fn written(&self) -> Vec<String> {
@@ -108,7 +110,7 @@ async fn status_tells_what_waits_while_a_change_is_under_way() {
     daemon.begin(&state, Some(FILE), false).await;
     daemon.put_how(&weighing(5), within(60)).await;
     let at_work = daemon.handle.desk.lock().await;
-    let status = timeout(Duration::from_secs(5), daemon.client.status()).await;
+    let status = timeout(SOON, daemon.client.status()).await;
     let waiting = status.expect("it waits for the desk").unwrap().waiting;
     assert!((50..=60).contains(&waiting.unwrap().seconds));
     drop(at_work);
@@ -123,7 +125,8 @@ async fn change_that_is_refused_anyway_touches_no_interface() {
     let mut wrong = daemon.client.config().await.unwrap();
     wrong.interfaces = Some([("eth0".to_owned(), ConfiguredInterface::default())].into());
     wrong.services[1].dests[0].spec.weight = u32::MAX;
-    let refused = daemon.client.put_config(&wrong, &none).await;
+    let refused = daemon.client.put_config(&wrong, &none);
+    let refused = timeout(SOON, refused).await.expect("no answer");
     assert_eq!(code(refused.unwrap_err()), ErrorCode::Range);
     assert!(asked.try_recv().is_err(), "interfaces were asked for");
 }

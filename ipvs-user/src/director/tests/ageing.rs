@@ -215,6 +215,33 @@ fn in_parts_connections_of_deleted_real_servers_come_first() {
 }
 
 #[test]
+fn connections_of_a_real_server_deleted_after_the_wish_was_taken_back_stay() {
+    let mut b = Bench::with_three(Scheduler::Rr);
+    b.director.age_in_parts();
+    b.settings(nodest);
+    let (stays, goes) = (b.connect(1, 0), b.connect(2, 1));
+    b.run(delete(2));
+    b.settings(|settings| settings.flags &= !SettingsFlags::EXPIRE_NODEST);
+    b.run(delete(1));
+    b.director.age(Duration::from_millis(1)).unwrap();
+    assert!(!b.tables().conns.contains_key(&goes));
+    assert!(b.tables().conns.contains_key(&stays));
+}
+
+#[test]
+fn connections_of_a_real_server_that_came_back_stay() {
+    let mut b = Bench::with_three(Scheduler::Rr);
+    b.director.age_in_parts();
+    b.settings(nodest);
+    let stays = b.connect(1, 1);
+    b.run(delete(2));
+    b.run(add(2));
+    b.director.age(Duration::from_millis(1)).unwrap();
+    assert!(b.tables().conns.contains_key(&stays));
+    assert!(!b.director.is_ending());
+}
+
+#[test]
 fn a_template_that_proved_nothing_goes_with_its_last_child() {
     for assured in [0, 1] {
         let mut b = Bench::with_three(Scheduler::Rr);

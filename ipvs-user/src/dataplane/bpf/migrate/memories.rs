@@ -67,11 +67,8 @@ impl Memories {
     fn states(&mut self, old: &mut Old) -> Result<(), LoadError> {
         for (key, service) in old.services()? {
             let id = service.id;
-            let same = self
-                .new
-                .services
-                .get(&key, 0)
-                .is_ok_and(|s| (s.id, s.scheduler) == (id, service.scheduler));
+            let same = self.new.services.get(&key, 0);
+            let same = same.is_ok_and(|s| same_service(&service, &s));
             let now = self.new.sched_states.get(&id, 0);
             let now = now.map_err(failed(names::SCHED_STATES))?;
             let state = old.sched_state(id)?;
@@ -90,16 +87,7 @@ impl Memories {
                 continue;
             };
             let (before, after) = (old.dest(id)?, self.new.dests.get(&id, 0));
-            let same = after.is_ok_and(|d| {
-                (d.addr, d.port, d.service, d.upper, d.lower)
-                    == (
-                        before.addr,
-                        before.port,
-                        before.service,
-                        before.upper,
-                        before.lower,
-                    )
-            });
+            let same = after.is_ok_and(|after| same_dest(&before, &after));
             let mark = old.dest_state(id)?.overloaded;
             if comes_over(self.marks.get(&id), &now, &mark, same) {
                 counts.set_overloaded(id, mark);
@@ -108,6 +96,17 @@ impl Memories {
         }
         Ok(())
     }
+}
+
+/// Under the same scheduler, and so with the same memory.
+fn same_service(before: &Service, after: &Service) -> bool {
+    (before.id, before.scheduler) == (after.id, after.scheduler)
+}
+
+/// With the same thresholds, and so with the same mark.
+fn same_dest(before: &Dest, after: &Dest) -> bool {
+    let about = |d: &Dest| (d.addr, d.port, d.service, d.upper, d.lower);
+    about(before) == about(after)
 }
 
 /// Whether a value of the old tables is to be written. `written`: what was the last time, if there was one; `now`: what is there;
@@ -121,7 +120,46 @@ fn comes_over<V: PartialEq>(written: Option<&V>, now: &V, old: &V, same: bool) -
 
 #[cfg(test)]
 mod tests {
+    use bytemuck::Zeroable as _;
+
     use super::*;
+
+    #[test]
+    fn what_the_configuration_made_something_else_is_not_the_same() {
+        let service = Service::zeroed();
+        assert!(same_service(
+            &service,
+            &Service {
+                list_len: 3,
+                ..service
+            }
+        ));
+        assert!(!same_service(&service, &Service { id: 1, ..service }));
+        assert!(!same_service(
+            &service,
+            &Service {
+                scheduler: 1,
+                ..service
+            }
+        ));
+        let dest = Dest::zeroed();
+        assert!(same_dest(&dest, &Dest { weight: 3, ..dest }));
+        for other in [
+            Dest { service: 1, ..dest },
+            Dest { upper: 1, ..dest },
+            Dest { lower: 1, ..dest },
+            Dest {
+                port: [0, 1],
+                ..dest
+            },
+            Dest {
+                addr: ipvs_common::Addr::v4([10, 0, 0, 1]),
+                ..dest
+            },
+        ] {
+            assert!(!same_dest(&dest, &other), "{other:?}");
+        }
+    }
 
     #[test]
     fn the_first_time_everything_comes_over() {
