@@ -159,15 +159,15 @@ impl Hop {
     #[must_use]
     #[inline(always)]
     pub fn unresolved(ifindex: u32, xmit: u8, next_hop: Addr) -> Self {
-        let parts: Parts = bytemuck::cast(next_hop);
+        let [a0, a1, a2, a3, a4, a5, b0, b1, b2, b3, b4, b5, rest @ ..] = next_hop.bytes();
         Self {
             ifindex,
-            dst_mac: parts.dst_mac,
-            src_mac: parts.src_mac,
+            dst_mac: [a0, a1, a2, a3, a4, a5],
+            src_mac: [b0, b1, b2, b3, b4, b5],
             mtu: 0,
             kind: HopKind::Unresolved as u8,
             xmit,
-            learned: u32::from_ne_bytes(parts.learned),
+            learned: u32::from_ne_bytes(rest),
             epoch: 0,
         }
     }
@@ -175,22 +175,14 @@ impl Hop {
     /// That address.
     #[must_use]
     #[inline(always)]
-    pub fn next_hop(&self) -> Addr {
-        bytemuck::cast(Parts {
-            dst_mac: self.dst_mac,
-            src_mac: self.src_mac,
-            learned: self.learned.to_ne_bytes(),
-        })
+    pub const fn next_hop(&self) -> Addr {
+        let [a0, a1, a2, a3, a4, a5] = self.dst_mac;
+        let [b0, b1, b2, b3, b4, b5] = self.src_mac;
+        let [c0, c1, c2, c3] = self.learned.to_ne_bytes();
+        Addr::v6([
+            a0, a1, a2, a3, a4, a5, b0, b1, b2, b3, b4, b5, c0, c1, c2, c3,
+        ])
     }
-}
-
-/// An address in the places of other fields of a [`Hop`].
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Parts {
-    dst_mac: Mac,
-    src_mac: Mac,
-    learned: [u8; 4],
 }
 
 /// One direction of a connection, 64 bytes (80 with IPv6).

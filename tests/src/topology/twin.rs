@@ -11,7 +11,7 @@ const DOM0: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 1, 1);
 const BEFORE_DOM0: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
 
 impl Topology {
-    /// Adds the twins of all addresses and routes. Routers of IPv6 route as a whole or not at all.
+    /// Adds the twins of all addresses and routes; the client begins nothing from its second one by itself. Routers of IPv6 route as a whole or not at all.
     pub fn over_six(&self) -> Result<()> {
         for router in [&self.router, &self.dom0] {
             router.set("ipv6/conf/all/forwarding", "1")?;
@@ -19,7 +19,7 @@ impl Topology {
         let (vip, router, before) = (six(VIP), six(ROUTER), six(BEFORE_DOM0));
         self.client.ip(&format!(
             "addr add {}/{PREFIX} dev eth0 nodad\n\
-             addr add {}/{PREFIX} dev eth0 nodad\n\
+             addr add {}/{PREFIX} dev eth0 nodad valid_lft forever preferred_lft 0\n\
              route add default via {router}\n",
             six(CLIENT),
             six(OTHER_CLIENT)
