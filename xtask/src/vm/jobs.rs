@@ -30,7 +30,7 @@ const PRODUCTS: [(&str, &str); 6] = [
 const ENVIRONMENT: [(&str, &str); 3] = [
     ("RUST_BACKTRACE", "0"),
     ("IPVS_ALL_PARTS", "1"),
-    ("IPVS_PATIENCE", "30"),
+    ("IPVS_PATIENCE", "10"),
 ];
 
 const SHORT_ORACLE: &str = "ipvs-oracle run --share /share --seeds 0..12";
