@@ -55,28 +55,20 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// On the kernel that the project is tested on.
-    fn on_default(command: Vec<OsString>) -> Self {
+    /// On the kernel that the project is tested on. Instructions are its clock.
+    pub(crate) fn counting(command: Vec<OsString>) -> Self {
         Self {
             kernel: DEFAULT_KERNEL.to_owned(),
-            icount: false,
+            icount: true,
             seconds: DEFAULT_SECONDS,
             memory: DEFAULT_MEMORY,
             command,
         }
     }
 
-    /// Instructions are its clock.
-    pub(crate) fn counting(command: Vec<OsString>) -> Self {
-        Self {
-            icount: true,
-            ..Self::on_default(command)
-        }
-    }
-
-    /// What takes minutes.
+    /// What takes minutes, and holds or not however busy this machine is.
     pub(crate) fn short() -> Self {
-        Self::on_default(vec!["short".into()])
+        Self::counting(vec!["short".into()])
     }
 }
 

@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Netns, left::Left, place::Place, programs};
+use super::{Netns, left::Left, limit::here, place::Place, programs};
 
 /// All that packets come in by.
 pub const DOM0_INTERFACES: [&str; 3] = ["eth0", "vif1", "vif2"];
@@ -170,8 +170,9 @@ impl Director {
         let stdout = self.process.stdout.take().context("no standard output")?;
         let (line, lines) = channel();
         thread::spawn(move || line.send(first_line(stdout)));
-        let line = lines.recv_timeout(START);
-        let line = line.with_context(|| format!("not ready after {} s", START.as_secs()))?;
+        let limit = here(START);
+        let line = lines.recv_timeout(limit);
+        let line = line.with_context(|| format!("not ready after {} s", limit.as_secs()))?;
         ensure!(line.starts_with("ready:"), "first line is {line:?}");
         Ok(line)
     }

@@ -57,7 +57,7 @@ pub fn eventually_every(
 }
 
 /// A time on a machine that is as slow as this one.
-fn here(time: Duration) -> Duration {
+pub(super) fn here(time: Duration) -> Duration {
     let slower = env::var(SLOWER).ok().and_then(|text| text.parse().ok());
     time * slower.unwrap_or(1)
 }
