@@ -3,7 +3,7 @@
 use ipvs_common::{Conn, DropReason, Iface, PassReason, ServiceFlags};
 
 use crate::{
-    conn::{birth, template},
+    conn::{self, birth, template},
     exit::{Exit, NO_DEST, Verdict},
     parse::{Packet, error},
     service,
@@ -28,9 +28,12 @@ pub fn asked<T: Tables<A = [u8; 4]>>(t: &mut T, iface: &Iface) -> Verdict {
 #[inline(always)]
 fn begin<T: Tables<A = [u8; 4]>>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> {
     let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
-    if t.conn(&p.key).is_some() || t.half_open(&p.key).is_some() {
-        // Another CPU opened it.
-        return Err(Exit::ICMP);
+    if let Some(hit) = conn::find(t, &p.key) {
+        if hit.conn.expires > t.now() {
+            // Another CPU opened it.
+            return Err(Exit::ICMP);
+        }
+        t.end(hit.table, &p.key);
     }
     service::admit(t, p, iface, &service)?;
     if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {

@@ -6,7 +6,6 @@ use super::refuse;
 use crate::{
     conn::{self, Hit},
     exit::{Exit, NO_DEST, Verdict},
-    expire,
     frame::Frame,
     fwd,
     parse::error::{self, Report},
@@ -74,14 +73,20 @@ fn one_way<T: Tables<A = [u8; 4]>>(t: &mut T, key: &FlowKey) -> u32 {
     conn.dest
 }
 
-/// The connection of a key, unless its time is over.
+/// The connection of a key, unless its time is over. Ending it is left to others, which saves this stage their stack.
 #[inline(always)]
 pub(super) fn living<T: Tables<A = [u8; 4]>>(t: &mut T, key: &FlowKey) -> Option<Hit<T>> {
     let hit = conn::find(t, key)?;
-    if hit.conn.expires <= t.now() && expire::overdue(t, key, &hit) {
+    if hit.conn.expires > t.now() {
+        return Some(hit);
+    }
+    // The other direction of a masqueraded one may have been used since.
+    let other = conn::opposite(key, &hit.conn);
+    if !conn::is_masq(&hit.conn) {
         return None;
     }
-    Some(hit)
+    let entry = conn::find_in(t, hit.table, &other)?;
+    (t.load(entry).expires > t.now()).then_some(hit)
 }
 
 #[inline(always)]

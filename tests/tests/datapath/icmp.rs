@@ -129,7 +129,28 @@ fn error_about_a_connection_that_is_over_is_nobodys() {
     rig.clock_moves(61);
     assert_eq!(report(&mut rig, C0, about_answer(1)).verdict, Verdict::Pass);
     assert_eq!(rig.reason("icmp_stranger"), 1);
-    assert_eq!(rig.counts(0), (0, 0, 0));
+}
+
+#[test]
+fn error_about_a_connection_that_its_real_server_keeps_alive_goes_on() {
+    let mut rig = Rig::new(&MASQ);
+    rig.send(C0, datagram(1));
+    rig.clock_moves(200);
+    rig.send(R1, Packet::udp(real(1, 5353), client(1)));
+    rig.clock_moves(200);
+    let answer = Packet::udp(vip(53), client(1)).frame();
+    let error = IcmpError::about(&answer, ROUTER, PORT_UNREACHABLE);
+    assert_eq!(link(&report(&mut rig, C0, error)), Some(R1));
+}
+
+#[test]
+fn error_opens_anew_what_is_over() {
+    let mut rig = Rig::new(&DROUTE[..2]);
+    rig.knob("schedule_icmp", "1");
+    rig.send(C0, syn(1));
+    rig.clock_moves(61);
+    assert_eq!(link(&report(&mut rig, C0, about_answer(1))), Some(R1));
+    assert_eq!(rig.counts(0), (0, 1, 0));
 }
 
 #[test]
