@@ -224,8 +224,8 @@ fn connections_of_a_real_server_deleted_after_the_wish_was_taken_back_stay() {
     b.settings(|settings| settings.flags &= !SettingsFlags::EXPIRE_NODEST);
     b.run(delete(1));
     b.director.age(Duration::from_millis(1)).unwrap();
-    assert!(!b.tables().conns.contains_key(&goes));
-    assert!(b.tables().conns.contains_key(&stays));
+    assert!(!b.tables().four.conns.contains_key(&goes));
+    assert!(b.tables().four.conns.contains_key(&stays));
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn connections_of_a_real_server_that_came_back_stay() {
     b.run(delete(2));
     b.run(add(2));
     b.director.age(Duration::from_millis(1)).unwrap();
-    assert!(b.tables().conns.contains_key(&stays));
+    assert!(b.tables().four.conns.contains_key(&stays));
     assert!(!b.director.is_ending());
 }
 
