@@ -1,5 +1,5 @@
 //! IPv6 as recordings of the kernel's ip_vs have it: the frames that are forwarded, the errors, what is listed, and which real
-//! server a client's address is hashed to. What the kernel's stack answers, and ICMPv6 that comes in, is left out.
+//! server a client's address is hashed to. What the kernel's stack answers, and ICMP that comes in, is left out.
 
 use std::{collections::BTreeSet, net::Ipv6Addr};
 
