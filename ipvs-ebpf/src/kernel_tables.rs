@@ -314,8 +314,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn icmp_limit(&mut self, limit: &Limit) -> Limited {
-        let (budget, peer) = (limit.budget, limit.peer);
-        Limited(limits::icmp_limit(self.now(), budget, peer, limit.per_second, limit.hz))
+        limits::icmp(self.now(), limit)
     }
     #[inline(always)]
     fn tell(&mut self, note: &SyncNote<A>) {

@@ -2,7 +2,7 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use ipvs_datapath::icmp::Limited;
+use ipvs_datapath::icmp::{Limit, Limited};
 
 use crate::maps::{DEST_STATES, HEADS, ICMP_BUDGET, ICMP_PEERS, head};
 
@@ -18,10 +18,15 @@ pub(super) fn set_path(id: u32, mtu: u16, until: u64) {
     }
 }
 
-/// A [`Limited`]. A function of its own to the verifier, because the stages that send errors have used up their stack.
+#[inline(always)]
+pub(super) fn icmp(now: u64, l: &Limit) -> Limited {
+    Limited(icmp_limit(now, l.budget, l.peer, l.per_second, l.hz))
+}
+
+/// The same. A function of its own to the verifier, because the stages that send errors have used up their stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn icmp_limit(now: u64, budget: u32, peer: u32, per_second: u32, hz: u32) -> u32 {
+extern "C" fn icmp_limit(now: u64, budget: u32, peer: u32, per_second: u32, hz: u32) -> u32 {
     if !is_within(now / u64::from(hz.max(1)), budget, per_second) {
         return Limited::ALL.0;
     }
