@@ -183,11 +183,11 @@ impl Family for Addr {
     }
     #[inline(always)]
     fn lblcr_known(service: u32, dst: Self) -> u64 {
-        six::lblcr_known6(service, &dst)
+        six::lblcr_known6(service, &raw const dst)
     }
     #[inline(always)]
     fn lblcr_join(service: u32, dst: Self, dest: u32) {
-        six::lblcr_join6(service, &dst, dest);
+        six::lblcr_join6(service, &raw const dst, dest);
     }
     #[inline(always)]
     fn end(half_open: u32, key: &FlowKey<Self>) -> bool {

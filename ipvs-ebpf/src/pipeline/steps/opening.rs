@@ -19,7 +19,7 @@ use crate::{
     tables::Tables,
 };
 
-/// [`super::open`].
+/// [`super::super::open`].
 #[inline(always)]
 pub fn open_slowly<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     match open_steps(f, t, iface) {
