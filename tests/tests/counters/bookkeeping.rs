@@ -30,6 +30,8 @@ pub(crate) struct Real {
     pub(crate) upper: u32,
     pub(crate) overloaded: bool,
     pub(crate) traffic: Traffic,
+    /// The service that it was deleted from is no more.
+    orphan: bool,
     idle: Option<u64>,
 }
 
@@ -277,6 +279,10 @@ impl Books {
         let real = self.reals.entry(id).or_default();
         real.listed = true;
         real.idle = None;
+        // To another service it comes as a new one, as far as its traffic goes.
+        if std::mem::take(&mut real.orphan) {
+            real.traffic = Traffic::default();
+        }
         self.edit(id, weight, upper);
     }
 
@@ -290,6 +296,15 @@ impl Books {
 
     pub(crate) fn delete(&mut self, id: Id) {
         self.reals.get_mut(&id).unwrap().listed = false;
+        self.end_of_gone();
+    }
+
+    pub(crate) fn delete_service(&mut self, service: usize) {
+        let of_it = self.reals.iter_mut().filter(|(id, _)| id.0 == service);
+        for (_, real) in of_it {
+            real.listed = false;
+            real.orphan = true;
+        }
         self.end_of_gone();
     }
 

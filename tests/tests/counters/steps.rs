@@ -145,11 +145,7 @@ impl Ledger {
             Step::DeleteService(n) => {
                 let service = service(n);
                 if self.carry_out(&Command::DeleteService { service }) {
-                    for id in (0..REALS).map(|real| (n, real)) {
-                        if self.books.reals.get(&id).is_some_and(|r| r.listed) {
-                            self.books.delete(id);
-                        }
-                    }
+                    self.books.delete_service(n);
                 }
             }
             Step::Nodest(on) => {
