@@ -28,7 +28,7 @@ use ipvs_datapath::{
 
 use crate::maps::{
     CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, REASONS,
-    SCHED_STATES, SERVICES, SETTINGS, head, iface,
+    SCHED_STATES, SERVICES, SETTINGS, iface,
 };
 
 mod family;

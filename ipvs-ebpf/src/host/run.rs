@@ -23,7 +23,12 @@ pub fn run<F: Frame>(f: &mut F, t: &mut HostTables, iface: &Iface) -> Verdict {
             Action::Stage(stage::ICMP) => pipeline::icmp(f, four, iface),
             Action::Stage(stage::TUNNELED) => pipeline::tunneled(f, four, iface),
             Action::Stage(stage::ASKED) => pipeline::asked(four, iface),
-            action => match next(f, four, iface, action) {
+            Action::Stage(_)
+            | Action::Pass
+            | Action::Drop
+            | Action::Tx
+            | Action::Handed
+            | Action::Redirect(_) => match next(f, four, iface, verdict) {
                 Some(next) => next,
                 None => return verdict,
             },
@@ -37,7 +42,7 @@ fn six<F: Frame>(f: &mut F, t: &mut HostTables, iface: &Iface) -> Verdict {
     let six = &mut t.of::<Addr>();
     let mut verdict = pipeline::fast(f, six, iface);
     for _ in 0..MOST_STAGES {
-        match next(f, six, iface, verdict.action()) {
+        match next(f, six, iface, verdict) {
             Some(next) => verdict = next,
             None => return verdict,
         }
@@ -50,9 +55,9 @@ fn next<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    action: Action,
+    verdict: Verdict,
 ) -> Option<Verdict> {
-    match action {
+    match verdict.action() {
         Action::Stage(stage::SLOW) => Some(pipeline::slow(f, t, iface)),
         Action::Stage(stage::OPEN) => Some(pipeline::open(f, t, iface)),
         Action::Stage(stage::ENTER) => Some(pipeline::enter(f, t, iface)),

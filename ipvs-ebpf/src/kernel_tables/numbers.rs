@@ -5,7 +5,7 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use ipvs_common::{FlowKey, Status};
 
-use crate::maps::{HEADS, ICMP_BUDGET};
+use crate::maps::HEADS;
 
 /// A status and its connection's number as they stand in memory.
 #[inline(always)]
