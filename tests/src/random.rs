@@ -100,6 +100,7 @@ impl Generator {
 
     /// Learns from what the director sent: real servers reply to it.
     pub fn observe(&mut self, sent: &[u8]) {
+        self.remember(sent);
         let seen = if self.six {
             six::seen(sent)
         } else {
@@ -108,7 +109,6 @@ impl Generator {
         let Some((proto, client, real)) = seen else {
             return;
         };
-        self.remember(sent);
         if real.ip().octets()[0] != 10 {
             return;
         }
