@@ -125,7 +125,8 @@ pub enum HopKind {
     Unknown = 0,
     /// Send the frame out of `ifindex` with these addresses.
     Send = 1,
-    /// The neighbour's address is not known (yet). `ifindex` is, and the next hop's address ([`Hop::next_hop`]).
+    /// The neighbour's address is not known (yet). `ifindex` is, and the next hop's own: of IPv4 in the place of `learned`, of
+    /// IPv6 as [`Hop::next_hop`] finds it.
     Unresolved = 3,
     /// The address is the director's own, or there is no route to it.
     Local = 4,
@@ -154,8 +155,8 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// The way over a neighbour whose link-layer address is not known. Its own address stands where otherwise the link-layer
-    /// addresses and the time are, which such a hop has not: it is asked anew for every packet.
+    /// The way over an IPv6 neighbour whose link-layer address is not known. Its own address stands where otherwise the
+    /// link-layer addresses and the time are, which such a hop has not: it is asked anew for every packet.
     #[must_use]
     #[inline(always)]
     pub fn unresolved(ifindex: u32, xmit: u8, next_hop: Addr) -> Self {

@@ -153,7 +153,7 @@ fn hand_over<F: Frame, T: Tables>(
         ifindex: hop.ifindex,
         len: f.len() as u32,
         mtu: u32::from(hop.mtu),
-        next_hop: hop.next_hop(),
+        next_hop: T::A::next_hop(hop),
         dst_mac: hop.dst_mac,
         src_mac: hop.src_mac,
     };

@@ -313,7 +313,7 @@ impl<A: Width> Tables for View<'_, A> {
             };
         }
         // Without a neighbour the kernel's helper tells neither the address to send from nor the MTU.
-        Hop::unresolved(via.ifindex, xmit, next_hop.wide())
+        A::unresolved(via.ifindex, xmit, next_hop)
     }
     fn random(&mut self) -> u32 {
         // Xorshift (Marsaglia 2003).

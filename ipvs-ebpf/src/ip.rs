@@ -3,7 +3,7 @@
 pub(crate) mod v4;
 pub mod v6;
 
-use ipvs_common::{Address, DropReason, FlowKey, Iface, ServiceKey};
+use ipvs_common::{Addr, Address, DropReason, FlowKey, Hop, Iface, ServiceKey};
 
 use crate::{exit::Exit, frame::Frame, fwd::Tunnel, icmp, parse::Packet};
 
@@ -68,6 +68,15 @@ pub trait Ip: Address {
 
     /// Writes Ethernet's type and a header without options for a packet of the director's own.
     fn put_header<F: Frame>(f: &mut F, header: &Header<Self>) -> Result<(), DropReason>;
+
+    /// The way over a neighbour whose link-layer address is not known; its own address stands in the place of what such a way
+    /// has not, as it is asked anew for every packet.
+    #[must_use]
+    fn unresolved(ifindex: u32, xmit: u8, next_hop: Self) -> Hop;
+
+    /// That address.
+    #[must_use]
+    fn next_hop(hop: &Hop) -> Addr;
 
     /// Type and code of an error in this family's ICMP.
     #[must_use]

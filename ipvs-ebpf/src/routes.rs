@@ -15,39 +15,49 @@ use crate::maps::EGRESS;
 #[inline(always)]
 pub(crate) fn v4(ctx: *mut xdp_md, query: &FibQuery) -> Hop {
     const AF_INET: u8 = 2;
-    let mut params = question(AF_INET, query);
+    // SAFETY: integers and unions of integers, for which all zeros are a value.
+    let mut params: FibParams = unsafe { mem::zeroed() };
+    ask_for(&mut params, AF_INET, query);
     params.__bindgen_anon_2.tos = query.tos;
     params.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(query.src);
     params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(query.dst);
     let answer = look_up(ctx, &mut params, query.mark);
     // SAFETY: plain integers in either reading.
     let next_hop = unsafe { params.__bindgen_anon_4.ipv4_dst };
-    hop(answer, &params, Addr::v4(next_hop.to_ne_bytes()))
+    let mut hop = hop(answer, &params);
+    if answer == NO_NEIGHBOUR {
+        // The helper left the places of the link-layer addresses alone.
+        hop.learned = next_hop;
+    }
+    hop
 }
 
 /// The same of IPv6.
 #[inline(always)]
 pub(crate) fn v6(ctx: *mut xdp_md, query: &FibQuery<Addr>) -> Hop {
     const AF_INET6: u8 = 10;
-    let mut params = question(AF_INET6, query);
+    // SAFETY: as in `v4`.
+    let mut params: FibParams = unsafe { mem::zeroed() };
+    ask_for(&mut params, AF_INET6, query);
     params.__bindgen_anon_3.ipv6_src = bytemuck::cast(query.src);
     params.__bindgen_anon_4.ipv6_dst = bytemuck::cast(query.dst);
     let answer = look_up(ctx, &mut params, query.mark);
     // SAFETY: plain integers in either reading.
     let next_hop: [u32; 4] = unsafe { params.__bindgen_anon_4.ipv6_dst };
-    hop(answer, &params, bytemuck::cast(next_hop))
+    let hop = hop(answer, &params);
+    if answer == NO_NEIGHBOUR {
+        return Hop::unresolved(hop.ifindex, hop.xmit, bytemuck::cast(next_hop));
+    }
+    hop
 }
 
 #[inline(always)]
-fn question<A>(family: u8, query: &FibQuery<A>) -> FibParams {
-    // SAFETY: integers and unions of integers, for which all zeros are a value.
-    let mut params: FibParams = unsafe { mem::zeroed() };
+const fn ask_for<A: Copy>(params: &mut FibParams, family: u8, query: &FibQuery<A>) {
     params.family = family;
     params.l4_protocol = query.proto;
     // Any length makes the kernel report the route's MTU; 1 byte fits every route.
     params.__bindgen_anon_1.tot_len = 1;
     params.ifindex = query.ifindex;
-    params
 }
 
 #[inline(always)]
@@ -76,28 +86,33 @@ fn ask(ctx: *mut xdp_md, params: &mut FibParams, flags: u32) -> i64 {
     unsafe { bpf_fib_lookup(ctx.cast(), params, size, flags) }
 }
 
-/// By the helper's return codes (`BPF_FIB_LKUP_RET_*`).
+/// The helper's return codes (`BPF_FIB_LKUP_RET_*`).
+const SUCCESS: i64 = 0;
+const NOT_FORWARDED: i64 = 4;
+const NO_NEIGHBOUR: i64 = 7;
+
 #[inline(always)]
-fn hop(answer: i64, params: &FibParams, next_hop: Addr) -> Hop {
-    const SUCCESS: i64 = 0;
-    const NOT_FORWARDED: i64 = 4;
-    const NO_NEIGHBOUR: i64 = 7;
+fn hop(answer: i64, params: &FibParams) -> Hop {
+    let kind = match answer {
+        SUCCESS => HopKind::Send,
+        NOT_FORWARDED => HopKind::Local,
+        NO_NEIGHBOUR => HopKind::Unresolved,
+        _ => HopKind::Refused,
+    };
     // SAFETY: EGRESS is not preallocated, and the value is copied at once.
     let xmit = unsafe { EGRESS.get(params.ifindex) }.map_or(0, |e| e.xdp_xmit as u8);
-    if answer == NO_NEIGHBOUR {
-        return Hop::unresolved(params.ifindex, xmit, next_hop);
-    }
-    let (kind, mtu) = match answer {
-        // SAFETY: plain integers in either reading; the helper left the route's MTU.
-        SUCCESS => (HopKind::Send, unsafe { params.__bindgen_anon_1.mtu_result }),
-        NOT_FORWARDED => (HopKind::Local, 0),
-        _ => (HopKind::Refused, 0),
-    };
+    // SAFETY: plain integers in either reading; the helper left the route's MTU.
+    let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
     Hop {
         ifindex: params.ifindex,
         dst_mac: params.dmac,
         src_mac: params.smac,
-        mtu,
+        // Without a neighbour the helper leaves the length there that it was asked with.
+        mtu: if matches!(kind, HopKind::Send) {
+            mtu
+        } else {
+            0
+        },
         kind: kind as u8,
         xmit,
         learned: 0,

@@ -1,7 +1,7 @@
 //! IPv4 (RFC 791).
 
 use ipvs_common::{
-    DropReason, FlowKey, Iface, PassReason, Proto, ServiceKey, SettingsFlags,
+    Addr, DropReason, FlowKey, Hop, HopKind, Iface, PassReason, Proto, ServiceKey, SettingsFlags,
     hdr::{Eth, Ipv4},
 };
 use network_types::ip::Ipv4Hdr;
@@ -136,6 +136,22 @@ impl Ip for [u8; 4] {
         ip.check = header_check(&ip);
         f.at::<Ipv4>(L3)?.0 = ip;
         Ok(())
+    }
+
+    #[inline(always)]
+    fn unresolved(ifindex: u32, xmit: u8, next_hop: Self) -> Hop {
+        Hop {
+            ifindex,
+            kind: HopKind::Unresolved as u8,
+            xmit,
+            learned: u32::from_ne_bytes(next_hop),
+            ..Hop::default()
+        }
+    }
+
+    #[inline(always)]
+    fn next_hop(hop: &Hop) -> Addr {
+        Addr::v4(hop.learned.to_ne_bytes())
     }
 
     /// RFC 792.

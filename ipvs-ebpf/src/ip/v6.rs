@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use ipvs_common::{
-    Addr, DropReason, FlowKey, Iface, PassReason, Proto, ServiceKey, SettingsFlags,
+    Addr, DropReason, FlowKey, Hop, Iface, PassReason, Proto, ServiceKey, SettingsFlags,
     hdr::{Eth, Ipv6},
 };
 use network_types::ip::Ipv6Hdr;
@@ -133,6 +133,16 @@ impl Ip for Addr {
             dst_addr: h.dst.bytes(),
         };
         Ok(())
+    }
+
+    #[inline(always)]
+    fn unresolved(ifindex: u32, xmit: u8, next_hop: Self) -> Hop {
+        Hop::unresolved(ifindex, xmit, next_hop)
+    }
+
+    #[inline(always)]
+    fn next_hop(hop: &Hop) -> Addr {
+        hop.next_hop()
     }
 
     /// RFC 4443.
