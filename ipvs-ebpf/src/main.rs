@@ -73,6 +73,7 @@ mod programs {
 
     /// Second stage: everything else about known connections.
     #[xdp]
+    #[inline(always)]
     pub(crate) fn ipvs_slow(ctx: XdpContext) -> u32 {
         let verdict = pipeline::slow(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
         finish::<0>(&ctx, verdict)

@@ -53,6 +53,16 @@ fn refusal<A: Ip>(error: Error, dest: u32) -> Conn<A> {
     }
 }
 
+/// Carries an exit out, but leaves an answer to the stage that has the stack for it.
+#[inline(always)]
+fn answer_later<T: Tables>(t: &mut T, exit: Exit) -> Verdict {
+    let Ending::Answer(error, dest) = exit.ending() else {
+        return refuse(t, exit);
+    };
+    t.put_newborn(&refusal(error, dest));
+    Verdict::BORN
+}
+
 /// Carries an exit out.
 #[inline(always)]
 fn leave_by<F: Frame, T: Tables>(

@@ -4,7 +4,7 @@ use ipvs_common::{
     ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface, Policy, SettingsFlags, State,
 };
 
-use super::{leave_by, steps};
+use super::{answer_later, steps};
 use crate::{
     Ip,
     conn::{self, Hit, advance, expected, promote, template},
@@ -45,7 +45,7 @@ pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
     };
     match result {
         Ok(verdict) => verdict,
-        Err(exit) => leave_by(f, t, iface, &p, exit),
+        Err(exit) => answer_later(t, exit),
     }
 }
 

@@ -9,12 +9,12 @@ use ipvs_common::{ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Ifa
 
 pub use opening::open_slowly;
 
-use super::{refusal, refuse, slow};
+use super::{answer_later, refuse, slow};
 use crate::{
     Ip,
     conn::{self, Table, advance, birth, expected, promote, template},
     egress,
-    exit::{Ending, Exit, Verdict},
+    exit::{Exit, Verdict},
     expire,
     frame::Frame,
     fwd,
@@ -135,13 +135,7 @@ const fn if_set(is: bool, bit: u32) -> u32 {
 pub fn slowly<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     match slow_steps(f, t, iface) {
         Ok(()) => Verdict::BORN,
-        Err(exit) => {
-            let Ending::Answer(error, dest) = exit.ending() else {
-                return refuse(t, exit);
-            };
-            t.put_newborn(&refusal(error, dest));
-            Verdict::BORN
-        }
+        Err(exit) => answer_later(t, exit),
     }
 }
 
