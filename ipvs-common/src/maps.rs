@@ -46,6 +46,20 @@ pub const LEDGER: &str = "LEDGER";
 /// The kernel's `BPF_F_NO_PREALLOC`: a hash map takes memory for the entries that it has.
 pub const ON_DEMAND: u32 = 1;
 
+/// Places in [`HEADS`].
+pub mod head {
+    /// The next number of the half-open ring.
+    pub const RING: u32 = 0;
+    /// New connections until the defence `drop_packet` drops one.
+    pub const UNTIL_DROP: u32 = 1;
+    /// The next number of the connections that another director told of.
+    pub const SYNCED: u32 = 2;
+    /// The first and the last of them once more, for IPv6.
+    pub const RING6: u32 = 3;
+    pub const SYNCED6: u32 = 4;
+    pub const COUNT: u32 = 5;
+}
+
 /// Places in [`STAGES`], and the programs that belong there.
 pub mod stage {
     pub const SLOW: u32 = 0;

@@ -12,8 +12,10 @@ use aya_ebpf::{
 };
 use ipvs_common::{
     Addr, Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey, maps::stage,
-    reason, sync::NOTES_BYTES,
+    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    maps::{head, stage},
+    reason,
+    sync::NOTES_BYTES,
 };
 use ipvs_datapath::icmp;
 
@@ -88,20 +90,6 @@ pub(crate) static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
 pub(crate) static ICMP_BUDGET: Array<IcmpBudget> = Array::with_max_entries(icmp::budget::COUNT, 0);
 #[map]
 pub(crate) static ICMP_PEERS: Array<icmp::Peer> = Array::with_max_entries(icmp::Peer::SLOTS, 0);
-
-/// Places in [`HEADS`].
-pub(crate) mod head {
-    /// The next number of the half-open ring.
-    pub(crate) const RING: u32 = 0;
-    /// New connections until the defence `drop_packet` drops one.
-    pub(crate) const UNTIL_DROP: u32 = 1;
-    /// The next number of the connections that another director told of.
-    pub(crate) const SYNCED: u32 = 2;
-    /// The first and the last of them once more, for IPv6.
-    pub(crate) const RING6: u32 = 3;
-    pub(crate) const SYNCED6: u32 = 4;
-    pub(crate) const COUNT: u32 = 5;
-}
 
 /// ICMP errors of the running second.
 #[repr(C)]

@@ -28,7 +28,7 @@ mod twin;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::unistd::Uid;
 
 pub use counters::Refused;
@@ -137,6 +137,17 @@ impl Topology {
                 .output("ethtool", &["-K", interface, "tx", "off"])?;
         }
         Ok(())
+    }
+
+    /// What the client has learned of the way to the virtual address: the longest packet that it takes.
+    pub fn learned_mtu(&self) -> Result<Option<u32>> {
+        let route = ["route", "get", &VIP.to_string()];
+        let route = self.client.output("ip", &route)?;
+        let mut words = route.split_whitespace();
+        let Some(_) = words.find(|word| *word == "mtu") else {
+            return Ok(None);
+        };
+        Ok(Some(words.next().context("mtu without a number")?.parse()?))
     }
 
     /// Fails if any stack of the network counted a packet with a bad checksum or header.

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use ipvs_tests::{
     smtp::{MailServer, Message, Session},
     topology::{
@@ -72,24 +72,13 @@ fn megabyte(method: &str) -> Result<Option<u32>> {
     ensure!(accepted.digest == message.digest(), "another message came");
     ensure!(session.take_back()? == message.digest());
     session.quit()?;
-    let learned = learned_mtu(&net)?;
+    let learned = net.learned_mtu()?;
     if method == "-i" {
         let reasons = director.run("ipvsd reasons")?;
         ensure!(reasons.contains("path_mtu"), "{reasons}");
     }
     director.stop()?;
     Ok(learned)
-}
-
-fn learned_mtu(net: &Topology) -> Result<Option<u32>> {
-    let route = net
-        .client
-        .output("ip", &["route", "get", &VIP.to_string()])?;
-    let mut words = route.split_whitespace();
-    let Some(_) = words.find(|word| *word == "mtu") else {
-        return Ok(None);
-    };
-    Ok(Some(words.next().context("mtu without a number")?.parse()?))
 }
 
 #[test]

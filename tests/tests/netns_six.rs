@@ -12,12 +12,14 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ipvs_tests::{
     six::six,
-    topology::{CLIENT, Director, GUESTS, Netns, Start, Topology, VIP, within},
+    topology::{CLIENT, Director, GUESTS, Netns, Start, Topology, VIP, eventually, within},
 };
 
 /// Bytes each way.
 const BULK: usize = 4 << 20;
 const PORT: u16 = 25;
+/// The daemon follows a command within this time.
+const SOON: Duration = Duration::from_secs(5);
 
 const MASQ: [&str; 3] = [
     "ipvsadm -A -t [2001:db8:a00::5]:25 -s rr",
@@ -48,30 +50,50 @@ fn answer(name: &str, mut stream: TcpStream, from: SocketAddr) -> Result<()> {
     Ok(std::io::copy(&mut stream, &mut sender).map(|_| ())?)
 }
 
-/// Sends data to the virtual address and takes it back; returns the server's first line.
-fn call(net: &Topology, bytes: usize) -> Result<String> {
-    let vip = SocketAddr::V6(SocketAddrV6::new(six(VIP), PORT, 0, 0));
-    let stream = net
-        .client
-        .enter(|| TcpStream::connect_timeout(&vip, Duration::from_secs(5)))
-        .context("connecting")?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut reader = stream.try_clone()?;
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while byte != *b"\n" {
-        reader.read_exact(&mut byte).context("the first line")?;
-        line.push(byte[0]);
+/// A session with a server.
+struct Session {
+    stream: TcpStream,
+    /// The server's first line.
+    line: String,
+}
+
+impl Session {
+    fn begin(net: &Topology) -> Result<Self> {
+        let vip = SocketAddr::V6(SocketAddrV6::new(six(VIP), PORT, 0, 0));
+        let stream = net
+            .client
+            .enter(|| TcpStream::connect_timeout(&vip, Duration::from_secs(5)))
+            .context("connecting")?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let mut reader = stream.try_clone()?;
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while byte != *b"\n" {
+            reader.read_exact(&mut byte).context("the first line")?;
+            line.push(byte[0]);
+        }
+        let line = String::from_utf8(line)?.trim().to_owned();
+        Ok(Self { stream, line })
     }
-    let data: Vec<u8> = (0..bytes).map(|n| (n * 7 + n / 251) as u8).collect();
-    let mut writer = stream.try_clone()?;
-    let sent = data.clone();
-    let sending = thread::spawn(move || writer.write_all(&sent));
-    let mut back = vec![0; bytes];
-    reader.read_exact(&mut back).context("what comes back")?;
-    sending.join().map_err(|_| anyhow::anyhow!("sending"))??;
-    ensure!(back == data, "other data came back");
-    Ok(String::from_utf8(line)?.trim().to_owned())
+
+    /// Sends data and takes it back.
+    fn exchange(&self, bytes: usize) -> Result<()> {
+        let data: Vec<u8> = (0..bytes).map(|n| (n * 7 + n / 251) as u8).collect();
+        let mut writer = self.stream.try_clone()?;
+        let sent = data.clone();
+        let sending = thread::spawn(move || writer.write_all(&sent));
+        let mut back = vec![0; bytes];
+        let mut reader = self.stream.try_clone()?;
+        reader.read_exact(&mut back).context("what comes back")?;
+        sending.join().map_err(|_| anyhow::anyhow!("sending"))??;
+        ensure!(back == data, "other data came back");
+        Ok(())
+    }
+}
+
+fn call(net: &Topology, bytes: usize) -> Result<String> {
+    let session = Session::begin(net)?;
+    session.exchange(bytes)?;
+    Ok(session.line)
 }
 
 /// Calls from the same client reach both guests, which see it as it is.
@@ -160,6 +182,45 @@ fn direct_routing_moves_data_where_dom0_completes_no_checksums() {
     });
 }
 
+/// With so many places for connections.
+fn sized(connections: u32) -> Start {
+    Start {
+        config: Some(format!("[director]\nconnections6 = {connections}\n")),
+        stays: true,
+        ..Start::default()
+    }
+}
+
+#[test]
+fn sessions_go_on_in_tables_of_other_sizes() {
+    within(90, || {
+        let net = Topology::new()?;
+        net.over_six()?;
+        for guest in &net.guests {
+            serve(guest, 2525)?;
+        }
+        let director = Director::start(&net.dom0, &sized(8192))?;
+        director.run_all(&MASQ)?;
+        director.run("ipvsadm -E -t [2001:db8:a00::5]:25 -s rr -p 600")?;
+        let session = Session::begin(&net)?;
+        session.exchange(BULK)?;
+        let entries = |director: &Director| -> Result<(usize, String)> {
+            let entries = director.run("ipvsadm -Lnc")?;
+            let table = director.run("ipvsadm -Ln --persistent-conn")?;
+            Ok((entries.lines().count(), table))
+        };
+        let before = entries(&director)?;
+        ensure!(before.0 == 4, "a template, and a connection: {before:?}");
+        let director = director.leave()?.start(&sized(4096))?;
+        ensure!(entries(&director)? == before);
+        session.exchange(BULK)?;
+        ensure!(call(&net, BULK)? == session.line, "it forgot the client");
+        net.nothing_refused()?;
+        director.stop()?;
+        Ok(())
+    });
+}
+
 #[test]
 fn what_ipv6_needs_of_interfaces_is_set_with_the_first_real_server_and_put_back() {
     within(90, || {
@@ -169,7 +230,8 @@ fn what_ipv6_needs_of_interfaces_is_set_with_the_first_real_server_and_put_back(
         let director = Director::start(&net.dom0, &Start::default())?;
         ensure!(net.dom0.get(forwarding)? == "0", "IPv4 needs none of it");
         director.run_all(&DROUTE)?;
-        ensure!(net.dom0.get(forwarding)? == "1", "not set");
+        let set = eventually(SOON, || Ok(net.dom0.get(forwarding)? == "1"))?;
+        ensure!(set, "not set");
         director.stop()?;
         ensure!(net.dom0.get(forwarding)? == "0", "not put back");
         Ok(())
@@ -184,8 +246,11 @@ fn neighbours_of_real_servers_are_kept_resolved() {
         let director = Director::start(&net.dom0, &Start::default())?;
         director.run_all(&DROUTE)?;
         let guest = six(GUESTS[0]).to_string();
-        let list = net.dom0.output("ip", &["-6", "neigh", "show", &guest])?;
-        ensure!(list.contains("managed"), "{list}");
+        let held = eventually(SOON, || {
+            let list = net.dom0.output("ip", &["-6", "neigh", "show", &guest])?;
+            Ok(list.contains("managed"))
+        })?;
+        ensure!(held, "it is not managed");
         director.stop()?;
         let list = net.dom0.output("ip", &["-6", "neigh", "show", &guest])?;
         ensure!(!list.contains("managed"), "{list}");

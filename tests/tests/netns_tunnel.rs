@@ -1,9 +1,9 @@
 //! IP in IP with real sockets: the guests unpack, have the virtual address and answer by themselves.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use ipvs_tests::{
     scene::{BULK, MailServers},
-    topology::{CLIENT, Director, Start, Topology, VIP, within},
+    topology::{CLIENT, Director, Start, Topology, within},
 };
 
 const COMMANDS: [&str; 3] = [
@@ -27,24 +27,12 @@ fn bulk_to_both_guests(net: &Topology) -> Result<Director> {
     Ok(director)
 }
 
-/// What the client has learned of the way to the virtual address.
-fn learned_mtu(net: &Topology) -> Result<Option<u32>> {
-    let route = net
-        .client
-        .output("ip", &["route", "get", &VIP.to_string()])?;
-    let mut words = route.split_whitespace();
-    let Some(_) = words.find(|word| *word == "mtu") else {
-        return Ok(None);
-    };
-    Ok(Some(words.next().context("mtu without a number")?.parse()?))
-}
-
 #[test]
 fn client_learns_to_send_what_fits_into_another_packet() {
     within(60, || {
         let net = Topology::new()?;
         let director = bulk_to_both_guests(&net)?;
-        let mtu = learned_mtu(&net)?;
+        let mtu = net.learned_mtu()?;
         ensure!(mtu == Some(1480), "the client learned {mtu:?}");
         let reasons = director.run("ipvsd reasons")?;
         ensure!(reasons.contains("checksum_completed"), "{reasons}");
@@ -63,7 +51,7 @@ fn client_has_nothing_to_learn_where_links_are_20_bytes_longer() {
         net.dom0
             .ip("link set vif1 mtu 1520\nlink set vif2 mtu 1520\n")?;
         let director = bulk_to_both_guests(&net)?;
-        let mtu = learned_mtu(&net)?;
+        let mtu = net.learned_mtu()?;
         ensure!(mtu.is_none(), "the client learned {mtu:?}");
         director.stop()?;
         Ok(())

@@ -15,9 +15,9 @@ use crate::{
     rewrite::csum,
 };
 
-pub(crate) const ETHERTYPE: u16 = 0x0800u16.to_be();
+const ETHERTYPE: u16 = 0x0800u16.to_be();
 /// More fragments, or an offset.
-pub(crate) const FRAGMENT: u16 = 0x3fff;
+const FRAGMENT: u16 = 0x3fff;
 pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 
 impl Ip for [u8; 4] {
@@ -48,16 +48,7 @@ impl Ip for [u8; 4] {
 
     #[inline(always)]
     fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
-        parse::ethernet(f, iface, ETHERTYPE)?;
-        let ip = f.at::<Ipv4>(L3).map_err(|_| PassReason::NotIp)?.0;
-        let header = usize::from(ip.vihl & 0x0f) * 4;
-        if ip.vihl >> 4 != 4 || header < size_of::<Ipv4>() {
-            return Err(PassReason::Malformed.into());
-        }
-        let frags = u16::from_be_bytes(ip.frags);
-        if frags & FRAGMENT != 0 {
-            return Err(PassReason::Fragment.into());
-        }
+        let (ip, header, frags) = whole(f, iface)?;
         let len = u16::from_be_bytes(ip.tot_len);
         let l4 = L3 + header;
         let proto = Proto::from_number(ip.proto).ok_or_else(|| other(ip.proto))?;
@@ -171,6 +162,22 @@ impl Ip for [u8; 4] {
     fn icmp_pseudo(_src: Self, _dst: Self, _len: usize) -> u32 {
         0
     }
+}
+
+/// The header of a packet that is no fragment, its length, and its flags.
+#[inline(always)]
+pub(crate) fn whole<F: Frame>(f: &mut F, iface: &Iface) -> Result<(Ipv4Hdr, usize, u16), Exit> {
+    parse::ethernet(f, iface, ETHERTYPE)?;
+    let ip = f.at::<Ipv4>(L3).map_err(|_| PassReason::NotIp)?.0;
+    let header = usize::from(ip.vihl & 0x0f) * 4;
+    if ip.vihl >> 4 != 4 || header < size_of::<Ipv4>() {
+        return Err(PassReason::Malformed.into());
+    }
+    let frags = u16::from_be_bytes(ip.frags);
+    if frags & FRAGMENT != 0 {
+        return Err(PassReason::Fragment.into());
+    }
+    Ok((ip, header, frags))
 }
 
 /// What becomes of a packet of another protocol: ICMP has a stage of its own.

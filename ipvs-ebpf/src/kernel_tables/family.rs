@@ -5,14 +5,14 @@ use aya_ebpf::{
     bindings::xdp_md,
     maps::{Array, HashMap, PerCpuArray},
 };
-use ipvs_common::{Addr, Conn, FlowKey, Hop, RingSlot, Service, Template, TemplateKey};
+use ipvs_common::{Addr, Conn, FlowKey, Hop, RingSlot, Service, Template, TemplateKey, maps::head};
 use ipvs_datapath::{FibQuery, Ip, pipeline::steps::Step};
 
 use super::numbers::{dst, ports, src};
 use crate::{
     maps::{
         ASKED, CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6, NEWBORN,
-        NEWBORN6, TEMPLATES, TEMPLATES6, head, iface,
+        NEWBORN6, TEMPLATES, TEMPLATES6, iface,
     },
     notes, routes, six, walks, xdp,
 };

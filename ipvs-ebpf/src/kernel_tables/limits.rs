@@ -2,9 +2,10 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
+use ipvs_common::maps::head;
 use ipvs_datapath::icmp::{Limit, Limited};
 
-use crate::maps::{DEST_STATES, HEADS, ICMP_BUDGET, ICMP_PEERS, head};
+use crate::maps::{DEST_STATES, HEADS, ICMP_BUDGET, ICMP_PEERS};
 
 #[inline(always)]
 pub(super) fn set_path(id: u32, mtu: u16, until: u64) {

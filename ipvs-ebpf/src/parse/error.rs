@@ -5,12 +5,12 @@ use ipvs_common::{
     hdr::{Icmp, Ipv4, Ports},
 };
 
-use super::{L3, Packet, ethernet};
+use super::{L3, Packet};
 use crate::{
     Ip,
     exit::Exit,
     frame::Frame,
-    ip::v4::{DONT_FRAGMENT, ETHERTYPE, FRAGMENT},
+    ip::v4::{DONT_FRAGMENT, whole},
     tables::Tables,
 };
 
@@ -82,16 +82,7 @@ impl Quoted {
 /// Reads a whole ICMP error. Any other message passes.
 #[inline(always)]
 pub fn report<F: Frame>(f: &mut F, iface: &Iface) -> Result<Report, Exit> {
-    ethernet(f, iface, ETHERTYPE)?;
-    let ip = f.at::<Ipv4>(L3).map_err(|_| PassReason::NotIp)?.0;
-    let header = usize::from(ip.vihl & 0x0f) * 4;
-    if ip.vihl >> 4 != 4 || header < size_of::<Ipv4>() {
-        return Err(PassReason::Malformed.into());
-    }
-    let frags = u16::from_be_bytes(ip.frags);
-    if frags & FRAGMENT != 0 {
-        return Err(PassReason::Fragment.into());
-    }
+    let (ip, header, frags) = whole(f, iface)?;
     let len = u16::from_be_bytes(ip.tot_len);
     let l4 = L3 + header;
     // Before the lengths are compared: see `transport`.

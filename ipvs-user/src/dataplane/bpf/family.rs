@@ -47,6 +47,12 @@ pub(super) trait Family: Ip {
     const CONNS: &'static str;
     const HALF_OPEN: &'static str;
     const RING: &'static str;
+    /// Place of the ring's next number ([`names::head`]).
+    const HEAD: u32;
+    /// Names by which its types are described.
+    const FLOW_KEY: &'static str;
+    const CONN: &'static str;
+    const TEMPLATE_KEY: &'static str;
     /// Program that ends what is due.
     const EXPIRE: &'static str;
     /// Program that enters what another director told of.
@@ -61,6 +67,10 @@ impl Family for [u8; 4] {
     const CONNS: &'static str = names::CONNS;
     const HALF_OPEN: &'static str = names::HALF_OPEN;
     const RING: &'static str = names::HALF_OPEN_RING;
+    const HEAD: u32 = names::head::RING;
+    const FLOW_KEY: &'static str = "FlowKey";
+    const CONN: &'static str = "Conn";
+    const TEMPLATE_KEY: &'static str = "TemplateKey";
     const EXPIRE: &'static str = "ipvs_expire";
     const SYNC: &'static str = "ipvs_sync";
 
@@ -77,6 +87,10 @@ impl Family for Addr {
     const CONNS: &'static str = names::CONNS6;
     const HALF_OPEN: &'static str = names::HALF_OPEN6;
     const RING: &'static str = names::HALF_OPEN_RING6;
+    const HEAD: u32 = names::head::RING6;
+    const FLOW_KEY: &'static str = "FlowKey6";
+    const CONN: &'static str = "Conn6";
+    const TEMPLATE_KEY: &'static str = "TemplateKey6";
     const EXPIRE: &'static str = "ipvs6_expire";
     const SYNC: &'static str = "ipvs6_sync";
 

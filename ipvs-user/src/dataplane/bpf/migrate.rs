@@ -5,12 +5,13 @@
 //! touched in the new tables, the director or the new program, is theirs and left alone. What a start finds that comes after a
 //! crash, and what it does, stands in `pins/standing.rs`.
 
+mod flows;
 mod memories;
 mod old;
 mod sync;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     mem::offset_of,
     sync::{
         Arc,
@@ -18,33 +19,31 @@ use std::{
     },
 };
 
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::maps::{Array, MapData, MapError};
 use ipvs_common::{
-    Conn, ConnFlags, DestState, FlowKey, RingSlot, Settings, Stats, Template, TemplateKey,
+    Addr, DestState, Settings, Stats,
     maps::{self as names, Capacities},
 };
 
 use super::{
-    LoadError, batch, bpffs::Bpffs, layout::Layout, mapped::Mapped, maps::pinned, pins::Instance,
+    LoadError, bpffs::Bpffs, layout::Layout, mapped::Mapped, maps::pinned, pins::Instance,
 };
+use flows::Flows;
 use memories::Memories;
 use old::Old;
-use sync::{Change, Phase, Snapshot};
+use sync::Phase;
 
 /// Half-open connections that the old program may begin while programs are swapped.
 const AHEAD: u32 = 4096;
-/// Index of no real server.
-const NO_DEST: u32 = u32::MAX;
 
 /// A migration under way.
 pub struct Migration {
     /// An earlier process began it, and programs of the new layout are in force already.
     resumed: bool,
     old: Old,
-    new: New,
-    half_open: Snapshot,
-    conns: Snapshot,
-    templates: Snapshot,
+    four: Flows<[u8; 4]>,
+    six: Flows<Addr>,
+    states: Counts,
     memories: Memories,
 }
 
@@ -67,32 +66,6 @@ pub struct Counted {
     pub dests: BTreeMap<u32, Stats>,
     /// By kind and name of the reason.
     pub reasons: BTreeMap<String, u64>,
-}
-
-/// The tables that are filled.
-struct New {
-    half_open: HashMap<MapData, FlowKey, Conn>,
-    conns: HashMap<MapData, FlowKey, Conn>,
-    templates: HashMap<MapData, TemplateKey, Template>,
-    ring: Array<MapData, RingSlot>,
-    heads: Array<MapData, u32>,
-    states: Counts,
-    sizes: Capacities,
-}
-
-impl New {
-    fn open(dir: &Bpffs, sizes: Capacities) -> Result<Self, LoadError> {
-        let states: Array<MapData, DestState> = pinned(dir, names::DEST_STATES)?;
-        Ok(Self {
-            half_open: pinned(dir, names::HALF_OPEN)?,
-            conns: pinned(dir, names::CONNS)?,
-            templates: pinned(dir, names::TEMPLATES)?,
-            ring: pinned(dir, names::HALF_OPEN_RING)?,
-            heads: pinned(dir, names::HEADS)?,
-            states: Counts::map(&states, sizes.dests)?,
-            sizes,
-        })
-    }
 }
 
 /// The counts of real servers, which packets change at the same time.
@@ -158,10 +131,9 @@ impl Migration {
         Ok(Self {
             resumed,
             old: Old::open(instance.generation(from)?, &layout)?,
-            new: New::open(to, capacities)?,
-            half_open: Snapshot::default(),
-            conns: Snapshot::default(),
-            templates: Snapshot::default(),
+            four: Flows::open(to, capacities.half_open)?,
+            six: Flows::open(to, capacities.half_open6)?,
+            states: Counts::map(&pinned(to, names::DEST_STATES)?, capacities.dests)?,
             memories: Memories::open(to)?,
         })
     }
@@ -183,87 +155,16 @@ impl Migration {
         };
         // What takes as long as there are destinations comes first: connections are to be as new as can be at the swap.
         if phase == Phase::Before {
-            self.memories.sync(&mut self.old, &self.new.states)?;
+            self.memories.sync(&mut self.old, &self.states)?;
         }
-        // In this order, because that is the way an entry moves: met twice it counts once, but none is missed.
-        let mut half_open = self.old.conns(names::HALF_OPEN)?;
-        let conns = self.old.conns(names::CONNS)?;
-        let promoted: HashSet<_> = conns.iter().map(|(key, _)| *key).collect();
-        half_open.retain(|(key, _)| !promoted.contains(key));
-        let templates = self.old.templates()?;
-
-        let Self { new, .. } = self;
-        let states = &new.states;
-        let counted = |change: Change<'_, Conn>| {
-            let of = |conn: &Conn, delta| {
-                if let Some(count) = count_of(conn) {
-                    states.add(conn.dest, count, delta);
-                }
-            };
-            change.each(of);
-        };
-        // Templates before the connections that hold them; those that were promoted enter before they leave.
-        let persistent = |change: Change<'_, Template>| {
-            change.each(|template: &Template, delta| {
-                if template.dest != NO_DEST {
-                    states.add(template.dest, Count::Persistent, delta);
-                }
-            });
-        };
-        let later = |template: &Template, now: &Template| template.expires > now.expires;
-        let table = (names::TEMPLATES, &mut new.templates);
-        let of_templates = self
-            .templates
-            .apply(table, &templates, phase, later, persistent)?;
-        let later = |conn: &Conn, now: &Conn| conn.expires > now.expires;
-        let table = (names::CONNS, &mut new.conns);
-        let of_conns = self.conns.apply(table, &conns, phase, later, counted)?;
-        if phase == Phase::Resumed {
-            let there = batch::entries(&new.conns).map_err(failed(names::CONNS))?;
-            let there: HashSet<_> = there.iter().map(|(key, _)| *key).collect();
-            half_open.retain(|(key, _)| !there.contains(key));
-        }
-        let table = (names::HALF_OPEN, &mut new.half_open);
-        let of_half_open = self
-            .half_open
-            .apply(table, &half_open, phase, later, counted)?;
-        self.ring(&half_open, phase)?;
+        let four = self.four.sync(&mut self.old, &self.states, phase)?;
+        let six = self.six.sync(&mut self.old, &self.states, phase)?;
         Ok(Migrated {
-            connections: of_conns.changed + of_half_open.changed,
-            templates: of_templates.changed,
-            lost: of_templates.lost + of_conns.lost + of_half_open.lost,
+            connections: four.connections + six.connections,
+            templates: four.templates + six.templates,
+            lost: four.lost + six.lost,
             unfit: self.old.unfit(),
         })
-    }
-
-    /// The ring of half-open connections, in the new one's size.
-    fn ring(&mut self, half_open: &[(FlowKey, Conn)], phase: Phase) -> Result<(), LoadError> {
-        let before = phase == Phase::Before;
-        let size = self.new.sizes.half_open.max(1);
-        for (key, conn) in half_open {
-            if conn.status.flags & ConnFlags::REPLY != 0 {
-                continue;
-            }
-            let slot = RingSlot {
-                key: *key,
-                seq: conn.seq,
-                used: 1,
-            };
-            let place = conn.seq % size;
-            let now = self.new.ring.get(&place, 0);
-            let now = now.map_err(failed(names::HALF_OPEN_RING))?;
-            if now == slot || !before && now.used != 0 {
-                continue;
-            }
-            let set = self.new.ring.set(place, slot, 0);
-            set.map_err(failed(names::HALF_OPEN_RING))?;
-        }
-        let now = self.new.heads.get(&0, 0).map_err(failed(names::HEADS))?;
-        if let Some(next) = next_number(self.old.ring_head()?, now, size, before) {
-            let set = self.new.heads.set(0, next, 0);
-            set.map_err(failed(names::HEADS))?;
-        }
-        Ok(())
     }
 
     /// What the old tables counted; final once no packet goes through them.
@@ -284,19 +185,6 @@ impl Migration {
 fn next_number(old: u32, now: u32, size: u32, before: bool) -> Option<u32> {
     let next = old.wrapping_add(AHEAD.min(size / 2));
     (before || now == 0).then_some(next)
-}
-
-/// Which count of its real server a connection is in.
-fn count_of(conn: &Conn) -> Option<Count> {
-    let flags = conn.status.flags;
-    if flags & ConnFlags::REPLY != 0 || conn.dest == NO_DEST {
-        return None;
-    }
-    Some(if flags & ConnFlags::ACTIVE != 0 {
-        Count::Active
-    } else {
-        Count::Inactive
-    })
 }
 
 fn failed(name: &'static str) -> impl Fn(MapError) -> LoadError {

@@ -12,6 +12,7 @@ use crate::{
     dataplane::bpf::{
         LoadError,
         bpffs::Bpffs,
+        family::Family,
         layout::Layout,
         raw::RawMap,
         translate::{Translation, Untranslated},
@@ -74,14 +75,30 @@ impl Old {
     }
 
     /// Connections but those that are just leaving, which count no more.
-    pub(super) fn conns(&mut self, name: &'static str) -> Result<Vec<(FlowKey, Conn)>, LoadError> {
-        let mut conns: Vec<(FlowKey, Conn)> = self.pairs(name, "FlowKey", "Conn")?;
+    pub(super) fn conns<A: Family>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Vec<(FlowKey<A>, Conn<A>)>, LoadError> {
+        if !self.knows::<A>() {
+            return Ok(Vec::new());
+        }
+        let mut conns: Vec<(FlowKey<A>, Conn<A>)> = self.pairs(name, A::FLOW_KEY, A::CONN)?;
         conns.retain(|(_, conn)| conn.status.flags & ConnFlags::LEAVING == 0);
         Ok(conns)
     }
 
-    pub(super) fn templates(&mut self) -> Result<Vec<(TemplateKey, Template)>, LoadError> {
-        self.pairs(names::TEMPLATES, "TemplateKey", "Template")
+    pub(super) fn templates<A: Family>(
+        &mut self,
+    ) -> Result<Vec<(TemplateKey<A>, Template)>, LoadError> {
+        if !self.knows::<A>() {
+            return Ok(Vec::new());
+        }
+        self.pairs(A::TEMPLATES, A::TEMPLATE_KEY, "Template")
+    }
+
+    /// Whether it is of a version that had tables of this family.
+    fn knows<A: Family>(&self) -> bool {
+        self.layout.type_of(A::CONN).is_some()
     }
 
     pub(super) fn lblc(&mut self) -> Result<Vec<(LblcKey, LblcEntry)>, LoadError> {
@@ -104,8 +121,11 @@ impl Old {
     }
 
     /// The number that the next half-open connection gets.
-    pub(super) fn ring_head(&self) -> Result<u32, LoadError> {
-        let head = self.map(names::HEADS)?.at(0);
+    pub(super) fn ring_head<A: Family>(&self) -> Result<u32, LoadError> {
+        if !self.knows::<A>() {
+            return Ok(0);
+        }
+        let head = self.map(names::HEADS)?.at(A::HEAD);
         let head = head.map_err(failed(names::HEADS))?;
         Ok(head.first_chunk().map_or(0, |b| u32::from_ne_bytes(*b)))
     }
