@@ -5,6 +5,7 @@ use ipvs_common::{Conn, DropReason, Iface, PassReason, ServiceFlags};
 use crate::{
     conn::{self, birth, template},
     exit::{Exit, NO_DEST, Verdict},
+    expire,
     parse::{Packet, error},
     service,
     tables::Tables,
@@ -33,7 +34,10 @@ fn begin<T: Tables<A = [u8; 4]>>(t: &mut T, iface: &Iface, p: &Packet) -> Result
             // Another CPU opened it.
             return Err(Exit::ICMP);
         }
-        t.end(hit.table, &p.key);
+        if !expire::overdue(t, &p.key, &hit) {
+            // Another CPU is about to end it; until then nobody can enter anything here.
+            return Err(PassReason::IcmpStranger.into());
+        }
     }
     service::admit(t, p, iface, &service)?;
     if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {

@@ -302,3 +302,19 @@ fn error_that_nobody_is_there_for_goes_nowhere() {
     assert_eq!(report(&mut rig, C0, about_answer(1)).verdict, Verdict::Drop);
     assert_eq!(rig.reason("icmp_no_dest"), 1);
 }
+
+/// A router on the real servers' side speaks of a packet that a client's connection, which is over by now, led there.
+#[test]
+fn error_opens_a_connection_where_an_answer_was_due_once() {
+    let mut rig = Rig::new(&MASQ[..2]);
+    rig.knob("schedule_icmp", "1");
+    let sent = rig.send(C0, syn(1));
+    let quoted = sent.frame;
+    let service = client(1);
+    rig.ipvsadm(&format!("-A -t {service} -s rr -p 300"));
+    rig.ipvsadm(&format!("-a -t {service} -r {} -m", real(2, 80)));
+    rig.clock_moves(61);
+    let error = IcmpError::about(&quoted, ROUTER, PORT_UNREACHABLE);
+    let out = report(&mut rig, R1, error);
+    assert_eq!(link(&out), Some(R2));
+}
