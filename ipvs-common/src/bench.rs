@@ -30,7 +30,7 @@ pub const REALS: &str = "REALS";
 pub struct Walk {
     /// Client address and port are zero here, and left out of the checksums. Of IPv4 it is as many bytes as [`FRAME`] says.
     ///
-    /// Over IPv6 the bytes a.b.c.d of an address stand in 2001:db8:ab:c::d.
+    /// Over IPv6 the bytes a.b.c.d of an address stand in `2001:db8:ab:c::d`.
     pub frame: [u64; FRAME6 / 8],
     /// The flow that comes next.
     pub next: u32,
