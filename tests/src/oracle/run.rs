@@ -27,7 +27,7 @@ const LATE: Duration = Duration::from_millis(150);
 const TICKS: Duration = Duration::from_millis(12);
 
 /// The first thing in which a run differed; what comes after would only follow from it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Difference {
     /// Index of the step after which it was seen.
     pub step: usize,
@@ -55,9 +55,17 @@ impl fmt::Display for Difference {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outcome {
     pub difference: Option<Difference>,
+    /// Connections of ours that stayed where all were to end.
+    pub left: Option<Difference>,
     pub packets: usize,
     pub frames: usize,
     pub commands: usize,
+}
+
+impl Outcome {
+    pub fn differences(&self) -> impl Iterator<Item = &Difference> {
+        self.difference.iter().chain(&self.left)
+    }
 }
 
 /// Both directors.
@@ -124,12 +132,11 @@ impl Oracle {
         let cleaned = self.clean(&scenario.steps, flush);
         ran.with_context(|| scenario.name.clone())?;
         let left = cleaned.with_context(|| format!("after {}", scenario.name))?;
-        let left = left.map(|what| Difference {
+        outcome.left = left.map(|what| Difference {
             step: scenario.steps.len(),
             subject: NODEST.to_owned(),
             what,
         });
-        outcome.difference = outcome.difference.or(left);
         Ok(outcome)
     }
 

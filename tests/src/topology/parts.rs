@@ -4,7 +4,7 @@
 use std::{env, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::utsname::uname;
+use ipvs_user::kernel;
 
 use super::Netns;
 
@@ -54,11 +54,8 @@ pub fn kernel_tells_who_takes_frames() -> Result<bool> {
 
 /// 6 and 1 of `6.1.0-50-amd64`.
 pub fn kernel_version() -> Result<(u32, u32)> {
-    let release = uname()?.release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut number = || -> Option<u32> { numbers.next()?.parse().ok() };
-    let version = number().zip(number());
-    version.with_context(|| format!("what version is {release}?"))
+    let release = kernel::release();
+    kernel::version(&release).with_context(|| format!("what version is {release}?"))
 }
 
 /// Where it is a module. Whether that worked is seen by its use.

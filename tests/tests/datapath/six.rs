@@ -29,7 +29,8 @@ fn replay(name: &str, ports: &[u16]) -> Replayed {
     let mut host = Host::new(Setup::new(network.clone()));
     let console = Console::new(host.dataplane(), &network).unwrap();
     for command in &trace.config {
-        console.run(command).unwrap();
+        let outcome = console.run(command).unwrap();
+        assert_eq!(outcome.status, 0, "{command}: {}", outcome.stderr);
     }
     let mut same = 0;
     for (number, step) in trace.steps.iter().enumerate() {
