@@ -38,12 +38,12 @@ struct Run {
     /// Scenarios of these seeds: FIRST..END
     #[arg(long, default_value = "0..100", value_parser = seeds)]
     seeds: Range<u64>,
-    /// No new scenario after so many seconds
-    #[arg(long, default_value_t = 3600)]
-    limit: u64,
-    /// Number of the first scenario's addresses, which decide what schedulers that hash do
-    #[arg(long, default_value_t = 1)]
-    place: u16,
+    /// No new scenario after so many seconds; else there are enough
+    #[arg(long)]
+    limit: Option<u64>,
+    /// Number of the first scenario's addresses, which decide what schedulers that hash do; else its seed does
+    #[arg(long)]
+    place: Option<u16>,
     /// How often to try to make a differing scenario smaller
     #[arg(long, default_value_t = 120)]
     tries: usize,
@@ -91,12 +91,12 @@ fn run(args: &Run) -> Result<ExitCode> {
     // The daemon has the other one; packets are handled on the CPU that sends them.
     stay_on_cpu(0)?;
     let mut score = Score::new(&kernel);
-    oracle.go_to(args.place);
-    let (start, limit) = (Instant::now(), Duration::from_secs(args.limit));
+    oracle.go_to(args.place.unwrap_or_else(|| place(args.seeds.start)));
+    let (start, limit) = (Instant::now(), args.limit.map(Duration::from_secs));
     let mut different = 0;
     for scenario in scenarios(args)? {
         let scenario = scenario?;
-        if start.elapsed() > limit || different >= args.most {
+        if limit.is_some_and(|limit| start.elapsed() > limit) || different >= args.most {
             println!("stopped before {}", scenario.name);
             break;
         }
@@ -133,6 +133,11 @@ fn run(args: &Run) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Of a seed: the same in whatever range it runs.
+const fn place(seed: u64) -> u16 {
+    (seed % u16::MAX as u64) as u16 + 1
 }
 
 fn scenarios(args: &Run) -> Result<Box<dyn Iterator<Item = Result<Scenario>> + '_>> {

@@ -36,6 +36,9 @@ struct Intended {
     /// And none of these.
     #[serde(default)]
     never: Vec<String>,
+    /// Only where as many frames leave one director as leave the other: elsewhere, or changed.
+    #[serde(default)]
+    same_number: bool,
     /// Only while no service is configured.
     #[serde(default)]
     without_services: bool,
@@ -106,6 +109,7 @@ impl Expectations {
                     .as_ref()
                     .is_none_or(|what| found.what.contains(what))
                 && !entry.never.iter().any(|part| found.what.contains(part))
+                && (!entry.same_number || found.alone.0 == found.alone.1)
                 && (!entry.without_services || scenario.services_before(found.step) == 0)
                 && entry
                     .kernel
@@ -139,6 +143,7 @@ mod tests {
             step,
             subject: subject.to_owned(),
             what: what.to_owned(),
+            alone: (1, 0),
         }
     }
 
@@ -154,8 +159,14 @@ mod tests {
         assert_eq!(reason("a", "ipvsadm -Ln", "xz"), None);
         assert_eq!(reason("a", "frames", "z"), None);
         assert_eq!(reason("a", "frames", "xy"), None);
-        let elsewhere = Expectations::read(&format!("{TEXT}kernel = '6.12'\n")).unwrap();
+        let moved = Expectations::read(&format!("{TEXT}same_number = true\n")).unwrap();
         let about = scenario("a", &[]);
+        let lost = found(0, "frames", "x");
+        assert_eq!(moved.reason("6.1", &about, &lost), None);
+        let alone = (2, 2);
+        let gone_elsewhere = Difference { alone, ..lost };
+        assert!(moved.reason("6.1", &about, &gone_elsewhere).is_some());
+        let elsewhere = Expectations::read(&format!("{TEXT}kernel = '6.12'\n")).unwrap();
         let found = found(0, "frames", "x");
         assert_eq!(elsewhere.reason("6.1.0-50", &about, &found), None);
     }

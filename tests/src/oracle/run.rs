@@ -34,6 +34,8 @@ pub struct Difference {
     /// The command, or `frames`.
     pub subject: String,
     pub what: String,
+    /// How many frames only the kernel sent, and how many only ours.
+    pub alone: (usize, usize),
 }
 
 impl Difference {
@@ -136,6 +138,7 @@ impl Oracle {
             step: scenario.steps.len(),
             subject: NODEST.to_owned(),
             what,
+            alone: (0, 0),
         });
         Ok(outcome)
     }
@@ -267,6 +270,7 @@ impl Run<'_> {
                 "the kernel ends with {:?} and says\n{}\nours with {:?} and\n{}",
                 kernel.status, told, ours.status, told_by_ours
             ),
+            alone: (0, 0),
         });
         Ok(true)
     }
@@ -288,10 +292,11 @@ impl Run<'_> {
         }
         self.outcome.frames += kernel.len();
         self.learn(&kernel);
-        let difference = contrast_all(&kernel, &ours).map(|what| Difference {
+        let difference = contrast_all(&kernel, &ours).map(|(what, alone)| Difference {
             step,
             subject: "frames".to_owned(),
             what,
+            alone,
         });
         let differs = difference.is_some();
         self.outcome.difference = difference;
@@ -308,8 +313,9 @@ impl Run<'_> {
 }
 
 /// What left on a link by one director and not by the other. The order of packets that went in together is no behaviour: some
-/// take the way through the stack.
-fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<String> {
+/// take the way through the stack. With how many frames each sent that the other did not.
+fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<(String, (usize, usize))> {
+    let mut alone = (0, 0);
     let by_link = (0..LINKS.len()).filter_map(|link| {
         let by = |all: &[Sent]| -> Vec<Vec<u8>> {
             let these = all.iter().filter(|sent| sent.link == link);
@@ -320,6 +326,7 @@ fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<String> {
         if more.is_empty() && less.is_empty() {
             return None;
         }
+        alone = (alone.0 + more.len(), alone.1 + less.len());
         if let ([one], [other]) = (&more[..], &less[..]) {
             return Some(format!("by {}\n{}", LINKS[link], contrast(one, other)));
         }
@@ -336,7 +343,7 @@ fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<String> {
         ))
     });
     let all: Vec<_> = by_link.collect();
-    (!all.is_empty()).then(|| all.join("\n  and "))
+    (!all.is_empty()).then(|| (all.join("\n  and "), alone))
 }
 
 /// The frames of `all` that have no equal in `others`, each of which counts once.
@@ -368,8 +375,9 @@ mod tests {
             None
         );
         assert!(contrast_all(&kernel, &[sent(0, 1), sent(2, 2), sent(2, 3)]).is_some());
-        assert!(contrast_all(&kernel, &kernel[..2]).is_some());
-        assert!(contrast_all(&kernel[..2], &kernel).is_some());
+        let alone = |kernel, ours| contrast_all(kernel, ours).unwrap().1;
+        assert_eq!(alone(&kernel, &kernel[..2]), (1, 0));
+        assert_eq!(alone(&kernel[..1], &kernel), (0, 2));
         assert!(contrast_all(&kernel, &[sent(1, 1), sent(2, 2), sent(2, 2)]).is_some());
     }
 }

@@ -1,7 +1,13 @@
 //! Parts of the kernel that not every kernel has. A test that is about one says so and ends where it is missing; in the machines
 //! of `cargo xtask vm`, which have all of them, that is a failure.
 
-use std::{env, process::Command};
+use std::{
+    env,
+    io::{self, Write as _},
+    path::Path,
+    process::Command,
+    sync::OnceLock,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_user::kernel;
@@ -30,6 +36,7 @@ impl Part {
                 netns.ip("link set tunl0 up").is_ok()
             }
             Self::IpVs => {
+                IpVsModule::was_there();
                 load("ip_vs");
                 netns.get("ipv4/vs/conntrack").is_ok()
             }
@@ -41,9 +48,33 @@ impl Part {
         };
         if !there {
             ensure!(env::var_os(ALL).is_none(), "this kernel has no {self:?}");
-            println!("this kernel has no {self:?}: `cargo xtask vm -- netns` tries one that has");
+            // Not by a macro, whose words nobody sees of a test that holds.
+            let to = "`cargo xtask vm -- netns` tries one that has";
+            writeln!(io::stderr(), "skipped: this kernel has no {self:?}; {to}")?;
         }
         Ok(there)
+    }
+}
+
+/// The module of ip_vs, to be unloaded when this is dropped, unless it was there before this process asked for it.
+#[derive(Debug)]
+pub struct IpVsModule;
+
+impl IpVsModule {
+    fn was_there() -> bool {
+        static WAS_THERE: OnceLock<bool> = OnceLock::new();
+        *WAS_THERE.get_or_init(|| Path::new("/sys/module/ip_vs").exists())
+    }
+}
+
+impl Drop for IpVsModule {
+    fn drop(&mut self) {
+        // It stays while another test has it at work; that one has the last word then. Schedulers hold it.
+        for module in ["ip_vs_rr", "ip_vs"] {
+            if !Self::was_there() {
+                let _ = Command::new("modprobe").args(["-r", module]).output();
+            }
+        }
     }
 }
 
