@@ -21,10 +21,14 @@ use super::{
 };
 use crate::packet::{contrast, describe};
 
+/// In which our daemon comes by all connections whose time is over, and takes them from the counts.
+const AGED: Duration = Duration::from_secs(10);
 /// What is missing gets so much more time.
 const LATE: Duration = Duration::from_millis(150);
 /// The kernel ends a connection whose port is used again by a timer that is due at the next tick; until then both are there.
 const TICKS: Duration = Duration::from_millis(12);
+
+const TIMEOUTS: &str = "--set";
 
 /// The first thing in which a run differed; what comes after would only follow from it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -126,6 +130,7 @@ impl Oracle {
             chosen: BTreeMap::new(),
             begun: BTreeSet::new(),
             id: 0,
+            timed: false,
             waiting: false,
             outcome: Outcome::default(),
         };
@@ -163,6 +168,8 @@ struct Run<'a> {
     /// Clients and ports that sent a SYN.
     begun: BTreeSet<(u8, u16)>,
     id: u16,
+    /// Timeouts were set: connections may have come to their end.
+    timed: bool,
     /// Packets went in that nobody asked about.
     waiting: bool,
     outcome: Outcome,
@@ -254,6 +261,14 @@ impl Run<'_> {
         if listing::is_connections(&arguments)
             && !listing::same(&arguments, place, &kernel.text, &ours.text)
         {
+            (kernel, ours) = (ask(self.kernel)?, ask(self.ours)?);
+        }
+        self.timed |= template.starts_with(TIMEOUTS);
+        if self.timed
+            && listing::has_counts(&arguments)
+            && !listing::same(&arguments, place, &kernel.text, &ours.text)
+        {
+            thread::sleep(AGED);
             (kernel, ours) = (ask(self.kernel)?, ask(self.ours)?);
         }
         self.outcome.commands += 1;
