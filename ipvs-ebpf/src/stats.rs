@@ -1,6 +1,6 @@
-//! Counting packets and bytes of a real server.
+//! Counting packets and bytes of a real server. As in ip_vs nothing is counted of a deleted one, whose connections may go on.
 
-use ipvs_common::Stats;
+use ipvs_common::{DestFlags, Stats};
 
 use crate::{parse::Packet, tables::Tables};
 
@@ -15,6 +15,7 @@ pub fn connection<T: Tables>(t: &mut T, dest: u32) {
     );
 }
 
+/// For who knows that the real server is listed.
 #[inline(always)]
 pub fn inbound<T: Tables>(t: &mut T, dest: u32, p: &Packet<T::A>) {
     t.count(
@@ -27,8 +28,19 @@ pub fn inbound<T: Tables>(t: &mut T, dest: u32, p: &Packet<T::A>) {
     );
 }
 
+/// For who does not.
+#[inline(always)]
+pub fn inbound_if_listed<T: Tables>(t: &mut T, dest: u32, p: &Packet<T::A>) {
+    if is_listed(t, dest) {
+        inbound(t, dest, p);
+    }
+}
+
 #[inline(always)]
 pub fn outbound<T: Tables>(t: &mut T, dest: u32, len: u16) {
+    if !is_listed(t, dest) {
+        return;
+    }
     t.count(
         dest,
         &Stats {
@@ -37,4 +49,10 @@ pub fn outbound<T: Tables>(t: &mut T, dest: u32, len: u16) {
             ..Stats::default()
         },
     );
+}
+
+#[inline(always)]
+fn is_listed<T: Tables>(t: &T, dest: u32) -> bool {
+    t.dest(dest)
+        .is_some_and(|d| d.flags & DestFlags::AVAILABLE != 0)
 }

@@ -10,6 +10,7 @@ pub mod desired;
 pub mod director;
 pub mod events;
 pub mod ipvsadm;
+pub mod kernel;
 pub mod knobs;
 pub mod ledger;
 pub mod logging;

@@ -19,7 +19,7 @@ mod side;
 mod speed;
 mod world;
 
-pub use expect::Expectations;
+pub use expect::{Expectations, Verdict};
 pub use generate::generate;
 pub use run::{Difference, Oracle, Outcome};
 pub use scenario::{Packet, Scenario, Step};

@@ -39,7 +39,7 @@ pub use left::Left;
 pub use limit::{eventually, eventually_every, within};
 pub use netns::Netns;
 pub use pair::{PAIR_VIP, Pair, REALS};
-pub use parts::{Part, kernel_tells_who_takes_frames, kernel_version};
+pub use parts::{IpVsModule, Part, kernel_tells_who_takes_frames, kernel_version};
 pub use programs::find as program;
 pub(crate) use programs::target_dir;
 pub use scratch::{Scratch, clean_up_on_interrupt};

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Result, ensure};
 use ipvs_tests::{
     echo::{self, Pace, Steady},
-    topology::{CLIENT, Director, Netns, OTHER_CLIENT, PAIR_VIP, Pair, Part, within},
+    topology::{CLIENT, Director, IpVsModule, Netns, OTHER_CLIENT, PAIR_VIP, Pair, Part, within},
 };
 
 /// Of each service.
@@ -166,6 +166,7 @@ fn connections_of_the_kernels_master_go_on_over_this_director() {
         if !Part::IpVs.is_there()? {
             return Ok(());
         }
+        let _module = IpVsModule;
         let net = Pair::new()?;
         let kernel = Either::kernel(&net.directors[0])?;
         let ours = Either::ours(&net.directors[1])?;
@@ -181,6 +182,7 @@ fn connections_of_this_master_go_on_over_the_kernels_ip_vs() {
         if !Part::IpVs.is_there()? {
             return Ok(());
         }
+        let _module = IpVsModule;
         let net = Pair::new()?;
         let ours = Either::ours(&net.directors[0])?;
         let kernel = Either::kernel(&net.directors[1])?;

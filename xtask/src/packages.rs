@@ -14,6 +14,7 @@ use crate::shell::{is_root, run, say, succeeds, which};
 /// A package, and what is there when it is installed or made up for by something else.
 pub(crate) struct Package {
     pub(crate) name: &'static str,
+    /// Or the whole path of a file.
     program: &'static str,
 }
 
@@ -65,7 +66,7 @@ pub(crate) const TESTS: [Package; 5] = [
 ];
 
 /// What virtual machines want, and what goes into them.
-pub(crate) const VM: [Package; 8] = [
+pub(crate) const VM: [Package; 10] = [
     Package {
         name: "qemu-system-x86",
         program: "qemu-system-x86_64",
@@ -97,6 +98,16 @@ pub(crate) const VM: [Package; 8] = [
     Package {
         name: "dpkg",
         program: "dpkg",
+    },
+    // Without it the machine has to take programs with all their symbols.
+    Package {
+        name: "binutils",
+        program: "strip",
+    },
+    // Names that listings without `-n` use.
+    Package {
+        name: "netbase",
+        program: "/etc/services",
     },
 ];
 
@@ -219,10 +230,18 @@ mod tests {
                 program: "ls",
             },
             Package {
+                name: "base-files",
+                program: "/etc/passwd",
+            },
+            Package {
                 name: "unheard-of",
                 program: "no-such-program-anywhere",
             },
+            Package {
+                name: "unread",
+                program: "/etc/no-such-file",
+            },
         ];
-        assert_eq!(missing(&packages), ["unheard-of"]);
+        assert_eq!(missing(&packages), ["unheard-of", "unread"]);
     }
 }

@@ -32,7 +32,8 @@ const DEFAULT_KERNEL: &str = "6.1";
 const RUN: &str = "run-";
 /// In megabytes; the director's tables take most of it.
 const DEFAULT_MEMORY: u64 = 3072;
-const DEFAULT_SECONDS: u64 = 1800;
+/// Of this machine's time, which may have others to serve: a hang in the machine has limits of its own.
+const DEFAULT_SECONDS: u64 = 7200;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Vm {
@@ -66,7 +67,7 @@ impl Vm {
         }
     }
 
-    /// What takes minutes, and holds or not however busy this machine is.
+    /// What takes minutes, and holds or not however busy this machine is, as long as it gets there in [`DEFAULT_SECONDS`].
     pub(crate) fn short() -> Self {
         Self::counting(vec!["short".into()])
     }

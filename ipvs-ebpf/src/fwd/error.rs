@@ -61,7 +61,7 @@ fn to_dest<F: Frame, T: Tables<A = [u8; 4]>>(
     conn: &Conn,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
-    stats::inbound(t, conn.dest, &report.p);
+    stats::inbound_if_listed(t, conn.dest, &report.p);
     if hop.kind == HopKind::Refused as u8 || hop.kind == HopKind::Unknown as u8 {
         return Err(DropReason::NoRoute.into());
     }

@@ -1,13 +1,14 @@
 //! Whether this kernel is new enough for the datapath, so that an old one is told of in a sentence and not by its verifier.
 
 use anyhow::{Result, bail};
-use nix::sys::utsname::uname;
+
+use crate::kernel::{release, version};
 
 /// The first kernel with all that the programs call: `bpf_loop` came with 5.17, `bpf_xdp_load_bytes` with 5.18.
 const LOWEST: (u32, u32) = (5, 18);
 
 pub(super) fn check() -> Result<()> {
-    check_release(&uname()?.release().to_string_lossy())
+    check_release(&release())
 }
 
 fn check_release(release: &str) -> Result<()> {
@@ -21,12 +22,6 @@ fn check_release(release: &str) -> Result<()> {
         version.0,
         version.1
     );
-}
-
-/// 6 and 1 of `6.1.0-50-amd64`.
-fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 #[cfg(test)]

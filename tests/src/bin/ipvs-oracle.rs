@@ -12,10 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use ipvs_tests::{
-    oracle::{Difference, Expectations, Oracle, Scenario, Score, generate, load, shrink},
+    oracle::{Difference, Expectations, Oracle, Scenario, Score, Verdict, generate, load, shrink},
     topology::stay_on_cpu,
 };
-use nix::sys::utsname::uname;
+use ipvs_user::kernel;
 
 /// After so many scenarios a line says how far it is.
 const TELL: usize = 100;
@@ -38,12 +38,12 @@ struct Run {
     /// Scenarios of these seeds: FIRST..END
     #[arg(long, default_value = "0..100", value_parser = seeds)]
     seeds: Range<u64>,
-    /// No new scenario after so many seconds
-    #[arg(long, default_value_t = 3600)]
-    limit: u64,
-    /// Number of the first scenario's addresses, which decide what schedulers that hash do
-    #[arg(long, default_value_t = 1)]
-    place: u16,
+    /// No new scenario after so many seconds; else there are enough
+    #[arg(long)]
+    limit: Option<u64>,
+    /// Number of the first scenario's addresses, which decide what schedulers that hash do; else its seed does
+    #[arg(long)]
+    place: Option<u16>,
     /// How often to try to make a differing scenario smaller
     #[arg(long, default_value_t = 120)]
     tries: usize,
@@ -65,7 +65,7 @@ fn main() -> Result<ExitCode> {
         Args::Load => {
             let start = Instant::now();
             let ready = load()?;
-            println!("{} takes the programs: {ready}", kernel()?);
+            println!("{} takes the programs: {ready}", kernel::release());
             println!("after {} s", start.elapsed().as_secs());
             Ok(ExitCode::SUCCESS)
         }
@@ -84,23 +84,19 @@ fn seeds(text: &str) -> Result<Range<u64>> {
     Ok(first.parse()?..end.parse()?)
 }
 
-fn kernel() -> Result<String> {
-    Ok(uname()?.release().to_string_lossy().into_owned())
-}
-
 fn run(args: &Run) -> Result<ExitCode> {
     let expectations = Expectations::load()?;
-    let kernel = kernel()?;
+    let kernel = kernel::release();
     let mut oracle = Oracle::new()?;
     // The daemon has the other one; packets are handled on the CPU that sends them.
     stay_on_cpu(0)?;
     let mut score = Score::new(&kernel);
-    oracle.go_to(args.place);
-    let (start, limit) = (Instant::now(), Duration::from_secs(args.limit));
+    oracle.go_to(args.place.unwrap_or_else(|| place(args.seeds.start)));
+    let (start, limit) = (Instant::now(), args.limit.map(Duration::from_secs));
     let mut different = 0;
     for scenario in scenarios(args)? {
         let scenario = scenario?;
-        if start.elapsed() > limit || different >= args.most {
+        if limit.is_some_and(|limit| start.elapsed() > limit) || different >= args.most {
             println!("stopped before {}", scenario.name);
             break;
         }
@@ -109,20 +105,19 @@ fn run(args: &Run) -> Result<ExitCode> {
         if args.verbose {
             println!("{}: {} ms", scenario.name, began.elapsed().as_millis());
         }
-        let found = outcome.difference.as_ref();
-        let reason = found.and_then(|d| expectations.reason(&kernel, &scenario, d));
-        score.count(&scenario, &outcome, reason);
-        if let (Some(found), Some(_)) = (found, reason) {
-            println!("{} differs as it is meant to: {found}", scenario.name);
-        }
-        if let Some(found) = found.filter(|_| reason.is_none()) {
-            different += 1;
-            println!(
-                "{} differs at place {}: {found}",
-                scenario.name,
-                oracle.place()
-            );
-            report(args, &mut oracle, &scenario, &kernel, found)?;
+        let verdict = expectations.judge(&kernel, &scenario, &outcome);
+        score.count(&scenario, &outcome, verdict);
+        match verdict {
+            Verdict::Equal => {}
+            Verdict::Meant(found, _) => {
+                println!("{} differs as it is meant to: {found}", scenario.name);
+            }
+            Verdict::Different(found) => {
+                different += 1;
+                let (name, place) = (&scenario.name, oracle.place());
+                println!("{name} differs at place {place}: {found}");
+                report(args, &mut oracle, &scenario, &kernel, found)?;
+            }
         }
         if score.scenarios().is_multiple_of(TELL) {
             println!("{}", score.line());
@@ -138,6 +133,11 @@ fn run(args: &Run) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Of a seed: the same in whatever range it runs.
+const fn place(seed: u64) -> u16 {
+    (seed % u16::MAX as u64) as u16 + 1
 }
 
 fn scenarios(args: &Run) -> Result<Box<dyn Iterator<Item = Result<Scenario>> + '_>> {
@@ -164,10 +164,15 @@ fn report(
     first: &Difference,
 ) -> Result<()> {
     let mut last: Option<Difference> = None;
-    oracle.flush()?;
+    if let Some(left) = oracle.flush()? {
+        println!("  and after it {left}");
+    }
     let smallest = shrink(scenario, args.tries, |candidate| {
-        let found = oracle.run_again(candidate)?.difference;
-        let found = found.filter(|found| found.is_like(first));
+        let outcome = oracle.run_again(candidate)?;
+        let found = outcome
+            .differences()
+            .find(|found| found.is_like(first))
+            .cloned();
         let differs = found.is_some();
         last = found.or_else(|| last.take());
         Ok(differs)

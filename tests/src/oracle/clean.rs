@@ -27,9 +27,9 @@ pub(super) enum Flush {
 }
 
 impl Oracle {
-    /// Ends all connections, also those that a run leaves to others.
-    pub fn flush(&mut self) -> Result<()> {
-        self.clean(&[], Flush::Always).map(drop)
+    /// Ends all connections, also those that a run leaves to others. What ours left of its own.
+    pub fn flush(&mut self) -> Result<Option<String>> {
+        self.clean(&[], Flush::Always)
     }
 
     /// After these steps. What ours left of its connections, if all were to end.

@@ -5,7 +5,10 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use super::{run::Difference, scenario::Scenario};
+use super::{
+    run::{Difference, Outcome},
+    scenario::Scenario,
+};
 
 const FILE: &str = "expectations.toml";
 
@@ -33,9 +36,24 @@ struct Intended {
     /// And none of these.
     #[serde(default)]
     never: Vec<String>,
+    /// Only where as many frames leave one director as leave the other: elsewhere, or changed.
+    #[serde(default)]
+    same_number: bool,
+    /// Only while no service is configured.
+    #[serde(default)]
+    without_services: bool,
     /// Only on kernels whose release begins like this.
     kernel: Option<String>,
     reason: String,
+}
+
+/// What a run says of the director.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict<'a> {
+    Equal,
+    /// In nothing but what is meant.
+    Meant(&'a Difference, &'a str),
+    Different(&'a Difference),
 }
 
 impl Expectations {
@@ -49,16 +67,35 @@ impl Expectations {
     fn read(text: &str) -> Result<Self> {
         let this: Self = toml::from_str(text)?;
         for entry in &this.intended {
-            let about = !entry.behaviours.is_empty() || !entry.any.is_empty();
+            let about =
+                !entry.behaviours.is_empty() || !entry.any.is_empty() || entry.without_services;
             let narrow = about && (entry.what.is_some() || !entry.never.is_empty());
             ensure!(narrow, "too much may differ in {}", entry.subject);
         }
         Ok(this)
     }
 
-    /// Why this difference is meant, if it is.
+    /// On a kernel's release. One difference that is not meant is enough.
     #[must_use]
-    pub fn reason(&self, kernel: &str, scenario: &Scenario, found: &Difference) -> Option<&str> {
+    pub fn judge<'a>(
+        &'a self,
+        kernel: &str,
+        scenario: &Scenario,
+        outcome: &'a Outcome,
+    ) -> Verdict<'a> {
+        let mut verdict = Verdict::Equal;
+        for found in outcome.differences() {
+            match (self.reason(kernel, scenario, found), verdict) {
+                (None, _) => return Verdict::Different(found),
+                (Some(reason), Verdict::Equal) => verdict = Verdict::Meant(found, reason),
+                (Some(_), Verdict::Meant(..) | Verdict::Different(_)) => {}
+            }
+        }
+        verdict
+    }
+
+    /// Why this difference is meant, if it is.
+    fn reason(&self, kernel: &str, scenario: &Scenario, found: &Difference) -> Option<&str> {
         let fits = |entry: &&Intended| {
             found.subject.starts_with(&entry.subject)
                 && entry
@@ -72,6 +109,8 @@ impl Expectations {
                     .as_ref()
                     .is_none_or(|what| found.what.contains(what))
                 && !entry.never.iter().any(|part| found.what.contains(part))
+                && (!entry.same_number || found.alone.0 == found.alone.1)
+                && (!entry.without_services || scenario.services_before(found.step) == 0)
                 && entry
                     .kernel
                     .as_ref()
@@ -87,30 +126,73 @@ impl Expectations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::scenario::Step;
 
     const TEXT: &str = "[[intended]]\nbehaviours = ['a']\nsubject = 'frames'\nwhat = 'x'\nnever = ['y']\nreason = 'because'\n";
+
+    fn scenario(about: &str, steps: &[&str]) -> Scenario {
+        Scenario {
+            name: String::new(),
+            behaviours: [about.to_owned()].into(),
+            steps: steps.iter().map(|s| Step::Ipvsadm((*s).into())).collect(),
+        }
+    }
+
+    fn found(step: usize, subject: &str, what: &str) -> Difference {
+        Difference {
+            step,
+            subject: subject.to_owned(),
+            what: what.to_owned(),
+            alone: (1, 0),
+        }
+    }
 
     #[test]
     fn only_what_fits_an_entry_is_meant() {
         let expectations = Expectations::read(TEXT).unwrap();
-        let scenario = |about: &str| Scenario {
-            name: String::new(),
-            behaviours: [about.to_owned()].into(),
-            steps: Vec::new(),
-        };
-        let found = |subject: &str, what: &str| Difference {
-            step: 0,
-            subject: subject.to_owned(),
-            what: what.to_owned(),
-        };
         let reason = |about, subject, what| {
-            expectations.reason("6.1", &scenario(about), &found(subject, what))
+            let found = found(0, subject, what);
+            expectations.reason("6.1", &scenario(about, &[]), &found)
         };
         assert_eq!(reason("a", "frames", "xz"), Some("because"));
         assert_eq!(reason("b", "frames", "xz"), None);
         assert_eq!(reason("a", "ipvsadm -Ln", "xz"), None);
         assert_eq!(reason("a", "frames", "z"), None);
         assert_eq!(reason("a", "frames", "xy"), None);
+        let moved = Expectations::read(&format!("{TEXT}same_number = true\n")).unwrap();
+        let about = scenario("a", &[]);
+        let lost = found(0, "frames", "x");
+        assert_eq!(moved.reason("6.1", &about, &lost), None);
+        let alone = (2, 2);
+        let gone_elsewhere = Difference { alone, ..lost };
+        assert!(moved.reason("6.1", &about, &gone_elsewhere).is_some());
+        let elsewhere = Expectations::read(&format!("{TEXT}kernel = '6.12'\n")).unwrap();
+        let found = found(0, "frames", "x");
+        assert_eq!(elsewhere.reason("6.1.0-50", &about, &found), None);
+    }
+
+    #[test]
+    fn what_is_meant_without_services_is_not_before_the_last_one_is_gone() {
+        let text = "[[intended]]\nwithout_services = true\nsubject = 'frames'\nwhat = 'x'\nreason = 'because'\n";
+        let expectations = Expectations::read(text).unwrap();
+        let about = scenario("a", &["-A -f 7 -s rr", "-D -f 7"]);
+        let reason = |step| expectations.reason("6.1", &about, &found(step, "frames", "x"));
+        assert_eq!((reason(1), reason(2)), (None, Some("because")));
+    }
+
+    #[test]
+    fn what_a_run_leaves_is_no_part_of_a_difference_that_is_meant() {
+        let expectations = Expectations::read(TEXT).unwrap();
+        let about = scenario("a", &[]);
+        let mut outcome = Outcome {
+            difference: Some(found(0, "frames", "x")),
+            ..Outcome::default()
+        };
+        let verdict = expectations.judge("6.1", &about, &outcome);
+        assert!(matches!(verdict, Verdict::Meant(_, "because")));
+        outcome.left = Some(found(1, "expire_nodest_conn", "ours leaves"));
+        let verdict = expectations.judge("6.1", &about, &outcome);
+        assert_eq!(verdict, Verdict::Different(outcome.left.as_ref().unwrap()));
     }
 
     #[test]

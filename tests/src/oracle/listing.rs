@@ -43,6 +43,11 @@ pub(super) fn is_connections(arguments: &str) -> bool {
     words.any(|w| w == "-Lnc" || w == "--connection" || w == "-c")
 }
 
+/// Whether it lists services, with how many connections each real server has.
+pub(super) fn has_counts(arguments: &str) -> bool {
+    !is_connections(arguments) && arguments.split(' ').next() == Some("-Ln")
+}
+
 fn without_size(text: &str) -> String {
     let lines = text.lines().map(|line| match line.split_once(" (size=") {
         Some((before, _)) => before,
@@ -113,6 +118,12 @@ mod tests {
             &other.replace("SYN_RECV", "FIN_WAIT")
         ));
         assert!(!same("-Lnc", place, A, &one));
+    }
+
+    #[test]
+    fn counts_are_in_lists_of_services_alone() {
+        let counts = ["-Ln", "-Ln --thresholds", "-Lnc", "-Sn", "-Z"].map(has_counts);
+        assert_eq!(counts, [true, true, false, false, false]);
     }
 
     #[test]

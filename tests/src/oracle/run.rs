@@ -21,19 +21,25 @@ use super::{
 };
 use crate::packet::{contrast, describe};
 
+/// In which our daemon comes by all connections whose time is over, and takes them from the counts.
+const AGED: Duration = Duration::from_secs(10);
 /// What is missing gets so much more time.
 const LATE: Duration = Duration::from_millis(150);
 /// The kernel ends a connection whose port is used again by a timer that is due at the next tick; until then both are there.
 const TICKS: Duration = Duration::from_millis(12);
 
+const TIMEOUTS: &str = "--set";
+
 /// The first thing in which a run differed; what comes after would only follow from it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Difference {
     /// Index of the step after which it was seen.
     pub step: usize,
     /// The command, or `frames`.
     pub subject: String,
     pub what: String,
+    /// How many frames only the kernel sent, and how many only ours.
+    pub alone: (usize, usize),
 }
 
 impl Difference {
@@ -55,9 +61,17 @@ impl fmt::Display for Difference {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outcome {
     pub difference: Option<Difference>,
+    /// Connections of ours that stayed where all were to end.
+    pub left: Option<Difference>,
     pub packets: usize,
     pub frames: usize,
     pub commands: usize,
+}
+
+impl Outcome {
+    pub fn differences(&self) -> impl Iterator<Item = &Difference> {
+        self.difference.iter().chain(&self.left)
+    }
 }
 
 /// Both directors.
@@ -116,6 +130,7 @@ impl Oracle {
             chosen: BTreeMap::new(),
             begun: BTreeSet::new(),
             id: 0,
+            timed: false,
             waiting: false,
             outcome: Outcome::default(),
         };
@@ -124,12 +139,12 @@ impl Oracle {
         let cleaned = self.clean(&scenario.steps, flush);
         ran.with_context(|| scenario.name.clone())?;
         let left = cleaned.with_context(|| format!("after {}", scenario.name))?;
-        let left = left.map(|what| Difference {
+        outcome.left = left.map(|what| Difference {
             step: scenario.steps.len(),
             subject: NODEST.to_owned(),
             what,
+            alone: (0, 0),
         });
-        outcome.difference = outcome.difference.or(left);
         Ok(outcome)
     }
 
@@ -153,6 +168,8 @@ struct Run<'a> {
     /// Clients and ports that sent a SYN.
     begun: BTreeSet<(u8, u16)>,
     id: u16,
+    /// Timeouts were set: connections may have come to their end.
+    timed: bool,
     /// Packets went in that nobody asked about.
     waiting: bool,
     outcome: Outcome,
@@ -246,6 +263,14 @@ impl Run<'_> {
         {
             (kernel, ours) = (ask(self.kernel)?, ask(self.ours)?);
         }
+        self.timed |= template.starts_with(TIMEOUTS);
+        if self.timed
+            && listing::has_counts(&arguments)
+            && !listing::same(&arguments, place, &kernel.text, &ours.text)
+        {
+            thread::sleep(AGED);
+            (kernel, ours) = (ask(self.kernel)?, ask(self.ours)?);
+        }
         self.outcome.commands += 1;
         if kernel.status == ours.status
             && listing::same(&arguments, place, &kernel.text, &ours.text)
@@ -260,6 +285,7 @@ impl Run<'_> {
                 "the kernel ends with {:?} and says\n{}\nours with {:?} and\n{}",
                 kernel.status, told, ours.status, told_by_ours
             ),
+            alone: (0, 0),
         });
         Ok(true)
     }
@@ -281,10 +307,11 @@ impl Run<'_> {
         }
         self.outcome.frames += kernel.len();
         self.learn(&kernel);
-        let difference = contrast_all(&kernel, &ours).map(|what| Difference {
+        let difference = contrast_all(&kernel, &ours).map(|(what, alone)| Difference {
             step,
             subject: "frames".to_owned(),
             what,
+            alone,
         });
         let differs = difference.is_some();
         self.outcome.difference = difference;
@@ -301,8 +328,9 @@ impl Run<'_> {
 }
 
 /// What left on a link by one director and not by the other. The order of packets that went in together is no behaviour: some
-/// take the way through the stack.
-fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<String> {
+/// take the way through the stack. With how many frames each sent that the other did not.
+fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<(String, (usize, usize))> {
+    let mut alone = (0, 0);
     let by_link = (0..LINKS.len()).filter_map(|link| {
         let by = |all: &[Sent]| -> Vec<Vec<u8>> {
             let these = all.iter().filter(|sent| sent.link == link);
@@ -313,6 +341,7 @@ fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<String> {
         if more.is_empty() && less.is_empty() {
             return None;
         }
+        alone = (alone.0 + more.len(), alone.1 + less.len());
         if let ([one], [other]) = (&more[..], &less[..]) {
             return Some(format!("by {}\n{}", LINKS[link], contrast(one, other)));
         }
@@ -329,7 +358,7 @@ fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<String> {
         ))
     });
     let all: Vec<_> = by_link.collect();
-    (!all.is_empty()).then(|| all.join("\n  and "))
+    (!all.is_empty()).then(|| (all.join("\n  and "), alone))
 }
 
 /// The frames of `all` that have no equal in `others`, each of which counts once.
@@ -361,8 +390,9 @@ mod tests {
             None
         );
         assert!(contrast_all(&kernel, &[sent(0, 1), sent(2, 2), sent(2, 3)]).is_some());
-        assert!(contrast_all(&kernel, &kernel[..2]).is_some());
-        assert!(contrast_all(&kernel[..2], &kernel).is_some());
+        let alone = |kernel, ours| contrast_all(kernel, ours).unwrap().1;
+        assert_eq!(alone(&kernel, &kernel[..2]), (1, 0));
+        assert_eq!(alone(&kernel[..1], &kernel), (0, 2));
         assert!(contrast_all(&kernel, &[sent(1, 1), sent(2, 2), sent(2, 2)]).is_some());
     }
 }

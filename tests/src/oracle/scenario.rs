@@ -15,6 +15,31 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
+impl Scenario {
+    /// How many services are configured before a step, if no command fails.
+    #[must_use]
+    pub fn services_before(&self, step: usize) -> usize {
+        let steps = &self.steps[..step.min(self.steps.len())];
+        let commands = steps.iter().flat_map(|step| match step {
+            Step::Ipvsadm(line) => std::slice::from_ref(line),
+            Step::Restore(lines) => lines,
+            Step::Sysctl { .. } | Step::Packet(_) | Step::Reply(_) | Step::Wait(_) => &[],
+        });
+        let mut services = BTreeSet::new();
+        for command in commands {
+            let mut words = command.split(' ');
+            let what = words.next();
+            let service: Vec<_> = words.take(2).collect();
+            match what {
+                Some("-A") => _ = services.insert(service),
+                Some("-D") => _ = services.remove(&service),
+                _ => {}
+            }
+        }
+        services.len()
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Step {
@@ -76,6 +101,30 @@ impl Packet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn services_are_those_that_were_added_and_not_deleted() {
+        let lines = [
+            "-A -t VIP0:80 -s rr",
+            "-A -f 7 -s rr",
+            "-a -f 7 -r REAL0 -m",
+        ];
+        let commands = [
+            "-D -f 7",
+            "-D -f 7",
+            "-E -t VIP0:80 -s wrr",
+            "-D -t VIP0:80",
+        ];
+        let restored = Step::Restore(lines.map(str::to_owned).into());
+        let edits = commands.map(|command| Step::Ipvsadm(command.to_owned()));
+        let scenario = Scenario {
+            name: String::new(),
+            behaviours: BTreeSet::new(),
+            steps: [restored].into_iter().chain(edits).collect(),
+        };
+        let counts = [0, 1, 2, 3, 4, 5, 9].map(|step| scenario.services_before(step));
+        assert_eq!(counts, [0, 2, 1, 1, 1, 0, 0]);
+    }
 
     #[test]
     fn scenario_survives_being_written_and_read() {

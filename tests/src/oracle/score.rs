@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{run::Outcome, scenario::Scenario};
+use super::{expect::Verdict, run::Outcome, scenario::Scenario};
 
 #[derive(Clone, Debug, Default)]
 pub struct Score {
@@ -26,15 +26,15 @@ impl Score {
         }
     }
 
-    /// `reason` is why the difference is meant, if it is: such a scenario counts as equal.
-    pub fn count(&mut self, scenario: &Scenario, outcome: &Outcome, reason: Option<&str>) {
-        let equal = outcome.difference.is_none() || reason.is_some();
+    /// A scenario that differs as it is meant to counts as equal.
+    pub fn count(&mut self, scenario: &Scenario, outcome: &Outcome, verdict: Verdict<'_>) {
+        let equal = !matches!(verdict, Verdict::Different(_));
         for behaviour in &scenario.behaviours {
             let (good, all) = self.behaviours.entry(behaviour.clone()).or_default();
             *good += usize::from(equal);
             *all += 1;
         }
-        if let Some(reason) = reason {
+        if let Verdict::Meant(_, reason) = verdict {
             *self.meant.entry(reason.to_owned()).or_default() += 1;
         }
         self.scenarios += 1;
@@ -101,17 +101,14 @@ mod tests {
             behaviours: about.map(str::to_owned).into(),
             steps: Vec::new(),
         };
-        let different = Outcome {
-            difference: Some(Difference {
-                step: 0,
-                subject: "frames".to_owned(),
-                what: String::new(),
-            }),
-            ..Outcome::default()
-        };
+        let (equal, found) = (Outcome::default(), Difference::default());
         let mut score = Score::new("6.1");
-        score.count(&scenario(["rr", "masq"]), &Outcome::default(), None);
-        score.count(&scenario(["rr", "tunnel"]), &different, None);
+        score.count(&scenario(["rr", "masq"]), &equal, Verdict::Equal);
+        score.count(
+            &scenario(["rr", "tunnel"]),
+            &equal,
+            Verdict::Different(&found),
+        );
         assert!(!score.is_perfect());
         assert!(
             score
@@ -119,7 +116,11 @@ mod tests {
                 .contains("1 of 3 behaviours equal; 1 of 2 scenarios")
         );
         let mut score = Score::new("6.1");
-        score.count(&scenario(["rr", "tunnel"]), &different, Some("because"));
+        score.count(
+            &scenario(["rr", "tunnel"]),
+            &equal,
+            Verdict::Meant(&found, "because"),
+        );
         assert!(score.is_perfect());
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn tag(frame: &mut Vec<u8>) {
     frame.splice(12..12, [0x81, 0, 0, 7]);
 }
 
-fn set(frame: &mut [u8], at: usize, value: u16) {
+pub(super) fn set(frame: &mut [u8], at: usize, value: u16) {
     frame[ETHERNET + at..ETHERNET + at + 2].copy_from_slice(&value.to_be_bytes());
 }
 

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use ipvs_common::Proto;
 
 use super::{
-    flaw::{LONGEST, SHORTEST, damage, set_type, tag},
+    flaw::{LONGEST, SHORTEST, damage, set, set_type, tag},
     ports,
 };
 use crate::{packet::ETHERNET, six::four};
@@ -73,10 +73,6 @@ fn mapped(rng: &mut Rng, frame: &mut [u8]) {
     frame[at..at + 10].fill(0);
     frame[at + 10..at + 12].fill(0xff);
     frame[at + 12..at + 16].copy_from_slice(&[203, 0, 113, 10]);
-}
-
-fn set(frame: &mut [u8], at: usize, value: u16) {
-    frame[ETHERNET + at..ETHERNET + at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
 /// Protocol, source and destination of a frame, as those whose twins they are.

@@ -7,11 +7,7 @@ use crate::{
     trace::{Trace, What},
 };
 
-/// ICMP types that the director's stack answers or ignores: echo, timestamp and their answers.
-const QUERIES: [u8; 4] = [0, 8, 13, 14];
-const ICMP: u8 = 1;
-
-pub(super) const NAMES: [&str; 7] = ["fragments", "gre", "gue", "icmp", "ipv6", "sctp", "sync"];
+pub(super) const NAMES: [&str; 6] = ["fragments", "gre", "gue", "ipv6", "sctp", "sync"];
 
 /// The names, in order.
 pub(super) fn of(trace: &Trace) -> Vec<&'static str> {
@@ -72,11 +68,7 @@ fn of_frame(frame: &[u8]) -> Option<&'static str> {
         return Some("ipv6");
     }
     let ip = Ipv4HeaderSlice::from_slice(frame.get(ETHERNET..)?).ok()?;
-    if ip.is_fragmenting_payload() {
-        return Some("fragments");
-    }
-    let kind = frame.get(ETHERNET + ip.slice().len())?;
-    (ip.protocol().0 == ICMP && !QUERIES.contains(kind)).then_some("icmp")
+    ip.is_fragmenting_payload().then_some("fragments")
 }
 
 #[cfg(test)]
@@ -99,8 +91,6 @@ mod tests {
 
     #[test]
     fn every_trace_of_the_kernel_has_features_with_names() {
-        let trace = Trace::of("icmp_nat_from_real").unwrap();
-        assert_eq!(of(&trace), ["icmp"]);
         assert_eq!(of(&Trace::of("tun_v6").unwrap()), ["ipv6"]);
         assert_eq!(of(&Trace::of("icmp_echo").unwrap()), [""; 0]);
         for name in of(&Trace::of("ipvsadm_output").unwrap()) {

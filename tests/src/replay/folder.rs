@@ -179,7 +179,7 @@ fn standing(trace: &Trace, engines: &[Engine], expectations: &Expectations) -> S
     for engine in engines {
         let differences = engine.differences(trace);
         let surprised = expectations.is_surprised(trace, &differences);
-        found.push((engine.to_string(), differences));
+        found.push((*engine, differences));
         if surprised {
             break;
         }

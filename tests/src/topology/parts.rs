@@ -1,10 +1,16 @@
 //! Parts of the kernel that not every kernel has. A test that is about one says so and ends where it is missing; in the machines
 //! of `cargo xtask vm`, which have all of them, that is a failure.
 
-use std::{env, process::Command};
+use std::{
+    env,
+    io::{self, Write as _},
+    path::Path,
+    process::Command,
+    sync::OnceLock,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::utsname::uname;
+use ipvs_user::kernel;
 
 use super::Netns;
 
@@ -30,6 +36,7 @@ impl Part {
                 netns.ip("link set tunl0 up").is_ok()
             }
             Self::IpVs => {
+                IpVsModule::was_there();
                 load("ip_vs");
                 netns.get("ipv4/vs/conntrack").is_ok()
             }
@@ -41,9 +48,33 @@ impl Part {
         };
         if !there {
             ensure!(env::var_os(ALL).is_none(), "this kernel has no {self:?}");
-            println!("this kernel has no {self:?}: `cargo xtask vm -- netns` tries one that has");
+            // Not by a macro, whose words nobody sees of a test that holds.
+            let to = "`cargo xtask vm -- netns` tries one that has";
+            writeln!(io::stderr(), "skipped: this kernel has no {self:?}; {to}")?;
         }
         Ok(there)
+    }
+}
+
+/// The module of ip_vs, to be unloaded when this is dropped, unless it was there before this process asked for it.
+#[derive(Debug)]
+pub struct IpVsModule;
+
+impl IpVsModule {
+    fn was_there() -> bool {
+        static WAS_THERE: OnceLock<bool> = OnceLock::new();
+        *WAS_THERE.get_or_init(|| Path::new("/sys/module/ip_vs").exists())
+    }
+}
+
+impl Drop for IpVsModule {
+    fn drop(&mut self) {
+        // It stays while another test has it at work; that one has the last word then. Schedulers hold it.
+        for module in ["ip_vs_rr", "ip_vs"] {
+            if !Self::was_there() {
+                let _ = Command::new("modprobe").args(["-r", module]).output();
+            }
+        }
     }
 }
 
@@ -54,11 +85,8 @@ pub fn kernel_tells_who_takes_frames() -> Result<bool> {
 
 /// 6 and 1 of `6.1.0-50-amd64`.
 pub fn kernel_version() -> Result<(u32, u32)> {
-    let release = uname()?.release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    let mut number = || -> Option<u32> { numbers.next()?.parse().ok() };
-    let version = number().zip(number());
-    version.with_context(|| format!("what version is {release}?"))
+    let release = kernel::release();
+    kernel::version(&release).with_context(|| format!("what version is {release}?"))
 }
 
 /// Where it is a module. Whether that worked is seen by its use.

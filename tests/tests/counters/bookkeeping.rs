@@ -154,9 +154,11 @@ impl Books {
         if packet.flow.0 == ONE_WAY || self.living(packet.flow).is_none_or(|c| c.real != from) {
             return;
         }
-        let traffic = &mut self.reals.get_mut(&from).unwrap().traffic;
-        traffic.out_packets += 1;
-        traffic.out_bytes += packet.len;
+        let real = self.reals.get_mut(&from).unwrap();
+        if real.listed {
+            real.traffic.out_packets += 1;
+            real.traffic.out_bytes += packet.len;
+        }
         self.advance(packet, "server");
     }
 

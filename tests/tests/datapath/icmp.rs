@@ -17,7 +17,7 @@ const TIME_EXCEEDED: (u8, u8) = (11, 0);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 
 /// Puts an error on a link and runs it.
-fn report(rig: &mut Rig, link: usize, error: IcmpError) -> Outcome {
+pub(crate) fn report(rig: &mut Rig, link: usize, error: IcmpError) -> Outcome {
     let mac = rig.host.setup().network.links[link].mac;
     let frame = error.between([2, 0, 0, 9, 9, 9], mac).frame();
     rig.host.run(link, &frame).unwrap()

@@ -3,10 +3,13 @@
 use ipvs_common::Policy;
 use ipvs_tests::{
     backend::{Backend, Outcome, Verdict},
-    packet::{ETHERNET, Packet, checksums_are_right, flag},
+    packet::{ETHERNET, IcmpError, Packet, checksums_are_right, flag},
 };
 
-use crate::rig::{C0, DROUTE, R1, R2, Rig, ack, client, datagram, link, real, segment, syn, vip};
+use crate::{
+    icmp::report,
+    rig::{C0, DROUTE, MASQ, R1, R2, Rig, ack, client, datagram, link, real, segment, syn, vip},
+};
 
 const DELETE_R2: &str = "-d -t 203.0.113.10:80 -r 10.0.2.10:80";
 const QUIESCE_R2: &str = "-e -t 203.0.113.10:80 -r 10.0.2.10:80 -g -w 0";
@@ -36,6 +39,31 @@ fn without_expire_nodest_conn_packets_of_a_deleted_dest_are_dropped() {
     assert_eq!(rig.counts(1), (1, 0, 0));
     rig.pass(901);
     assert_eq!(rig.counts(1), (0, 0, 0));
+}
+
+/// Answers go on, and errors about them.
+#[test]
+fn nothing_is_counted_of_a_deleted_dest() {
+    let mut rig = Rig::new(&MASQ);
+    let reply = |n, flags| Packet::tcp(real(1, 8080), client(n), flags);
+    for n in [1, 2] {
+        rig.send(C0, syn(n));
+    }
+    rig.send(R1, reply(1, flag::SYN | flag::ACK));
+    rig.send(C0, ack(1));
+    let counted = |rig: &Rig| rig.host.snapshot(1).unwrap().dest_stats[&0];
+    let before = counted(&rig);
+    rig.ipvsadm("-d -t 203.0.113.10:80 -r 10.0.1.10:8080");
+    for (n, flags) in [(1, flag::ACK), (2, flag::SYN | flag::ACK)] {
+        assert_eq!(link(&rig.send(R1, reply(n, flags))), Some(C0));
+    }
+    let answer = Packet::tcp(vip(80), client(1), flag::ACK).frame();
+    let error = IcmpError::about(&answer, *client(1).ip(), (3, 3));
+    assert_eq!(link(&report(&mut rig, C0, error)), Some(R1));
+    assert_eq!(counted(&rig), before);
+    rig.ipvsadm("-a -t 203.0.113.10:80 -r 10.0.1.10:8080 -m");
+    rig.send(R1, reply(1, flag::ACK));
+    assert_eq!(counted(&rig).out_packets, before.out_packets + 1);
 }
 
 #[test]

@@ -22,14 +22,19 @@ struct Replayed {
     same: usize,
 }
 
-/// Only packets to these ports.
+/// Only services at these ports, and packets to them.
 fn replay(name: &str, ports: &[u16]) -> Replayed {
     let trace = Trace::of(name).unwrap();
     let network = Network::load().unwrap();
     let mut host = Host::new(Setup::new(network.clone()));
     let console = Console::new(host.dataplane(), &network).unwrap();
-    for command in &trace.config {
-        console.run(command).unwrap();
+    let is_asked = |command: &&String| {
+        let at = |port| command.contains(&format!("]:{port} "));
+        ports.is_empty() || ports.iter().any(at)
+    };
+    for command in trace.config.iter().filter(is_asked) {
+        let outcome = console.run(command).unwrap();
+        assert_eq!(outcome.status, 0, "{command}: {}", outcome.stderr);
     }
     let mut same = 0;
     for (number, step) in trace.steps.iter().enumerate() {

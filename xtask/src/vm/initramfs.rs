@@ -107,7 +107,7 @@ impl Tree<'_> {
             .arg(&to)
             .arg(path)
             .output();
-        // An object for BPF, a static program, or no strip at all: as it is.
+        // An object for BPF, or a static program: as it is.
         if !strip.is_ok_and(|output| output.status.success()) {
             fs::copy(path, &to).with_context(|| path.display().to_string())?;
         }

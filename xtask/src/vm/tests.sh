@@ -1,11 +1,14 @@
 #!/bin/sh
 # Tests one by one, each with a limit: a line for each, then how many held, and those that did not.
-# run-tests LIMIT ARGUMENTS PROGRAM…: ARGUMENTS are one word here; names among them choose tests.
+# run-tests LIMIT ARGUMENTS PROGRAM…: ARGUMENTS are one word here; names among them choose tests, and options go to each.
 limit=$1 arguments=$2
 shift 2
-options=
+options='' wants_value=''
 for word in $arguments; do
-    case $word in -*) options="$options $word" ;; esac
+    case $wants_value$word in
+    --test-threads | --skip | --color | --format | --logfile | --shuffle-seed) options="$options $word" wants_value=' ' ;;
+    ' '* | -*) options="$options $word" wants_value='' ;;
+    esac
 done
 total=0 held=0 failed=/tmp/failed output=/tmp/output
 : >$failed

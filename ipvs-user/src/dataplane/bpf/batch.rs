@@ -5,14 +5,16 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, AsRawFd as _},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
 };
 
 use aya::maps::{HashMap, IterableMap as _, MapData, MapError, MapFd};
 use bytemuck::{Pod, Zeroable};
 
+use super::sys;
+
 /// Entries asked for at once. Above a few hundred the time per entry no longer falls; a bucket must fit, though.
-const AT_ONCE: usize = 4096;
+pub(super) const AT_ONCE: usize = 4096;
 /// More than that in one bucket of a hash table means that something else is wrong.
 const AT_ONCE_MAX: usize = 1 << 20;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
@@ -93,25 +95,16 @@ impl<K: Pod, V: Pod> Batches<K, V> {
         at_once: usize,
     ) -> io::Result<Option<u32>> {
         self.got = 0;
-        let mut room = at_once;
-        loop {
+        let (got, next) = with_room(at_once, |room| {
             if self.keys.len() < room {
                 self.keys.resize(room, K::zeroed());
                 self.values.resize(room, V::zeroed());
             }
             let (keys, values) = (&mut self.keys[..room], &mut self.values[..room]);
-            match lookup(map.fd(), (at != 0).then_some(at), keys, values, 1) {
-                // The next bucket alone holds more.
-                Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && room < AT_ONCE_MAX => {
-                    room *= 2;
-                }
-                Err(e) => return Err(e),
-                Ok((got, next)) => {
-                    self.got = got;
-                    return Ok(next);
-                }
-            }
-        }
+            lookup(map.fd(), (at != 0).then_some(at), keys, values, 1)
+        })?;
+        self.got = got;
+        Ok(next)
     }
 
     /// What came with the last read.
@@ -129,11 +122,28 @@ impl<K: Pod, V: Pod> Batches<K, V> {
 /// One call: how many entries came, and where the next call goes on, if there are more. An entry has so many values, one for
 /// each CPU.
 pub(super) fn lookup<K: Pod, V: Pod>(
-    fd: &MapFd,
+    map: &MapFd,
     at: Option<u32>,
     keys: &mut [K],
     values: &mut [V],
     each: usize,
+) -> io::Result<(usize, Option<u32>)> {
+    let sizes = (size_of::<K>(), size_of::<V>() * each);
+    // aya checked them when it typed the map.
+    let (keys, values) = (
+        bytemuck::cast_slice_mut(keys),
+        bytemuck::cast_slice_mut(values),
+    );
+    lookup_bytes(map.as_fd(), at, keys, values, sizes)
+}
+
+/// The same as bytes. `sizes` are those of the map's keys, and of all values of one.
+pub(super) fn lookup_bytes(
+    map: BorrowedFd<'_>,
+    at: Option<u32>,
+    keys: &mut [u8],
+    values: &mut [u8],
+    sizes: (usize, usize),
 ) -> io::Result<(usize, Option<u32>)> {
     let mut next = 0_u32;
     let mut request = Request {
@@ -141,29 +151,33 @@ pub(super) fn lookup<K: Pod, V: Pod>(
         out_batch: &raw mut next as u64,
         keys: keys.as_mut_ptr() as u64,
         values: values.as_mut_ptr() as u64,
-        count: keys.len().min(values.len() / each) as u32,
-        map_fd: fd.as_fd().as_raw_fd().cast_unsigned(),
+        count: (keys.len() / sizes.0).min(values.len() / sizes.1) as u32,
+        map_fd: map.as_raw_fd().cast_unsigned(),
         ..Request::zeroed()
     };
-    // SAFETY: the kernel reads and writes within the request, which is as long as stated, and writes at most `count` keys
-    // and values of the map's sizes into buffers of as many `K` and `each` times as many `V`: aya checked these sizes when
-    // it typed the map. Both are Pod, so any bytes are a value. For hash maps and arrays the position is a u32.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_MAP_LOOKUP_BATCH,
-            &raw mut request,
-            size_of::<Request>(),
-        )
-    };
+    // SAFETY: the kernel writes at most `count` keys and values, for which there is room by the map's sizes. For hash maps and
+    // arrays the position is a u32.
+    let done = unsafe { sys::call(BPF_MAP_LOOKUP_BATCH, bytemuck::bytes_of_mut(&mut request)) };
     let count = request.count as usize;
-    if done == 0 {
-        return Ok((count, Some(next)));
-    }
-    match io::Error::last_os_error() {
+    match done {
+        Ok(_) => Ok((count, Some(next))),
         // The end; `count` entries came before it.
-        e if e.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
-        e => Err(e),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
+        Err(e) => Err(e),
+    }
+}
+
+/// Asks with room for so many entries, and for more as long as the next bucket alone holds more.
+pub(super) fn with_room<T>(
+    at_once: usize,
+    mut ask: impl FnMut(usize) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut room = at_once;
+    loop {
+        match ask(room) {
+            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && room < AT_ONCE_MAX => room *= 2,
+            done => return done,
+        }
     }
 }
 
@@ -186,18 +200,8 @@ where
     };
     // SAFETY: the kernel reads `count` keys and values of the map's sizes, which are those of `K` and `V` (aya checked), and
     // writes to the request alone.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_MAP_UPDATE_BATCH,
-            &raw mut request,
-            size_of::<Request>(),
-        )
-    };
-    if done == 0 {
-        return Ok(());
-    }
-    Err(MapError::IoError(io::Error::last_os_error()))
+    let done = unsafe { sys::call(BPF_MAP_UPDATE_BATCH, bytemuck::bytes_of_mut(&mut request)) };
+    done.map(drop).map_err(MapError::IoError)
 }
 
 fn address<T>(of: &T) -> u64 {

@@ -12,10 +12,6 @@ use super::{batch, sys};
 
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
-const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
-/// Entries asked for at once; a bucket must fit.
-const AT_ONCE: usize = 4096;
-const AT_ONCE_MAX: usize = 1 << 20;
 
 /// A map of another layout.
 pub(super) struct RawMap {
@@ -32,19 +28,6 @@ struct ElementRequest {
     pad: u32,
     key: u64,
     value: u64,
-    flags: u64,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct BatchRequest {
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    fd: u32,
-    elem_flags: u64,
     flags: u64,
 }
 
@@ -137,7 +120,6 @@ trait Entries {
         at: Option<u32>,
         keys: &mut [u8],
         values: &mut [u8],
-        room: usize,
     ) -> io::Result<(usize, Option<u32>)>;
 
     /// The key after this one, or the first one.
@@ -157,25 +139,8 @@ impl Entries for RawMap {
         at: Option<u32>,
         keys: &mut [u8],
         values: &mut [u8],
-        room: usize,
     ) -> io::Result<(usize, Option<u32>)> {
-        let mut next = 0_u32;
-        let mut request = BatchRequest {
-            in_batch: at.as_ref().map_or(0, |at| std::ptr::from_ref(at) as u64),
-            out_batch: &raw mut next as u64,
-            keys: keys.as_mut_ptr() as u64,
-            values: values.as_mut_ptr() as u64,
-            count: room as u32,
-            fd: self.number(),
-            ..BatchRequest::zeroed()
-        };
-        // SAFETY: the kernel writes at most `count` keys and values, for which there is room by the sizes that it told.
-        let done = unsafe { sys::call(BPF_MAP_LOOKUP_BATCH, bytemuck::bytes_of_mut(&mut request)) };
-        match done {
-            Ok(_) => Ok((request.count as usize, Some(next))),
-            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok((request.count as usize, None)),
-            Err(e) => Err(e),
-        }
+        batch::lookup_bytes(self.fd.as_fd(), at, keys, values, self.sizes())
     }
 
     fn next_key(&self, after: Option<&[u8]>) -> io::Result<Option<Vec<u8>>> {
@@ -214,23 +179,20 @@ fn read_all(map: &impl Entries) -> io::Result<RawEntries> {
 fn in_batches(map: &impl Entries) -> io::Result<RawEntries> {
     let mut found = RawEntries::of(map);
     let (key, value) = map.sizes();
-    let mut room = AT_ONCE;
     let mut at = None;
     loop {
-        let mut keys = vec![0; room * key];
-        let mut values = vec![0; room * value];
-        match map.batch(at, &mut keys, &mut values, room) {
-            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && room < AT_ONCE_MAX => room *= 2,
-            Err(e) => return Err(e),
-            Ok((count, next)) => {
-                found.keys.extend_from_slice(&keys[..count * key]);
-                found.values.extend_from_slice(&values[..count * value]);
-                if next.is_none() {
-                    return Ok(found);
-                }
-                at = next;
-            }
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        let (count, next) = batch::with_room(batch::AT_ONCE, |room| {
+            keys.resize(room * key, 0);
+            values.resize(room * value, 0);
+            map.batch(at, &mut keys, &mut values)
+        })?;
+        found.keys.extend_from_slice(&keys[..count * key]);
+        found.values.extend_from_slice(&values[..count * value]);
+        if next.is_none() {
+            return Ok(found);
         }
+        at = next;
     }
 }
 
@@ -265,7 +227,6 @@ mod tests {
             at: Option<u32>,
             keys: &mut [u8],
             values: &mut [u8],
-            _room: usize,
         ) -> io::Result<(usize, Option<u32>)> {
             if let Some(code) = self.1 {
                 return Err(io::Error::from_raw_os_error(code));

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::real_server::{facts::Link, wanted::Device};
+use crate::{
+    kernel,
+    real_server::{facts::Link, wanted::Device},
+};
 
 /// Devices that the kernel has, or has a module for.
 pub(super) fn devices(links: &[Link]) -> BTreeSet<Device> {
@@ -29,10 +32,7 @@ fn is_built_in(module: &str) -> bool {
 }
 
 fn listed(list: &str, module: &str) -> bool {
-    let Ok(release) = fs::read_to_string("/proc/sys/kernel/osrelease") else {
-        return false;
-    };
-    let path = Path::new("/lib/modules").join(release.trim()).join(list);
+    let path = Path::new("/lib/modules").join(kernel::release()).join(list);
     fs::read_to_string(path).is_ok_and(|text| names(&text, module))
 }
 
