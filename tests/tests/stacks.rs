@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 use ipvs_user::dataplane::bpf::OBJECT;
 use object::{
-    File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex,
-    SectionKind, SymbolKind,
+    File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionKind,
+    SymbolKind,
 };
 
 /// Bytes of stack that all functions of a chain have together.
@@ -35,7 +35,8 @@ const STORES: [u8; 2] = [2, 3];
 /// What a source register says of a call or of a number: it is a function of the object.
 const FUNCTION: [(u8, u8); 2] = [(CALL, 1), (LOAD_NUMBER, 4)];
 
-type Place = (SectionIndex, u64);
+/// Number of a section, and offset in it.
+type Place = (usize, u64);
 
 #[derive(Debug)]
 struct Function {
@@ -55,7 +56,7 @@ struct Code<'a> {
     bytes: &'a [u8],
     /// Symbols of this section's code that the linker is to fill in, by offset.
     targets: BTreeMap<u64, Place>,
-    section: SectionIndex,
+    section: usize,
 }
 
 /// The functions of the object, by where they stand; none if it was built without a toolchain for BPF.
@@ -69,7 +70,7 @@ fn functions() -> BTreeMap<Place, Function> {
         let code = Code {
             bytes: section.data().unwrap(),
             targets: targets(&file, &section),
-            section: section.index(),
+            section: section.index().0,
         };
         let within = |s: &object::Symbol<'_, '_>| {
             s.kind() == SymbolKind::Text && s.section_index() == Some(section.index())
@@ -77,7 +78,7 @@ fn functions() -> BTreeMap<Place, Function> {
         for symbol in file.symbols().filter(within) {
             let name = symbol.name().unwrap().to_owned();
             let function = code.function(name, symbol.address(), symbol.size());
-            found.insert((section.index(), symbol.address()), function);
+            found.insert((section.index().0, symbol.address()), function);
         }
     }
     found
@@ -89,7 +90,7 @@ fn targets(file: &File<'_>, section: &object::Section<'_, '_>) -> BTreeMap<u64, 
             return None;
         };
         let symbol = file.symbol_by_index(index).ok()?;
-        Some((offset, (symbol.section_index()?, symbol.address())))
+        Some((offset, (symbol.section_index()?.0, symbol.address())))
     };
     section.relocations().filter_map(target).collect()
 }
@@ -164,7 +165,9 @@ fn longer(function: &Function, mut chain: Chain) -> Chain {
     let counted = function.frame.max(1).next_multiple_of(STEP);
     chain.bytes += counted;
     let Function { name, frame, .. } = function;
-    chain.names.push(format!("{name} ({frame}, counts {counted})"));
+    chain
+        .names
+        .push(format!("{name} ({frame}, counts {counted})"));
     chain
 }
 
