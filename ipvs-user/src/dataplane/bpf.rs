@@ -236,13 +236,13 @@ impl Dataplane for BpfDataplane {
     }
 
     fn expect(&mut self, key: &Flow, expected: &Expected) -> Result<bool> {
-        let entered = if key.is_v4() {
+        let (table, entered) = if key.is_v4() {
             let key = FlowKey::<[u8; 4]>::narrow(key);
-            self.control.announce(&key, expected)
+            (names::HALF_OPEN, self.control.announce(&key, expected))
         } else {
-            self.control.announce(key, expected)
+            (names::HALF_OPEN6, self.control.announce(key, expected))
         };
-        let entered = entered.map_err(failed(names::HALF_OPEN, "announce", "one"))?;
+        let entered = entered.map_err(failed(table, "announce", "one"))?;
         Ok(entered == 1)
     }
 

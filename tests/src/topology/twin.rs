@@ -11,7 +11,8 @@ const DOM0: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 1, 1);
 const BEFORE_DOM0: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 0, 0, 1);
 
 impl Topology {
-    /// Adds the twins of all addresses and routes; the client begins nothing from its second one by itself. Routers of IPv6 route as a whole or not at all.
+    /// Adds the twins of all addresses and routes; the client begins nothing from its second one by itself. Routers of IPv6 route as
+    /// a whole or not at all.
     pub fn over_six(&self) -> Result<()> {
         for router in [&self.router, &self.dom0] {
             router.set("ipv6/conf/all/forwarding", "1")?;

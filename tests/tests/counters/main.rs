@@ -24,8 +24,11 @@ proptest! {
     })]
 
     #[test]
-    fn counts_are_what_naive_bookkeeping_comes_to(steps in vec(any_step(), 20..160)) {
-        let mut ledger = Ledger::new();
+    fn counts_are_what_naive_bookkeeping_comes_to(
+        steps in vec(any_step(), 20..160),
+        six in any::<bool>(),
+    ) {
+        let mut ledger = Ledger::new(six);
         for step in &steps {
             ledger.step(step);
         }
@@ -42,8 +45,8 @@ proptest! {
     })]
 
     #[test]
-    fn tables_are_consistent_whatever_comes(seed in any::<u64>()) {
-        let mut traffic = Traffic::new(seed);
+    fn tables_are_consistent_whatever_comes(seed in any::<u64>(), six in any::<bool>()) {
+        let mut traffic = Traffic::new(seed, six);
         for _ in 0..3000 {
             traffic.step();
         }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use ipvs_common::ConnFlags;
-use ipvs_datapath::host::HostTables;
+use ipvs_datapath::{
+    Ip,
+    host::{Flows, HostTables},
+};
 use ipvs_user::director::Director;
 
 const NOBODY: u32 = u32::MAX;
@@ -20,21 +23,8 @@ pub(crate) fn lead_to_the_living(tables: &HostTables, director: &Director) {
     let known = |what: &str, dest: u32| {
         assert!(service_of.contains_key(&dest), "{what} leads to {dest}");
     };
-    for conn in tables
-        .four
-        .conns
-        .values()
-        .chain(tables.four.half_open.values())
-    {
-        let reply = conn.status.flags & ConnFlags::REPLY != 0;
-        // A reply's entry that lost its other half holds nothing.
-        if !reply && conn.dest != NOBODY {
-            known("a connection", conn.dest);
-        }
-    }
-    for template in tables.four.templates.values().filter(|t| t.dest != NOBODY) {
-        known("a template", template.dest);
-    }
+    of_family(&tables.four, &known);
+    of_family(&tables.six, &known);
     let of_service = |what: &str, dest: u32, service: u32| {
         assert_eq!(service_of.get(&dest), Some(&service), "{what}: {dest}");
     };
@@ -61,5 +51,19 @@ pub(crate) fn lead_to_the_living(tables: &HostTables, director: &Director) {
         if last != 0 {
             known("a round robin", last - 1);
         }
+    }
+}
+
+/// The same of one family's connections and templates.
+fn of_family<A: Ip>(flows: &Flows<A>, known: &impl Fn(&str, u32)) {
+    for conn in flows.conns.values().chain(flows.half_open.values()) {
+        let reply = conn.status.flags & ConnFlags::REPLY != 0;
+        // A reply's entry that lost its other half holds nothing.
+        if !reply && conn.dest != NOBODY {
+            known("a connection", conn.dest);
+        }
+    }
+    for template in flows.templates.values().filter(|t| t.dest != NOBODY) {
+        known("a template", template.dest);
     }
 }

@@ -1,16 +1,17 @@
 //! Steps for both, the datapath on the host under a director and the books; after each the books must be right.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
-use ipvs_common::{ConnFlags, ForwardingMethod, Proto, Scheduler, ServiceKey};
+use ipvs_common::{Addr, ConnFlags, ForwardingMethod, Proto, Scheduler, ServiceKey};
 use ipvs_tests::{
     backend::{Backend, HZ, Host, START, Setup},
     packet::{ETHERNET, Packet, flag},
+    six::six,
     trace::Network,
 };
 use ipvs_user::{
     director::Director,
-    model::{Command, DestSpec, ServiceSpec},
+    model::{Command, DestKey, DestSpec, ServiceSpec},
 };
 use proptest::{option, prelude::*};
 
@@ -88,10 +89,12 @@ pub(crate) struct Ledger {
     host: Host,
     director: Director,
     books: Books,
+    /// Over IPv6.
+    six: bool,
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(six: bool) -> Self {
         let host = Host::new(Setup::new(Network::load().unwrap()));
         let mut director = Director::new(host.dataplane(), Box::new(|_| None)).unwrap();
         director.adjust_settings(|s| s.icmp_rate = 0).unwrap();
@@ -100,6 +103,7 @@ impl Ledger {
             host,
             director,
             books,
+            six,
         };
         for service in 0..SERVICES {
             this.step(&Step::AddService(service));
@@ -120,30 +124,30 @@ impl Ledger {
             Step::Reply { flow, flags } => self.reply(flow, flags),
             Step::Pass(seconds, looks) => self.pass(seconds, looks),
             Step::Add { id, weight, upper } => {
-                if self.carry_out(&add(id, weight, upper)) {
+                if self.carry_out(&self.add(id, weight, upper)) {
                     self.books.add(id, weight, upper);
                 }
             }
             Step::Edit { id, weight, upper } => {
-                if self.carry_out(&edit(id, weight, upper)) {
+                if self.carry_out(&self.edit(id, weight, upper)) {
                     self.books.edit(id, weight, upper);
                 }
             }
             Step::Delete(id) => {
-                let (service, dest) = (service(id.0), address(id).into());
+                let (service, dest) = (self.service(id.0), self.dest(id));
                 if self.carry_out(&Command::DeleteDest { service, dest }) {
                     self.books.delete(id);
                 }
             }
             Step::AddService(n) => {
-                let (service, spec) = (service(n), ServiceSpec::new(Scheduler::Rr));
+                let (service, spec) = (self.service(n), ServiceSpec::new(Scheduler::Rr));
                 if self.carry_out(&Command::AddService { service, spec }) {
                     self.books.persistent[n] = None;
                 }
             }
             Step::EditService(n, persistent) => self.edit_service(n, persistent),
             Step::DeleteService(n) => {
-                let service = service(n);
+                let service = self.service(n);
                 if self.carry_out(&Command::DeleteService { service }) {
                     self.books.delete_service(n);
                 }
@@ -165,11 +169,12 @@ impl Ledger {
     }
 
     fn edit_service(&mut self, n: usize, persistent: Option<u32>) {
+        let service = self.service(n);
         let spec = ServiceSpec {
             persistent,
+            prefix: ServiceSpec::full_prefix(&service),
             ..ServiceSpec::new(Scheduler::Rr)
         };
-        let service = service(n);
         let keep = 0;
         let edit = Command::EditService {
             service,
@@ -183,14 +188,19 @@ impl Ledger {
 
     fn run(&mut self, link: usize, packet: Packet) -> u64 {
         let network = &self.host.setup().network;
-        let packet = packet.between([2, 0, 0, 9, 9, 9], network.links[link].mac);
+        let mut packet = packet.between([2, 0, 0, 9, 9, 9], network.links[link].mac);
+        packet.six = self.six;
         let frame = packet.frame();
         self.host.run(link, &frame).unwrap();
         (frame.len() - ETHERNET) as u64
     }
 
     fn request(&mut self, flow: (usize, usize), flags: u8) {
-        let there = self.director.model().service(&service(flow.0)).is_some();
+        let there = self
+            .director
+            .model()
+            .service(&self.service(flow.0))
+            .is_some();
         let (packet, flags) = if flow.0 == 2 {
             (Packet::udp(client(flow.1), virt(2)).data(5), None)
         } else {
@@ -245,16 +255,15 @@ impl Ledger {
 
     /// Who has a client's connection, by the tables.
     fn real_of(&self, flow: (usize, usize)) -> Option<Id> {
-        let tables = self.host.tables();
-        let all = tables.four.conns.iter().chain(&tables.four.half_open);
+        let tables = self.host.snapshot(DESTS).unwrap();
+        let mut all = tables.conns.iter().chain(&tables.half_open);
         let client = client(flow.1).port().to_be_bytes();
         let virt = virt(flow.0).port().to_be_bytes();
-        let mut of_flow = all.filter(|(key, conn)| {
+        let (_, conn) = all.find(|(key, conn)| {
             let reply = conn.status.flags & ConnFlags::REPLY != 0;
             !reply && (key.sport, key.dport) == (client, virt)
-        });
-        let (_, conn) = of_flow.next()?;
-        Some((flow.0, usize::from(conn.to_addr[3]) - 10))
+        })?;
+        Some((flow.0, number(conn.to_addr)))
     }
 
     fn is_right(&self) {
@@ -262,9 +271,11 @@ impl Ledger {
         tables.is_consistent().unwrap();
         references::lead_to_the_living(&self.host.tables(), &self.director);
         for view in self.director.services().unwrap() {
-            let n = (0..SERVICES).find(|n| service(*n) == view.key).unwrap();
+            let n = (0..SERVICES)
+                .find(|n| self.service(*n) == view.key)
+                .unwrap();
             for dest in &view.dests {
-                let id = (n, usize::from(dest.key.addr.low4()[3]) - 10);
+                let id = (n, number(dest.key.addr));
                 let real = &self.books.reals[&id];
                 let counts = (dest.active, dest.inactive, dest.persistent);
                 assert_eq!(counts, self.books.counts(id), "{id:?}");
@@ -300,10 +311,9 @@ fn client(n: usize) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 1 + n as u8), 2000 + n as u16)
 }
 
-fn service(n: usize) -> ServiceKey {
-    let proto = if n == 2 { Proto::Udp } else { Proto::Tcp };
-    let to = virt(n);
-    ServiceKey::v4(proto as u8, to.ip().octets(), to.port().to_be_bytes())
+/// A real server's, by its address of either family.
+fn number(addr: Addr) -> usize {
+    usize::from(addr.bytes()[15]) - 10
 }
 
 const fn address((service, n): Id) -> SocketAddrV4 {
@@ -327,18 +337,44 @@ const fn spec(id: Id, weight: u32, upper: u32) -> DestSpec {
     }
 }
 
-fn add(id: Id, weight: u32, upper: u32) -> Command {
-    Command::AddDest {
-        service: service(id.0),
-        dest: address(id).into(),
-        spec: spec(id, weight, upper),
+impl Ledger {
+    /// An address, or its twin.
+    fn ip(&self, addr: Ipv4Addr) -> IpAddr {
+        if self.six {
+            six(addr).into()
+        } else {
+            addr.into()
+        }
     }
-}
 
-fn edit(id: Id, weight: u32, upper: u32) -> Command {
-    Command::EditDest {
-        service: service(id.0),
-        dest: address(id).into(),
-        spec: spec(id, weight, upper),
+    fn service(&self, n: usize) -> ServiceKey {
+        let proto = if n == 2 { Proto::Udp } else { Proto::Tcp };
+        let to = virt(n);
+        ServiceKey::at(
+            proto as u8,
+            self.ip(*to.ip()).into(),
+            to.port().to_be_bytes(),
+        )
+    }
+
+    fn dest(&self, id: Id) -> DestKey {
+        let at = address(id);
+        DestKey::new(self.ip(*at.ip()), at.port())
+    }
+
+    fn add(&self, id: Id, weight: u32, upper: u32) -> Command {
+        Command::AddDest {
+            service: self.service(id.0),
+            dest: self.dest(id),
+            spec: spec(id, weight, upper),
+        }
+    }
+
+    fn edit(&self, id: Id, weight: u32, upper: u32) -> Command {
+        Command::EditDest {
+            service: self.service(id.0),
+            dest: self.dest(id),
+            spec: spec(id, weight, upper),
+        }
     }
 }

@@ -5,6 +5,7 @@ use ipvs_tests::{
     backend::{Backend, HZ, Host, START, Setup, Verdict},
     random::{COMMANDS, DESTS, Generator, LINK_MARKS, random_command, random_knob},
     replay::Console,
+    six,
     trace::Network,
 };
 use ipvs_user::model::{Command, ServiceSpec};
@@ -16,6 +17,9 @@ const CAPACITIES: Capacities = Capacities {
     conns: 1 << 8,
     half_open: 1 << 6,
     templates: 1 << 5,
+    conns6: 1 << 8,
+    half_open6: 1 << 6,
+    templates6: 1 << 5,
     ..Capacities::SMALL
 };
 
@@ -24,18 +28,23 @@ pub(crate) struct Traffic {
     console: Console,
     generator: Generator,
     clock: u64,
+    /// Over IPv6.
+    six: bool,
 }
 
 impl Traffic {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, six: bool) -> Self {
         let mut setup = Setup::new(Network::load().unwrap());
         setup.capacities = CAPACITIES;
         setup.marks = LINK_MARKS;
-        let generator = Generator::new(setup.network.clone(), seed);
+        let mut generator = Generator::new(setup.network.clone(), seed);
+        if six {
+            generator = generator.over_six();
+        }
         let host = Host::new(setup);
         let console = Console::new(host.dataplane(), &host.setup().network).unwrap();
         for command in COMMANDS {
-            console.run(command).unwrap();
+            console.run(&of_family(command, six)).unwrap();
         }
         // Marked packets are the director's, so that they may bypass the real servers.
         host.tables().local_marks.insert(7);
@@ -44,13 +53,17 @@ impl Traffic {
             console,
             generator,
             clock: START,
+            six,
         }
     }
 
     /// A packet, or something else.
     pub(crate) fn step(&mut self) {
         match self.generator.rng().u8(..100) {
-            0..4 => drop(self.console.run(&random_command(self.generator.rng()))),
+            0..4 => {
+                let command = random_command(self.generator.rng());
+                drop(self.console.run(&of_family(&command, self.six)));
+            }
             4 => self.turn_knob(),
             5 => self.change_policy(),
             6..10 => self.pass(1..20),
@@ -122,5 +135,13 @@ impl Traffic {
         self.holds();
         self.host.snapshot(DESTS).unwrap().is_empty().unwrap();
         assert_eq!(self.console.director().usage().trash, 0);
+    }
+}
+
+fn of_family(command: &str, six: bool) -> String {
+    if six {
+        six::command(command)
+    } else {
+        command.to_owned()
     }
 }

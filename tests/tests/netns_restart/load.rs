@@ -1,7 +1,8 @@
-//! The load that a restart must not disturb: connections by masquerading and by direct routing, and numbered datagrams.
+//! The load that a restart must not disturb: connections by masquerading and by direct routing over IPv4 and IPv6, and numbered
+//! datagrams.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
     time::Duration,
 };
 
@@ -9,22 +10,29 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs_tests::{
     echo::{self, Pace, Steady},
     probe::{self, Probe},
-    topology::{CLIENT, Director, Topology, vip},
+    six::six,
+    topology::{CLIENT, Director, Topology, VIP, vip},
 };
 
 use super::SOON;
 
-/// Connections by each of the two methods.
+/// Connections by each of the two methods, half of them over IPv6.
 const EACH: usize = 100;
 
-/// Two TCP services, one by each method, and a masqueraded one of UDP.
-pub(super) const SERVICES: [&str; 9] = [
+/// Two TCP services in both families, one by each method, and a masqueraded one of UDP.
+pub(super) const SERVICES: [&str; 15] = [
     "ipvsadm -A -t 10.0.0.5:7 -s rr",
     "ipvsadm -a -t 10.0.0.5:7 -r 10.0.1.5 -m",
     "ipvsadm -a -t 10.0.0.5:7 -r 10.0.1.6:8 -m -w 3",
     "ipvsadm -A -t 10.0.0.5:9 -s wlc -p 600",
     "ipvsadm -a -t 10.0.0.5:9 -r 10.0.1.5 -g",
     "ipvsadm -a -t 10.0.0.5:9 -r 10.0.1.6 -g -w 2 -x 5000",
+    "ipvsadm -A -t [2001:db8:a00::5]:7 -s rr",
+    "ipvsadm -a -t [2001:db8:a00::5]:7 -r 2001:db8:a00:1::5 -m",
+    "ipvsadm -a -t [2001:db8:a00::5]:7 -r [2001:db8:a00:1::6]:8 -m -w 3",
+    "ipvsadm -A -t [2001:db8:a00::5]:9 -s wlc -p 600",
+    "ipvsadm -a -t [2001:db8:a00::5]:9 -r 2001:db8:a00:1::5 -g",
+    "ipvsadm -a -t [2001:db8:a00::5]:9 -r 2001:db8:a00:1::6 -g -w 2 -x 5000",
     "ipvsadm -A -u 10.0.0.5:5000 -s wrr",
     "ipvsadm -a -u 10.0.0.5:5000 -r 10.0.1.5 -m",
     "ipvsadm -a -u 10.0.0.5:5000 -r 10.0.1.6 -m",
@@ -56,6 +64,29 @@ method = "droute"
 weight = 7
 
 [[service]]
+tcp = "[2001:db8:a00::5]:7"
+scheduler = "rr"
+[[service.real]]
+address = "[2001:db8:a00:1::5]:7"
+method = "masq"
+[[service.real]]
+address = "[2001:db8:a00:1::6]:8"
+method = "masq"
+weight = 3
+
+[[service]]
+tcp = "[2001:db8:a00::5]:9"
+scheduler = "wlc"
+persistent = 600
+[[service.real]]
+address = "[2001:db8:a00:1::5]:9"
+method = "droute"
+[[service.real]]
+address = "[2001:db8:a00:1::6]:9"
+method = "droute"
+weight = 7
+
+[[service]]
 udp = "10.0.0.5:5000"
 scheduler = "wrr"
 [[service.real]]
@@ -68,11 +99,14 @@ method = "masq"
 
 /// Servers for [`SERVICES`] on both guests.
 pub(super) fn serve(net: &Topology) -> Result<()> {
+    net.over_six()?;
     net.guests_take_vip()?;
+    net.guests_take_vip_over_six()?;
     for (guest, port) in net.guests.iter().zip([7, 8]) {
         for port in [port, 9] {
-            let on = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-            echo::tcp_server(guest.listen(on)?, guest.name());
+            let both = (Ipv6Addr::UNSPECIFIED, port);
+            let listener = guest.enter(|| TcpListener::bind(both))?;
+            echo::tcp_server(listener, guest.name());
         }
         probe::mirror(guest.udp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5000))?)?;
     }
@@ -92,8 +126,14 @@ impl Load {
 
     pub(super) fn of(net: &Topology, each: usize) -> Result<Self> {
         let mut connections = Vec::new();
-        for port in [7, 9].into_iter().cycle().take(2 * each) {
-            let stream = net.client.connect(CLIENT, vip(port))?;
+        let kinds = [
+            (VIP.into(), 7),
+            (six(VIP).into(), 9),
+            (VIP.into(), 9),
+            (six(VIP).into(), 7),
+        ];
+        for (vip, port) in kinds.into_iter().cycle().take(2 * each) {
+            let stream = call(net, SocketAddr::new(vip, port))?;
             connections.push(Steady::at_pace(stream, Pace::GENTLE)?);
         }
         let socket = net.client.udp(SocketAddrV4::new(CLIENT, 0))?;
@@ -120,6 +160,11 @@ impl Load {
         }
         Ok(sent)
     }
+}
+
+fn call(net: &Topology, to: SocketAddr) -> Result<TcpStream> {
+    let stream = net.client.enter(|| TcpStream::connect_timeout(&to, SOON));
+    stream.with_context(|| format!("connecting to {to}"))
 }
 
 /// Packets in and out that the UDP service counted.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Config,
     desired::{self, Rule},
-    director::{Director, TogetherError},
+    director::{Director, Together, TogetherError},
 };
 
 /// What the file says, seen from a change that waits to be confirmed.
@@ -31,6 +31,8 @@ enum File {
 pub struct Recalled {
     /// There is something to go on from.
     adopted: bool,
+    /// What is in force of a change that was cut short.
+    half: Option<Together>,
     change: Option<Change>,
 }
 
@@ -46,7 +48,7 @@ impl Desk {
     /// Reads what the daemon before left, and decides what becomes of a change that waits to be confirmed: it waits on, or is
     /// taken back if its time is over. From now on [`Self::interfaces`] are those to begin with.
     pub fn recall(&mut self, director: &Director, adopted: bool) -> Recalled {
-        let mut change = None;
+        let (mut change, mut half) = (None, None);
         if adopted {
             let Remembered {
                 applied,
@@ -55,7 +57,7 @@ impl Desk {
             } = self.store.load(&self.started);
             self.last = applied;
             if let Some(begun) = begun {
-                self.choose(director, begun);
+                half = self.choose(director, begun);
             }
             if let (None, Some(last)) = (&self.file, &self.last)
                 && !last.by_file
@@ -66,23 +68,34 @@ impl Desk {
         } else {
             self.store.discard();
         }
-        Recalled { adopted, change }
+        Recalled {
+            adopted,
+            half,
+            change,
+        }
     }
 
-    /// The daemon before ended while it applied this. All of it is in the tables, or nothing: if nothing is left to do, it is what
-    /// was applied last.
-    fn choose(&mut self, director: &Director, begun: Applied) {
-        let last = self.last.as_ref().map(|l| l.config.as_ref());
-        let left = desired::compare(last, director, &begun.config, Rule::Keep);
+    /// The daemon before ended while it applied this. If nothing is left to do of it, it is what was applied last. Else none of its
+    /// services is there, which come last and together; knobs and timeouts, which come first, may be: returns how they go back.
+    fn choose(&mut self, director: &Director, begun: Applied) -> Option<Together> {
+        let last = self.last.as_ref().map(|l| Arc::clone(&l.config));
+        let left = desired::compare(last.as_deref(), director, &begun.config, Rule::Keep);
         let applied = left.changes.is_empty();
         warn!(
             applied,
             "the daemon before this one ended while it applied a configuration"
         );
+        self.unsaved = true;
         if applied {
             self.last = Some(begun);
+            return None;
         }
-        self.unsaved = true;
+        let last = last?;
+        let back = desired::compare(Some(&begun.config), director, &last, Rule::Keep);
+        Some(Together {
+            commands: Vec::new(),
+            ..back.changes
+        })
     }
 
     fn judge(&mut self, waiting: Waiting) -> Change {
@@ -112,6 +125,9 @@ impl Desk {
         director: &mut Director,
         recalled: Recalled,
     ) -> Result<(), TogetherError> {
+        if let Some(half) = &recalled.half {
+            director.carry_out(half)?;
+        }
         match recalled.change {
             None => self.take_up_file(director, !recalled.adopted),
             Some(change) => self.take_up_change(director, change),

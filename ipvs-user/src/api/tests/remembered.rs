@@ -130,3 +130,24 @@ async fn change_that_is_refused_anyway_touches_no_interface() {
     assert_eq!(code(refused.unwrap_err()), ErrorCode::Range);
     assert!(asked.try_recv().is_err(), "interfaces were asked for");
 }
+
+/// As a crash leaves it after the knobs of a change and before its services.
+#[tokio::test]
+async fn knobs_of_a_change_that_a_crash_cut_short_go_back() {
+    let (daemon, state) = (TestDaemon::start(), State::new());
+    daemon.begin(&state, None, false).await;
+    let with_knob = |file: &str, pages| format!("{file}\n[sysctl]\namemthresh = {pages}\n");
+    daemon.put(&with_knob(FILE, 3)).await;
+    daemon.put(&with_knob(&weighing(5), 4)).await;
+    let mut lines = state.written();
+    lines.last_mut().unwrap().clear();
+    let by_hand = "-e -t 10.0.0.5:80 -r 10.0.1.2 -g -w 2";
+    daemon.by_hand(by_hand).await;
+    daemon.dies().await;
+    fs::write(state.file(), lines.join("\n")).unwrap();
+    daemon.begin(&state, None, true).await;
+    let all = daemon.client.sysctls().await.unwrap();
+    let knob = all.iter().find(|s| s.name == "amemthresh").unwrap();
+    assert_eq!(knob.value, "3");
+    assert_eq!(daemon.weighs().await, Some(2));
+}

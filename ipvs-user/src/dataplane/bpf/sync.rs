@@ -2,7 +2,10 @@
 
 use aya::maps::{HashMap, MapData, MapError};
 use bytemuck::Pod;
-use ipvs_common::{Addr, Entry, Flow, FlowKey, Note, SyncNote, Synced, Template, TemplateKey, Tie};
+use ipvs_common::{
+    Addr, Entry, Flow, FlowKey, Note, SyncNote, Synced, Template, TemplateKey, Tie,
+    maps::{self as names},
+};
 use ipvs_datapath::expire::Batch;
 
 use super::{BpfDataplane, Result, failed, family::Family};
@@ -33,24 +36,39 @@ impl BpfDataplane {
     pub(super) fn enter_conns(&self, told: &[(Flow, Synced)]) -> Result<u32> {
         let (four, six): (Vec<_>, Vec<_>) = told.iter().partition(|(key, _)| key.is_v4());
         let kind = Batch::SYNC_CONNECTIONS;
-        Ok(
-            self.enter_told::<[u8; 4], _, _>(kind, &four, FlowKey::<[u8; 4]>::narrow)?
-                + self.enter_told::<Addr, _, _>(kind, &six, FlowKey::<Addr>::narrow)?,
-        )
+        Ok(self.enter_told::<[u8; 4], _, _>(
+            kind,
+            names::CONNS,
+            &four,
+            FlowKey::<[u8; 4]>::narrow,
+        )? + self.enter_told::<Addr, _, _>(
+            kind,
+            names::CONNS6,
+            &six,
+            FlowKey::<Addr>::narrow,
+        )?)
     }
 
     pub(super) fn enter_templates(&self, told: &[(Tie, Synced)]) -> Result<u32> {
         let (four, six): (Vec<_>, Vec<_>) = told.iter().partition(|(key, _)| key.is_v4());
         let kind = Batch::SYNC_TEMPLATES;
-        Ok(
-            self.enter_told::<[u8; 4], _, _>(kind, &four, TemplateKey::<[u8; 4]>::narrow)?
-                + self.enter_told::<Addr, _, _>(kind, &six, TemplateKey::<Addr>::narrow)?,
-        )
+        Ok(self.enter_told::<[u8; 4], _, _>(
+            kind,
+            names::TEMPLATES,
+            &four,
+            TemplateKey::<[u8; 4]>::narrow,
+        )? + self.enter_told::<Addr, _, _>(
+            kind,
+            names::TEMPLATES6,
+            &six,
+            TemplateKey::<Addr>::narrow,
+        )?)
     }
 
     fn enter_told<A: Family, W, K: Pod>(
         &self,
         kind: u32,
+        table: &'static str,
         told: &[(W, Synced)],
         narrow: impl Fn(&W) -> K,
     ) -> Result<u32> {
@@ -59,7 +77,7 @@ impl BpfDataplane {
         }
         let narrow: Vec<_> = told.iter().map(|(key, s)| (narrow(key), *s)).collect();
         let entered = self.control.enter::<A, _>(kind, &narrow);
-        entered.map_err(failed(A::CONNS, "enter", format!("{} entries", told.len())))
+        entered.map_err(failed(table, "enter", format!("{} entries", told.len())))
     }
 }
 

@@ -23,6 +23,9 @@ use crate::{
 /// The entries of a ledger.
 pub(in super::super) type Ledger = Vec<(Key, Value)>;
 
+/// With their keys.
+pub(super) type Conns<A> = Vec<(FlowKey<A>, Conn<A>)>;
+
 pub(super) struct Old {
     dir: Bpffs,
     layout: Layout,
@@ -75,14 +78,11 @@ impl Old {
     }
 
     /// Connections but those that are just leaving, which count no more.
-    pub(super) fn conns<A: Family>(
-        &mut self,
-        name: &'static str,
-    ) -> Result<Vec<(FlowKey<A>, Conn<A>)>, LoadError> {
+    pub(super) fn conns<A: Family>(&mut self, name: &'static str) -> Result<Conns<A>, LoadError> {
         if !self.knows::<A>() {
             return Ok(Vec::new());
         }
-        let mut conns: Vec<(FlowKey<A>, Conn<A>)> = self.pairs(name, A::FLOW_KEY, A::CONN)?;
+        let mut conns: Conns<A> = self.pairs(name, A::FLOW_KEY, A::CONN)?;
         conns.retain(|(_, conn)| conn.status.flags & ConnFlags::LEAVING == 0);
         Ok(conns)
     }
