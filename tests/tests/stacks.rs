@@ -137,7 +137,7 @@ impl Code<'_> {
     fn target(&self, at: u64, code: u8, imm: i32) -> Place {
         let imm = i64::from(imm);
         let within = if code == CALL {
-            (imm + 1) * INSTRUCTION as i64
+            (imm + 1) * INSTRUCTION.cast_signed()
         } else {
             imm
         };
