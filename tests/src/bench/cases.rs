@@ -138,7 +138,9 @@ fn new(director: &Director) -> Result<Vec<Case>> {
 
 /// Services whose connections the cases want to be there.
 pub(super) fn kept(cases: &[Case]) -> Vec<BenchService> {
-    let wants = |service: &BenchService| cases.iter().any(|c| c.template.service == *service);
+    // The harnesses' packets meet no table.
+    let of_director = || cases.iter().filter(|c| c.output != Output::Drop);
+    let wants = |service: &BenchService| of_director().any(|c| c.template.service == *service);
     [DR, IPIP, MASQ, DR6, MASQ6]
         .into_iter()
         .filter(wants)
@@ -146,7 +148,7 @@ pub(super) fn kept(cases: &[Case]) -> Vec<BenchService> {
 }
 
 /// Keeps the cases of these names, and those whose names begin with a prefix; all if neither is given. The harnesses stay, for
-/// they are taken off all others.
+/// they are taken off all others, that of IPv6 if there are any.
 pub(super) fn choose(cases: &mut Vec<Case>, names: &[String], prefixes: &[String]) -> Result<()> {
     let known = |wanted: &dyn Fn(&Case) -> bool, what: String| {
         if cases.iter().any(wanted) {
@@ -168,5 +170,9 @@ pub(super) fn choose(cases: &mut Vec<Case>, names: &[String], prefixes: &[String
     };
     let everything = names.is_empty() && prefixes.is_empty();
     cases.retain(|case| everything || wanted(case.name));
+    let six = |case: &Case| case.template.service.six && case.name != HARNESS6;
+    if !cases.iter().any(six) {
+        cases.retain(|case| case.name != HARNESS6);
+    }
     Ok(())
 }
