@@ -130,6 +130,7 @@ impl Oracle {
             chosen: BTreeMap::new(),
             begun: BTreeSet::new(),
             id: 0,
+            marked: false,
             timed: false,
             waiting: false,
             outcome: Outcome::default(),
@@ -168,6 +169,8 @@ struct Run<'a> {
     /// Clients and ports that sent a SYN.
     begun: BTreeSet<(u8, u16)>,
     id: u16,
+    /// By which of the clients' links the last one's packet came.
+    marked: bool,
     /// Timeouts were set: connections may have come to their end.
     timed: bool,
     /// Packets went in that nobody asked about.
@@ -206,6 +209,11 @@ impl Run<'_> {
 
     fn settle_before(&mut self, step: &Step, index: usize) -> Result<bool> {
         match step {
+            // Between links there is no order.
+            Step::Packet(packet) if packet.marked != self.marked => {
+                self.marked = packet.marked;
+                self.settle(index)
+            }
             Step::Packet(_) => Ok(false),
             Step::Reply(_)
             | Step::Wait(_)
