@@ -9,6 +9,8 @@ use crate::net::Mac;
 
 /// Bytes of the frame that the harness puts in the place of whatever the run before left.
 pub const FRAME: usize = 64;
+/// The same over IPv6.
+pub const FRAME6: usize = 80;
 
 /// Flows that [`client`] tells apart.
 pub const FLOWS: u32 = 1 << 24;
@@ -26,8 +28,10 @@ pub const REALS: &str = "REALS";
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
 pub struct Walk {
-    /// Client address and port are zero here, and left out of the checksums.
-    pub frame: [u64; FRAME / 8],
+    /// Client address and port are zero here, and left out of the checksums. Of IPv4 it is as many bytes as [`FRAME`] says.
+    ///
+    /// Over IPv6 the bytes a.b.c.d of an address stand in `2001:db8:ab:c::d`.
+    pub frame: [u64; FRAME6 / 8],
     /// The flow that comes next.
     pub next: u32,
     pub factor: u32,
@@ -37,6 +41,9 @@ pub struct Walk {
     pub reply: u32,
     /// Replies: the flow's number under this mask is added to the last byte of the source address.
     pub reals: u32,
+    /// 1: over IPv6.
+    pub six: u32,
+    pub pad: u32,
     /// Packets made so far.
     pub packets: u64,
 }

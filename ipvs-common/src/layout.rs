@@ -24,7 +24,7 @@ sizes! {
     SyncNote = 32, SyncNote<Addr> = 80, Synced = 16,
     Stats = 40, Iface = 32, Egress = 4, Settings = 96, PuntHeader = 44,
     Eth = 14, Ipv4 = 20, Ipv6 = 40, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
-    Walk = 96, FloorFlow = 8, FloorReal = 16, FloorCount = 16, Source = 88,
+    Walk = 120, FloorFlow = 8, FloorReal = 16, FloorCount = 16, Source = 88,
     Tunnel = 4,
 }
 

@@ -48,7 +48,7 @@ impl Options {
     /// Sizes of a flow set that say something: the program alone, the second-level cache, and beyond.
     pub const FLOWS: [u32; 3] = [1, 4096, 131_072];
 
-    /// Tables as large as the daemon makes them, and rounds enough for a figure to stand on.
+    /// Tables as large as the daemon makes them, those of IPv6 as large as those of IPv4, and rounds enough for a figure to stand on.
     #[must_use]
     pub fn full() -> Self {
         Self {
@@ -56,7 +56,11 @@ impl Options {
             rounds: 11,
             packets: 1 << 18,
             passes: 4,
-            capacities: Capacities::DEFAULT,
+            capacities: Capacities {
+                conns6: Capacities::DEFAULT.conns,
+                half_open6: Capacities::DEFAULT.half_open,
+                ..Capacities::DEFAULT
+            },
             cases: Vec::new(),
             prefixes: Vec::new(),
         }
@@ -74,7 +78,8 @@ impl Options {
     }
 
     fn check(&self) -> Result<()> {
-        let most = ipvs_common::bench::FLOWS.min(self.capacities.conns / 4);
+        let conns = self.capacities.conns.min(self.capacities.conns6);
+        let most = ipvs_common::bench::FLOWS.min(conns / 4);
         for flows in &self.flows {
             ensure!(
                 flows.is_power_of_two() && *flows <= most,
@@ -112,7 +117,7 @@ fn measure(options: &Options, ifindex: u32, report: &mut Report) -> Result<()> {
     let mut open = 0;
     for flows in sorted(&options.flows) {
         director.open(&mut harness, &kept, open..flows)?;
-        let entries = kept.iter().map(|service| service.entries());
+        let entries = kept.iter().filter(|s| !s.six).map(|s| s.entries());
         harness.add_flows(open..flows, entries.sum())?;
         open = flows;
         for case in &mut cases {

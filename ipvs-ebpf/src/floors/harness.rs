@@ -11,7 +11,7 @@ use aya_ebpf::{
     maps::{Array, ProgramArray},
     programs::XdpContext,
 };
-use ipvs_common::bench::{FRAME, Walk, client};
+use ipvs_common::bench::{FRAME, FRAME6, Walk, client};
 
 use ipvs_datapath::rewrite::csum::fold;
 
@@ -24,28 +24,40 @@ static WALK: Array<Walk> = Array::with_max_entries(1, 0);
 static PROGRAM: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 type Frame = [u64; FRAME / 8];
+type Frame6 = [u64; FRAME6 / 8];
 
 #[xdp]
 pub(crate) fn harness(ctx: XdpContext) -> u32 {
-    if fresh_packet(&ctx).is_some() {
+    run(&ctx, fresh_packet::<Frame>(&ctx, packet))
+}
+
+/// The same over IPv6.
+#[xdp]
+pub(crate) fn harness6(ctx: XdpContext) -> u32 {
+    run(&ctx, fresh_packet::<Frame6>(&ctx, packet6))
+}
+
+#[inline(always)]
+fn run(ctx: &XdpContext, fresh: Option<()>) -> u32 {
+    if fresh.is_some() {
         // Comes back only if there is no program.
         // SAFETY: the context is this program's own.
-        unsafe { PROGRAM.tail_call(&ctx, 0) };
+        unsafe { PROGRAM.tail_call(ctx, 0) };
     }
     xdp_action::XDP_ABORTED
 }
 
 /// Puts the next packet of the walk in the place of what the run before left of its own.
 #[inline(always)]
-fn fresh_packet(ctx: &XdpContext) -> Option<()> {
+fn fresh_packet<F>(ctx: &XdpContext, packet: impl Fn(&Walk) -> F) -> Option<()> {
     // A program may have grown the frame in front. The call is made even if not, so that it costs all programs the same.
-    let grown = (ctx.data_end() - ctx.data()) as i32 - FRAME as i32;
+    let grown = (ctx.data_end() - ctx.data()) as i32 - size_of::<F>() as i32;
     if !move_head(ctx.ctx, grown) {
         return None;
     }
     let walk = WALK.get_ptr_mut(0)?;
-    let frame = at::<Frame>(ctx, 0)?;
-    // SAFETY: a value of this object's map, which only one CPU works on; and 64 bytes of the frame, which starts at a multiple
+    let frame = at::<F>(ctx, 0)?;
+    // SAFETY: a value of this object's map, which only one CPU works on; and so many bytes of the frame, which starts at a multiple
     // of eight in the page that the kernel makes for a timed run.
     unsafe {
         frame.write(packet(&*walk));
@@ -82,7 +94,8 @@ fn packet(walk: &Walk) -> Frame {
     let words = (addr & 0xffff) + (addr >> 16) + (real << 8);
     let (addr, port, real) = (u64::from(addr), u64::from(port), u64::from(real));
 
-    let mut frame = walk.frame;
+    let [w0, w1, w2, w3, w4, w5, w6, w7, ..] = walk.frame;
+    let mut frame = [w0, w1, w2, w3, w4, w5, w6, w7];
     if walk.reply == 0 {
         frame[WORD_3] |= addr << SRC;
         frame[WORD_4] |= port << SPORT;
@@ -93,6 +106,32 @@ fn packet(walk: &Walk) -> Frame {
     }
     frame[WORD_3] = patch(frame[WORD_3], IP_CHECK, words);
     frame[WORD_6] = patch(frame[WORD_6], TCP_CHECK, words + port as u32);
+    frame
+}
+
+/// The same over IPv6: the first byte of a client's address in the third group with the second one, the others in a group each.
+#[inline(always)]
+fn packet6(walk: &Walk) -> Frame6 {
+    let ([a, b, c, d], port) = client(walk.next);
+    let port = u16::from_ne_bytes(port);
+    let real = walk.next & walk.reals;
+    let groups = [[a, b], [0, c], [0, d]].map(|g| u32::from(u16::from_ne_bytes(g)));
+    let words = groups[0] + groups[1] + groups[2] + (real << 8) + u32::from(port);
+    let [ab, c, d, port, real] =
+        [groups[0], groups[1], groups[2], port.into(), real].map(u64::from);
+
+    let mut frame = walk.frame;
+    if walk.reply == 0 {
+        frame[3] |= ab << 16 | c << 32;
+        frame[4] |= d << 32;
+        frame[6] |= port << 48;
+    } else {
+        frame[4] += real << 40;
+        frame[5] |= ab << 16 | c << 32;
+        frame[6] |= d << 32;
+        frame[7] |= port;
+    }
+    frame[8] = patch(frame[8], 48, words);
     frame
 }
 

@@ -9,7 +9,8 @@ use super::{
     network::{DIRECTOR_MAC, ROUTER_MAC},
     output::{Output, XDP_REDIRECT},
     service::{
-        self, BenchService, DR, FLOOR, IPIP, MASQ, NEW_DR, NEW_LBLC, NEW_MASQ, NEW_WLC, NOBODY,
+        self, BenchService, DR, DR6, FLOOR, IPIP, MASQ, MASQ6, NEW_DR, NEW_LBLC, NEW_MASQ, NEW_WLC,
+        NOBODY,
     },
     walk::Template,
 };
@@ -17,6 +18,8 @@ use crate::packet::flag;
 
 /// A balancer that does nothing but drop, behind the harness: what the harness costs.
 pub(super) const HARNESS: &str = "harness";
+/// The same over IPv6.
+pub(super) const HARNESS6: &str = "harness6";
 /// The empty run.
 pub(super) const EMPTY: &str = "floor_drop";
 
@@ -43,6 +46,12 @@ fn floors(harness: &Harness) -> Result<Vec<Case>> {
             name: HARNESS,
             ..Case::known(HARNESS, harness.fd(EMPTY)?, template, Output::Drop)
         }),
+        Ok(Case::known(
+            HARNESS6,
+            harness.fd(EMPTY)?,
+            Template::request(DR6, flag::ACK),
+            Output::Drop,
+        )),
         floor("floor_parse", Output::Unchanged),
         floor("floor_lru_rewrite", by(ROUTER_MAC)),
         Ok(Case {
@@ -60,7 +69,7 @@ fn floors(harness: &Harness) -> Result<Vec<Case>> {
     .collect()
 }
 
-fn hits(director: &Director) -> Result<[Case; 5]> {
+fn hits(director: &Director) -> Result<[Case; 8]> {
     let hit = |name, service, output| {
         let template = Template::request(service, flag::ACK);
         Ok::<_, anyhow::Error>(Case::known(name, director.tx()?, template, output))
@@ -77,6 +86,12 @@ fn hits(director: &Director) -> Result<[Case; 5]> {
             program: director.redirect()?,
             verdict: Some(XDP_REDIRECT),
             ..hit("dr_hit_redirect", DR, Output::Direct)?
+        },
+        hit("dr6_hit", DR6, Output::Direct)?,
+        hit("masq6_in_hit", MASQ6, Output::Translated)?,
+        Case {
+            template: Template::reply(MASQ6, flag::ACK),
+            ..hit("masq6_out_hit", MASQ6, Output::TranslatedBack)?
         },
     ])
 }
@@ -124,11 +139,14 @@ fn new(director: &Director) -> Result<Vec<Case>> {
 /// Services whose connections the cases want to be there.
 pub(super) fn kept(cases: &[Case]) -> Vec<BenchService> {
     let wants = |service: &BenchService| cases.iter().any(|c| c.template.service == *service);
-    [DR, IPIP, MASQ].into_iter().filter(wants).collect()
+    [DR, IPIP, MASQ, DR6, MASQ6]
+        .into_iter()
+        .filter(wants)
+        .collect()
 }
 
-/// Keeps the cases of these names, and those whose names begin with a prefix; all if neither is given. The harness stays, for
-/// it is taken off all others.
+/// Keeps the cases of these names, and those whose names begin with a prefix; all if neither is given. The harnesses stay, for
+/// they are taken off all others.
 pub(super) fn choose(cases: &mut Vec<Case>, names: &[String], prefixes: &[String]) -> Result<()> {
     let known = |wanted: &dyn Fn(&Case) -> bool, what: String| {
         if cases.iter().any(wanted) {
@@ -144,7 +162,7 @@ pub(super) fn choose(cases: &mut Vec<Case>, names: &[String], prefixes: &[String
         known(&|case| case.name.starts_with(prefix), format!("{prefix}…"))?;
     }
     let wanted = |name: &str| {
-        name == HARNESS
+        [HARNESS, HARNESS6].contains(&name)
             || names.iter().any(|n| n == name)
             || prefixes.iter().any(|p| name.starts_with(p))
     };

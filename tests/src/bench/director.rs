@@ -15,7 +15,7 @@ use super::{
     harness::Harness,
     memory::Memory,
     network::{DIRECTOR, DIRECTOR_MAC},
-    service::{self, BenchService, DR, IPIP, MASQ},
+    service::{self, BenchService, DR, DR6, IPIP, MASQ, MASQ6},
     walk::{Order, Template},
 };
 use crate::packet::flag;
@@ -79,7 +79,8 @@ impl Director {
         flows: Range<u32>,
     ) -> Result<()> {
         // No more at once than may be half-open.
-        let chunk = self.inner.capacities().half_open / 2;
+        let capacities = self.inner.capacities();
+        let chunk = capacities.half_open.min(capacities.half_open6) / 2;
         let before = self.promoted()?;
         let program = self.tx()?;
         let mut start = flows.start;
@@ -108,7 +109,7 @@ impl Director {
 }
 
 /// What opens a connection at each service that keeps them, in order.
-fn handshakes() -> [Template; 7] {
+fn handshakes() -> [Template; 12] {
     let from_client = |service, flags| Template::request(service, flags);
     [
         from_client(DR, flag::SYN),
@@ -118,6 +119,11 @@ fn handshakes() -> [Template; 7] {
         from_client(MASQ, flag::SYN),
         Template::reply(MASQ, flag::SYN | flag::ACK),
         from_client(MASQ, flag::ACK),
+        from_client(DR6, flag::SYN),
+        from_client(DR6, flag::ACK),
+        from_client(MASQ6, flag::SYN),
+        Template::reply(MASQ6, flag::SYN | flag::ACK),
+        from_client(MASQ6, flag::ACK),
     ]
 }
 

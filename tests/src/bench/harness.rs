@@ -10,7 +10,7 @@ use aya::{
 };
 use ipvs_common::{
     FlowKey, Proto,
-    bench::{self, FRAME, FloorFlow, FloorReal, Walk, client},
+    bench::{self, FRAME6, FloorFlow, FloorReal, Walk, client},
     maps::Capacities,
 };
 
@@ -20,10 +20,11 @@ use super::{
 };
 use crate::topology::target_dir;
 
-/// The program that runs, whatever is under test.
-const HARNESS: &str = "harness";
-const PROGRAMS: [&str; 7] = [
-    HARNESS,
+/// The programs that run, whatever is under test: over IPv4, and over IPv6.
+const HARNESSES: [&str; 2] = ["harness", "harness6"];
+const PROGRAMS: [&str; 8] = [
+    HARNESSES[0],
+    HARNESSES[1],
     "floor_drop",
     "floor_parse",
     "floor_lru_rewrite",
@@ -34,6 +35,8 @@ const PROGRAMS: [&str; 7] = [
 
 pub(super) struct Harness {
     ebpf: Ebpf,
+    /// Packets are over IPv6.
+    six: bool,
     walk: Array<MapData, Walk>,
     program: ProgramArray<MapData>,
     flows: HashMap<MapData, FlowKey, FloorFlow>,
@@ -74,6 +77,7 @@ impl Harness {
             flows: take(&mut ebpf, bench::FLOW_TABLE)?,
             new_flows: take(&mut ebpf, bench::NEW_FLOWS)?,
             ebpf,
+            six: false,
         })
     }
 
@@ -111,6 +115,7 @@ impl Harness {
     pub(super) fn aim(&mut self, program: &ProgramFd, walk: &Walk) -> Result<()> {
         self.program.set(0, program, 0)?;
         self.walk.set(0, walk, 0)?;
+        self.six = walk.six != 0;
         Ok(())
     }
 
@@ -120,7 +125,7 @@ impl Harness {
     }
 
     pub(super) fn run(&self, packets: u32) -> Result<Outcome> {
-        run(&self.ebpf, HARNESS, packets)
+        run(&self.ebpf, HARNESSES[usize::from(self.six)], packets)
     }
 
     /// A program of this object by itself, with the same packet over and over.
@@ -131,9 +136,9 @@ impl Harness {
 
 fn run(ebpf: &Ebpf, name: &str, packets: u32) -> Result<Outcome> {
     let program = ebpf.program(name).context("no such program")?;
-    let mut frame = vec![0; FRAME * 4];
+    let mut frame = vec![0; FRAME6 * 4];
     let options = TestRunOptions {
-        data_in: Some(&[0; FRAME]),
+        data_in: Some(&[0; FRAME6]),
         data_out: Some(&mut frame),
         repeat: packets,
         ..TestRunOptions::new()

@@ -11,10 +11,13 @@ use super::{
     service::REALS,
 };
 
-/// Cases, and the floors that they are held against.
-const RATIOS: [(&str, &str); 2] = [
+/// Cases, and the floors that they are held against; of IPv6 the same of IPv4.
+const RATIOS: [(&str, &str); 5] = [
     ("dr_hit", "floor_lru_rewrite"),
     ("new_rr_3", "floor_lru_insert"),
+    ("dr6_hit", "dr_hit"),
+    ("masq6_in_hit", "masq_in_hit"),
+    ("masq6_out_hit", "masq_out_hit"),
 ];
 
 /// One case with one size of the flow set.

@@ -5,13 +5,13 @@ use anyhow::Result;
 use super::{
     Options,
     case::{Case, Filled},
-    cases::{EMPTY, HARNESS},
+    cases::{EMPTY, HARNESS, HARNESS6},
     harness::Harness,
 };
 
-/// Timings by case.
+/// Timings by case, each with the name of that which has to be taken off it.
 pub(super) struct Rounds {
-    timings: Vec<(&'static str, Vec<f64>)>,
+    timings: Vec<(&'static str, &'static str, Vec<f64>)>,
 }
 
 /// What the timings of a case come to, in ns per packet.
@@ -30,8 +30,12 @@ impl Rounds {
         cases: &mut [Case],
         filled: &mut Filled,
     ) -> Result<Self> {
-        let mut timings = vec![(EMPTY, Vec::new())];
-        timings.extend(cases.iter().map(|case| (case.name, Vec::new())));
+        let mut timings = vec![(EMPTY, EMPTY, Vec::new())];
+        timings.extend(
+            cases
+                .iter()
+                .map(|case| (case.name, around(case), Vec::new())),
+        );
         for round in 0..options.rounds {
             // To and fro, so that no case always follows the same one.
             let mut places: Vec<usize> = (0..timings.len()).collect();
@@ -48,27 +52,34 @@ impl Rounds {
                         case.time(harness, flows, packets)?
                     }
                 };
-                timings[place].1.push(ns);
+                timings[place].2.push(ns);
             }
         }
         Ok(Self { timings })
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.timings.iter().map(|(name, _)| *name)
+        self.timings.iter().map(|(name, ..)| *name)
     }
 
     pub(super) fn figure(&self, name: &str) -> Figure {
-        let timings = self.timings.iter().find(|(n, _)| *n == name);
-        figure(timings.map_or(&[], |(_, t)| t))
+        let timings = self.timings.iter().find(|(n, ..)| *n == name);
+        figure(timings.map_or(&[], |(_, _, t)| t))
     }
 
     /// What has to be taken off a case to get at its program alone: all of the run around it.
     pub(super) fn around(&self, name: &str) -> f64 {
-        match name {
-            EMPTY | HARNESS => self.figure(EMPTY).median,
-            _ => self.figure(HARNESS).median,
-        }
+        let timings = self.timings.iter().find(|(n, ..)| *n == name);
+        let around = timings.map_or(EMPTY, |(_, around, _)| around);
+        self.figure(around).median
+    }
+}
+
+fn around(case: &Case) -> &'static str {
+    match case.name {
+        HARNESS | HARNESS6 => EMPTY,
+        _ if case.template.service.six => HARNESS6,
+        _ => HARNESS,
     }
 }
 

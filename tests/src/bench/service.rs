@@ -1,11 +1,16 @@
 //! The services under test: numbers, real servers and their addresses.
 //!
-//! Addresses are of the range for benchmarks (RFC 2544); clients are in 10/8.
+//! Addresses are of the range for benchmarks (RFC 2544); clients are in 10/8. Over IPv6 their twins take their places.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
-use ipvs_common::{ForwardingMethod, Mac, Proto, Scheduler, ServiceKey};
-use ipvs_user::model::{Command, DestSpec, MAX_WEIGHT, ServiceSpec};
+use ipvs_common::{
+    ForwardingMethod, Mac, Proto, Scheduler, ServiceKey,
+    bench::{FRAME, FRAME6},
+};
+use ipvs_user::model::{Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec};
+
+use crate::six::six;
 
 /// Where clients connect to.
 const PORT: u16 = 80;
@@ -29,12 +34,16 @@ pub(super) struct BenchService {
     method: ForwardingMethod,
     scheduler: Scheduler,
     pub(super) reals: u16,
+    /// Over IPv6.
+    pub(super) six: bool,
 }
 
 // Services with connections that stay, those that only ever see new clients, and the one of the floors.
 pub(super) const DR: BenchService = fixed(0, ForwardingMethod::Droute, Scheduler::Rr);
 pub(super) const MASQ: BenchService = fixed(1, ForwardingMethod::Masq, Scheduler::Rr);
 pub(super) const IPIP: BenchService = fixed(2, ForwardingMethod::Tunnel, Scheduler::Rr);
+pub(super) const DR6: BenchService = over_six(DR);
+pub(super) const MASQ6: BenchService = over_six(MASQ);
 pub(super) const NEW_DR: BenchService = fixed(3, ForwardingMethod::Droute, Scheduler::Rr);
 pub(super) const NEW_MASQ: BenchService = fixed(4, ForwardingMethod::Masq, Scheduler::Rr);
 pub(super) const NEW_WLC: BenchService = fixed(5, ForwardingMethod::Droute, Scheduler::Wlc);
@@ -52,6 +61,14 @@ const fn fixed(number: u8, method: ForwardingMethod, scheduler: Scheduler) -> Be
         method,
         scheduler,
         reals: REALS as u16,
+        six: false,
+    }
+}
+
+const fn over_six(service: BenchService) -> BenchService {
+    BenchService {
+        six: true,
+        ..service
     }
 }
 
@@ -62,6 +79,7 @@ pub(super) const fn masq_of_few() -> BenchService {
         method: ForwardingMethod::Masq,
         scheduler: Scheduler::Rr,
         reals: SIZES[0],
+        six: false,
     }
 }
 
@@ -80,7 +98,9 @@ pub(super) fn by_scheduler() -> impl Iterator<Item = BenchService> {
 
 /// Those that the director has.
 pub(super) fn all() -> impl Iterator<Item = BenchService> {
-    let fixed = [DR, MASQ, IPIP, NEW_DR, NEW_MASQ, NEW_WLC, NEW_LBLC];
+    let fixed = [
+        DR, MASQ, IPIP, DR6, MASQ6, NEW_DR, NEW_MASQ, NEW_WLC, NEW_LBLC,
+    ];
     let few = [masq_of_few()];
     fixed.into_iter().chain(few).chain(by_scheduler())
 }
@@ -95,6 +115,20 @@ impl BenchService {
         match self.method {
             ForwardingMethod::Masq => 2,
             ForwardingMethod::Droute | ForwardingMethod::Tunnel => 1,
+        }
+    }
+
+    /// Bytes of the frames that it is measured with.
+    pub(super) const fn frame_len(self) -> usize {
+        if self.six { FRAME6 } else { FRAME }
+    }
+
+    /// An address of its family.
+    pub(super) fn ip(self, addr: Ipv4Addr) -> IpAddr {
+        if self.six {
+            six(addr).into()
+        } else {
+            addr.into()
         }
     }
 
@@ -151,20 +185,26 @@ impl BenchService {
     /// What the administrator types to get it.
     pub(super) fn commands(self) -> Vec<Command> {
         let address = self.virtual_server();
-        let service = ServiceKey::v4(
+        let service = ServiceKey::at(
             Proto::Tcp as u8,
-            address.ip().octets(),
+            self.ip(*address.ip()).into(),
             address.port().to_be_bytes(),
         );
         let add = Command::AddService {
             service,
-            spec: ServiceSpec::new(self.scheduler),
+            spec: ServiceSpec {
+                prefix: ServiceSpec::full_prefix(&service),
+                ..ServiceSpec::new(self.scheduler)
+            },
         };
         // Each goes to the head of the list.
-        let dests = (0..self.reals).rev().map(|place| Command::AddDest {
-            service,
-            dest: self.real(place).into(),
-            spec: DestSpec::new(self.method, self.weight(place)),
+        let dests = (0..self.reals).rev().map(|place| {
+            let real = self.real(place);
+            Command::AddDest {
+                service,
+                dest: DestKey::new(self.ip(*real.ip()), real.port()),
+                spec: DestSpec::new(self.method, self.weight(place)),
+            }
         });
         [add].into_iter().chain(dests).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddrV4;
 
-use ipvs_common::bench::{FLOWS, FRAME, Walk};
+use ipvs_common::bench::{FLOWS, FRAME6, Walk};
 
 use super::{
     network::{DIRECTOR_MAC, ROUTER_MAC},
@@ -54,7 +54,8 @@ impl Template {
             (client, self.service.virtual_server(), ROUTER_MAC)
         };
         let mut packet = Packet::tcp(src, dst, self.flags).between(from, DIRECTOR_MAC);
-        packet.payload = vec![0; FRAME - packet.frame().len()];
+        packet.six = self.service.six;
+        packet.payload = vec![0; self.service.frame_len() - packet.frame().len()];
         packet
     }
 
@@ -66,7 +67,8 @@ impl Template {
             Order::From(first) => (first, 1, 1, FLOWS - 1),
             Order::Around(flows) => (0, FACTOR, STEP, flows - 1),
         };
-        let frame = self.packet(([0; 4], [0; 2]), 0).frame();
+        let mut frame = self.packet(([0; 4], [0; 2]), 0).frame();
+        frame.resize(FRAME6, 0);
         Walk {
             frame: bytemuck::pod_read_unaligned(&frame),
             next,
@@ -75,6 +77,8 @@ impl Template {
             mask,
             reply: self.reply.into(),
             reals: if self.reply { u32::from(REALS - 1) } else { 0 },
+            six: self.service.six.into(),
+            pad: 0,
             packets: 0,
         }
     }

@@ -22,7 +22,9 @@ use crate::{
 
 /// The entries of a ledger.
 pub(in super::super) type Ledger = Vec<(Key, Value)>;
-type Flows<A> = Vec<(FlowKey<A>, Conn<A>)>;
+
+/// With their keys.
+pub(super) type Conns<A> = Vec<(FlowKey<A>, Conn<A>)>;
 
 pub(super) struct Old {
     dir: Bpffs,
@@ -76,11 +78,11 @@ impl Old {
     }
 
     /// Connections but those that are just leaving, which count no more.
-    pub(super) fn conns<A: Family>(&mut self, name: &'static str) -> Result<Flows<A>, LoadError> {
+    pub(super) fn conns<A: Family>(&mut self, name: &'static str) -> Result<Conns<A>, LoadError> {
         if !self.knows::<A>() {
             return Ok(Vec::new());
         }
-        let mut conns: Flows<A> = self.pairs(name, A::FLOW_KEY, A::CONN)?;
+        let mut conns: Conns<A> = self.pairs(name, A::FLOW_KEY, A::CONN)?;
         conns.retain(|(_, conn)| conn.status.flags & ConnFlags::LEAVING == 0);
         Ok(conns)
     }
