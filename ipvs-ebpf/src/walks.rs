@@ -20,7 +20,8 @@ macro_rules! walks {
             extern "C" fn $round(_round: u64, scan: *mut c_void) -> i64 {
                 // SAFETY: the kernel hands on what `go` gave it.
                 let scan = unsafe { &mut *scan.cast::<Scan>() };
-                i64::from(sched::chunk(&Maps::<[u8; 4]>::only(), scan, Goal::$goal))
+                let maps = Maps::<[u8; 4]>::only();
+                i64::from(sched::chunk(&maps, scan, Goal::$goal, |a, b, c, d| lower(a, b, c, d)))
             }
         )*
 
@@ -68,6 +69,13 @@ fn go(
     // SAFETY: the function is of this object and takes the scan, which outlives the call.
     unsafe { bpf_loop(rounds, round as *mut c_void, (&raw mut scan).cast(), 0) };
     scan.found(goal).0
+}
+
+/// [`sched::lower`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn lower(asked: u64, bounds: u64, seen: u64, whole: u64) -> u64 {
+    sched::lower(asked, bounds, seen, whole)
 }
 
 /// [`lblcr::known`].

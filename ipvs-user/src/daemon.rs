@@ -56,7 +56,7 @@ use crate::{
     director::{Aged, Director},
     net::{
         Changes, FeatureChanges, ManagedNeighbours, Netlink, Network as _, Watch, available_pages,
-        source_towards, unprivileged_port,
+        give_back_memory, source_towards, unprivileged_port,
     },
     slowpath::{self, PacketSocket},
 };
@@ -222,6 +222,7 @@ impl Daemon {
         info!(socket = %socket.display(), interfaces = attached, "ready");
         println!("ready: {attached}; socket {}", socket.display());
         notify::ready(&format!("balancing on {attached}"));
+        give_back_memory();
     }
 
     async fn work(&mut self, tasks: &mut Tasks) -> Result<()> {

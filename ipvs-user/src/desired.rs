@@ -5,12 +5,14 @@
 //! one holds. Pure: reads the model and the knobs, and changes nothing.
 
 mod fields;
+mod half;
 mod merge;
 mod row;
 mod settings;
 mod slots;
 mod snapshot;
 
+pub use half::{Half, half};
 pub use merge::{Difference, Rule, compare};
 pub use row::{Action, Row, Subject};
 pub use slots::{Moved, moved};

@@ -23,7 +23,7 @@ pub use drivers::takes_frames;
 pub use features::{FeatureChanges, Features};
 pub use gue::Gue;
 pub use link::Link;
-pub use machine::{available_pages, netns_number, unprivileged_port};
+pub use machine::{available_pages, give_back_memory, netns_number, unprivileged_port};
 pub use managed::ManagedNeighbours;
 pub use netlink::Netlink;
 pub use source::source_towards;

@@ -97,8 +97,12 @@ pub(super) fn probe<T: Tables>(t: &T, scan: &mut Scan, goal: Goal) -> bool {
             .checked_rem(scan.len)
             .unwrap_or(0)
     };
-    scan.best = at(t, scan.base, slot);
-    scan.best != NO_DEST
+    let id = at(t, scan.base, slot);
+    // Not written in vain: to the verifier, places passed by leave no trace.
+    if id != NO_DEST {
+        scan.best = id;
+    }
+    id != NO_DEST
 }
 
 /// The real server of a slot, if it is usable.

@@ -199,17 +199,23 @@ impl Scan {
 #[inline(always)]
 pub fn make<T: Tables>(t: &T, w: &Walk) -> Found {
     let mut scan = Scan::new(w.base, w.len, w.start, w.goal, w.a, w.b);
-    while !chunk(t, &mut scan, w.goal) {}
+    while !chunk(t, &mut scan, w.goal, wrr::lower) {}
     scan.found(w.goal)
 }
 
-/// The next few places of a walk, but not past the end of the list; tells whether the walk is over.
+/// The next few places of a walk, but not past the end of the list; tells whether the walk is over. `lower` is
+/// [`wrr::lower`], in line or not.
 #[inline(always)]
-pub fn chunk<T: Tables>(t: &T, scan: &mut Scan, goal: Goal) -> bool {
+pub fn chunk<T: Tables>(
+    t: &T,
+    scan: &mut Scan,
+    goal: Goal,
+    lower: impl Fn(u64, u64, u64, u64) -> u64,
+) -> bool {
     if scan.place >= scan.len {
         // Comes to 0, but the verifier does not know, and so takes all rounds for the same.
         scan.place -= scan.len;
-        if goal.is(Goal::Weighted) && wrr::at_the_end(scan) {
+        if goal.is(Goal::Weighted) && wrr::at_the_end(scan, lower) {
             return true;
         }
     }

@@ -69,20 +69,30 @@ pub(super) const fn look(scan: &mut Scan, id: u32, weight: u64, usable: bool) ->
     false
 }
 
-/// The end of the list: the weight comes down, or starts at the top again. After a whole round without a hit it goes at once
-/// to where there is one, which is where single steps would come to. True: nobody is usable.
+/// The end of the list: the walk goes on with the weight that [`lower`] says. True: nobody is usable.
 #[inline(always)]
-pub(super) fn at_the_end(scan: &mut Scan) -> bool {
-    let (max, step) = (scan.b & 0xffff_ffff, scan.b >> 32);
-    // `weight` is all ones after a round that began at the head, else 0, and then the largest weight of all is the bound.
-    let heaviest = (scan.cost & scan.weight) | (max & !scan.weight);
-    let lower = scan.a.saturating_sub(step);
-    let next = if lower == 0 { max } else { lower };
-    // Weights asked for are steps apart, counted from the largest.
-    let leaps = next.saturating_sub(heaviest).div_ceil(step.max(1));
-    let asked = next.saturating_sub(leaps * step);
-    scan.a = asked;
+pub(super) fn at_the_end(scan: &mut Scan, lower: impl Fn(u64, u64, u64, u64) -> u64) -> bool {
+    scan.a = lower(scan.a, scan.b, scan.cost, scan.weight);
     scan.cost = 0;
     scan.weight = u64::MAX;
-    heaviest == 0 || asked == 0
+    scan.a == 0
+}
+
+/// The weight comes down, or starts at the top again. After a whole round without a hit it goes at once to where there is one,
+/// which is where single steps would come to. 0: nobody is usable. May run out of line.
+#[must_use]
+#[inline(always)]
+pub const fn lower(asked: u64, bounds: u64, seen: u64, whole: u64) -> u64 {
+    let (max, step) = (bounds & 0xffff_ffff, bounds >> 32);
+    // `whole` is all ones after a round that began at the head, else 0, and then the largest weight of all is the bound.
+    let heaviest = (seen & whole) | (max & !whole);
+    if heaviest == 0 {
+        return 0;
+    }
+    let lower = asked.saturating_sub(step);
+    let next = if lower == 0 { max } else { lower };
+    // Weights asked for are steps apart, counted from the largest.
+    let step = if step == 0 { 1 } else { step };
+    let leaps = next.saturating_sub(heaviest).div_ceil(step);
+    next.saturating_sub(leaps * step)
 }

@@ -1,9 +1,11 @@
-//! What the kernel says of the whole machine in `/proc`: memory, and who may use which ports.
+//! What the kernel says of the whole machine in `/proc`: memory, and who may use which ports. And memory that it gets back.
 
 use std::{
     fs,
     net::{Ipv4Addr, UdpSocket},
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    thread,
+    time::Duration,
 };
 
 use nix::unistd::{SysconfVar, sysconf};
@@ -59,6 +61,22 @@ pub fn netns_number() -> u64 {
         )
     };
     if asked == 0 { cookie } else { inode() }
+}
+
+/// Gives back to the kernel what was freed, a little later and beside everything else: to read a large file takes more memory
+/// than to keep what it says, and the C library keeps the difference in case it is asked for it again.
+pub fn give_back_memory() {
+    const LATER: Duration = Duration::from_secs(1);
+    let give_back = || {
+        thread::sleep(LATER);
+        #[cfg(target_env = "gnu")]
+        // SAFETY: takes a number; the allocator locks what it works on.
+        unsafe {
+            libc::malloc_trim(0)
+        };
+    };
+    // Without a thread it stays as it is.
+    let _ = thread::Builder::new().spawn(give_back);
 }
 
 #[cfg(test)]

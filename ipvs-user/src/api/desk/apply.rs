@@ -22,6 +22,7 @@ use crate::{
     desired::{self, Difference, Row},
     director::{Director, Rehearsed, Together},
     model::Command,
+    net::give_back_memory,
 };
 
 /// One comparison, and what to do about it.
@@ -43,6 +44,9 @@ pub(super) struct Done {
     pub(super) states: Option<(Arc<Config>, Arc<Config>)>,
 }
 
+/// Changes that take memory worth giving back.
+const MANY: usize = 1000;
+
 /// Applies a configuration, or tells what that would do.
 pub(crate) async fn apply(
     handle: &Handle,
@@ -56,6 +60,10 @@ pub(crate) async fn apply(
         if let (Err(e), false) = (&applied, how.dry_run) {
             let message = e.message.clone();
             handle.events.tell(What::Refused { message });
+        }
+        let changes = applied.as_ref().map_or(0, |plan| plan.changes.len());
+        if changes >= MANY {
+            give_back_memory();
         }
         applied
     })

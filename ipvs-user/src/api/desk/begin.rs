@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    desired::{self, Rule},
+    desired::{self, Half, Rule},
     director::{Director, Together, TogetherError},
 };
 
@@ -75,27 +75,23 @@ impl Desk {
         }
     }
 
-    /// The daemon before ended while it applied this. If nothing is left to do of it, it is what was applied last. Else none of its
-    /// services is there, which come last and together; knobs and timeouts, which come first, may be: returns how they go back.
+    /// The daemon before ended while it applied this. If it came to be, it is what was applied last; else returns how that of it
+    /// which is in force goes back.
     fn choose(&mut self, director: &Director, begun: Applied) -> Option<Together> {
-        let last = self.last.as_ref().map(|l| Arc::clone(&l.config));
-        let left = desired::compare(last.as_deref(), director, &begun.config, Rule::Keep);
-        let applied = left.changes.is_empty();
+        let last = self.last.as_ref().map(|l| l.config.as_ref());
+        let half = desired::half(last, director, &begun.config);
         warn!(
-            applied,
+            applied = half == Half::Whole,
             "the daemon before this one ended while it applied a configuration"
         );
         self.unsaved = true;
-        if applied {
-            self.last = Some(begun);
-            return None;
+        match half {
+            Half::Whole => {
+                self.last = Some(begun);
+                None
+            }
+            Half::Back(half) => Some(half),
         }
-        let last = last?;
-        let back = desired::compare(Some(&begun.config), director, &last, Rule::Keep);
-        Some(Together {
-            commands: Vec::new(),
-            ..back.changes
-        })
     }
 
     fn judge(&mut self, waiting: Waiting) -> Change {
@@ -125,8 +121,10 @@ impl Desk {
         director: &mut Director,
         recalled: Recalled,
     ) -> Result<(), TogetherError> {
-        if let Some(half) = &recalled.half {
-            director.carry_out(half)?;
+        if let Some(half) = &recalled.half
+            && let Err(e) = director.carry_out(half)
+        {
+            error!("a configuration was cut short, and its knobs and timeouts stay: {e}");
         }
         match recalled.change {
             None => self.take_up_file(director, !recalled.adopted),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::api::{
     server::Attach,
-    wire::{ApplyQuery, ConfiguredInterface, ErrorCode},
+    wire::{ApplyQuery, ConfiguredInterface, ErrorCode, SysctlValue},
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -131,23 +131,31 @@ async fn change_that_is_refused_anyway_touches_no_interface() {
     assert!(asked.try_recv().is_err(), "interfaces were asked for");
 }
 
-/// As a crash leaves it after the knobs of a change and before its services.
+/// As a crash leaves it after the knobs of a change and before its services; or before the knobs, too, one of which somebody had
+/// turned by hand.
 #[tokio::test]
 async fn knobs_of_a_change_that_a_crash_cut_short_go_back() {
-    let (daemon, state) = (TestDaemon::start(), State::new());
-    daemon.begin(&state, None, false).await;
-    let with_knob = |file: &str, pages| format!("{file}\n[sysctl]\namemthresh = {pages}\n");
-    daemon.put(&with_knob(FILE, 3)).await;
-    daemon.put(&with_knob(&weighing(5), 4)).await;
-    let mut lines = state.written();
-    lines.last_mut().unwrap().clear();
-    let by_hand = "-e -t 10.0.0.5:80 -r 10.0.1.2 -g -w 2";
-    daemon.by_hand(by_hand).await;
-    daemon.dies().await;
-    fs::write(state.file(), lines.join("\n")).unwrap();
-    daemon.begin(&state, None, true).await;
-    let all = daemon.client.sysctls().await.unwrap();
-    let knob = all.iter().find(|s| s.name == "amemthresh").unwrap();
-    assert_eq!(knob.value, "3");
-    assert_eq!(daemon.weighs().await, Some(2));
+    for (by_hand, left) in [("4", "3"), ("7", "7")] {
+        let (daemon, state) = (TestDaemon::start(), State::new());
+        daemon.begin(&state, None, false).await;
+        let with_knob = |file: &str, pages| format!("{file}\n[sysctl]\namemthresh = {pages}\n");
+        daemon.put(&with_knob(FILE, 3)).await;
+        daemon.put(&with_knob(&weighing(5), 4)).await;
+        let mut lines = state.written();
+        lines.last_mut().unwrap().clear();
+        let before = "-e -t 10.0.0.5:80 -r 10.0.1.2 -g -w 2";
+        daemon.by_hand(before).await;
+        let text = SysctlValue::Text(by_hand.to_owned());
+        let knob = [("amemthresh".to_owned(), text)].into();
+        daemon.client.set_sysctls(&knob).await.unwrap();
+        daemon.dies().await;
+        fs::write(state.file(), lines.join("\n")).unwrap();
+        daemon.begin(&state, None, true).await;
+        let all = daemon.client.sysctls().await.unwrap();
+        let knob = all.iter().find(|s| s.name == "amemthresh").unwrap();
+        assert_eq!(
+            (knob.value.as_str(), daemon.weighs().await),
+            (left, Some(2))
+        );
+    }
 }

@@ -20,7 +20,7 @@ use ipvs_common::{
 
 use super::{
     error::{AttachError, LoadError, os_error, with_causes},
-    loader::{Loader, load_program, program},
+    loader::{Loader, load_programs, program},
 };
 
 const FORWARD: &str = "ipvs";
@@ -60,9 +60,8 @@ pub struct IfaceProgram {
 impl IfaceProgram {
     pub fn load(loader: &Loader, iface: Iface) -> Result<Self, LoadError> {
         let (mut ebpf, iface) = loader.load(iface)?;
-        load_program(&mut ebpf, FORWARD)?;
+        load_programs(&mut ebpf, &[&[FORWARD], &stage::PROGRAMS[..]].concat())?;
         for (place, name) in (0..).zip(stage::PROGRAMS) {
-            load_program(&mut ebpf, name)?;
             link_stage(&mut ebpf, place, name)?;
         }
         Ok(Self { ebpf, iface })

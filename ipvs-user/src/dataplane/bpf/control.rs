@@ -14,7 +14,7 @@ use super::{
     clock,
     error::LoadError,
     family::Family,
-    loader::{load_program, program},
+    loader::{load_programs, program},
 };
 
 const CLOCK: &str = "ipvs_clock";
@@ -24,50 +24,48 @@ const CLOCK_FRAME: usize = 64;
 const WATCH: Duration = Duration::from_millis(80);
 const WATCH_MAX: Duration = Duration::from_secs(2);
 
-pub(super) struct Control(Ebpf);
+pub(super) struct Control {
+    ebpf: Ebpf,
+    /// A look at the clock, from which on its rate is watched.
+    first: (u64, Instant),
+}
 
 impl Control {
     /// Puts the control programs of a load into the kernel. The maps may be taken out of the load afterwards.
     pub(super) fn load(mut ebpf: Ebpf) -> Result<Self, LoadError> {
-        for name in [<[u8; 4]>::EXPIRE, <[u8; 4]>::SYNC, Addr::EXPIRE, Addr::SYNC] {
-            load_program(&mut ebpf, name)?;
-        }
-        load_program(&mut ebpf, CLOCK)?;
-        Ok(Self(ebpf))
+        load_programs(&mut ebpf, &[CLOCK])?;
+        let first = look(&ebpf)?;
+        let others = [<[u8; 4]>::EXPIRE, <[u8; 4]>::SYNC, Addr::EXPIRE, Addr::SYNC];
+        load_programs(&mut ebpf, &others)?;
+        Ok(Self { ebpf, first })
     }
 
     pub(super) fn ebpf(&mut self) -> &mut Ebpf {
-        &mut self.0
+        &mut self.ebpf
     }
 
     /// The clock, in ticks.
     pub(super) fn now(&self) -> Result<u64, LoadError> {
-        let frame = [0; CLOCK_FRAME];
-        let mut out = frame;
-        let options = TestRunOptions {
-            data_in: Some(&frame),
-            data_out: Some(&mut out),
-            ..TestRunOptions::new()
-        };
-        run(program(&self.0, CLOCK)?, options).map_err(|e| named(CLOCK, e))?;
-        Ok(bytemuck::pod_read_unaligned(&out[..size_of::<u64>()]))
+        Ok(look(&self.ebpf)?.0)
     }
 
-    /// Ticks in a second, found by comparison with the monotonic clock.
+    /// Ticks in a second, found by comparison with the monotonic clock since the load.
     pub(super) fn measure_hz(&self) -> Result<u32, LoadError> {
-        let (first, start) = (self.now()?, Instant::now());
-        let mut watch = WATCH;
+        let (first, start) = self.first;
+        let begun = Instant::now();
+        let mut watch = WATCH.saturating_sub(start.elapsed());
         loop {
             std::thread::sleep(watch);
-            let (ticks, elapsed) = (self.now()? - first, start.elapsed());
+            let (now, at) = look(&self.ebpf)?;
+            let (ticks, elapsed) = (now - first, at - start);
             if let Some(hz) = clock::rate(ticks, elapsed) {
                 return Ok(hz);
             }
-            if elapsed > WATCH_MAX {
+            if begun.elapsed() > WATCH_MAX {
                 let micros = elapsed.as_micros();
                 return Err(LoadError::Clock { ticks, micros });
             }
-            watch *= 2;
+            watch = WATCH.max(watch * 2);
         }
     }
 
@@ -109,7 +107,7 @@ impl Control {
         kind: u32,
         keys: &[K],
     ) -> Result<u32, LoadError> {
-        let program = program(&self.0, name)?;
+        let program = program(&self.ebpf, name)?;
         let mut done = 0;
         let mut frame = Vec::new();
         // Pairs stay together.
@@ -123,6 +121,20 @@ impl Control {
         }
         Ok(done)
     }
+}
+
+/// The clock, in ticks, and when that was.
+fn look(ebpf: &Ebpf) -> Result<(u64, Instant), LoadError> {
+    let frame = [0; CLOCK_FRAME];
+    let mut out = frame;
+    let options = TestRunOptions {
+        data_in: Some(&frame),
+        data_out: Some(&mut out),
+        ..TestRunOptions::new()
+    };
+    run(program(ebpf, CLOCK)?, options).map_err(|e| named(CLOCK, e))?;
+    let ticks = bytemuck::pod_read_unaligned(&out[..size_of::<u64>()]);
+    Ok((ticks, Instant::now()))
 }
 
 fn run(program: &Xdp, options: TestRunOptions<'_>) -> Result<u32, ProgramError> {

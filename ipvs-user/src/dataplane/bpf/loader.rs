@@ -3,7 +3,13 @@
 //! aya makes new maps with each load unless they are pinned, so all shared maps are pinned: in a private file system, or where
 //! the next process finds them. Knows neither which interfaces there are nor what the maps hold.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    num::NonZero,
+    panic::resume_unwind,
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, ScopedJoinHandle},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -172,15 +178,50 @@ impl Loader {
     }
 }
 
-/// Loads one program of the object into the kernel.
-pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), LoadError> {
-    let program = ebpf
-        .program_mut(name)
-        .and_then(|p| <&mut Xdp>::try_from(p).ok())
-        .ok_or(LoadError::NoProgram(name))?;
-    program
-        .load()
-        .map_err(|source| LoadError::Program { name, source })
+/// Loads programs of the object into the kernel, as many at a time as there are CPUs: the verifier works on one for each.
+pub(super) fn load_programs(ebpf: &mut Ebpf, names: &[&'static str]) -> Result<(), LoadError> {
+    let xdp = |(name, program)| Some((name, <&mut Xdp>::try_from(program).ok()?));
+    let mut found: BTreeMap<_, _> = ebpf.programs_mut().filter_map(xdp).collect();
+    let take = |name: &&'static str| match found.remove(*name) {
+        Some(program) => Ok((*name, program)),
+        None => Err(LoadError::NoProgram(name)),
+    };
+    let mut waiting = names.iter().map(take).collect::<Result<Vec<_>, _>>()?;
+    waiting.sort_by_key(|(name, _)| LONGEST.contains(name));
+    load_waiting(waiting)
+}
+
+/// What the verifier takes longest for: begun last, one CPU would work on it alone in the end.
+const LONGEST: [&str; 4] = ["ipvs_open", "ipvs6_open", "ipvs_asked", "ipvs_slow"];
+
+/// Loads from the last to the first. After a refusal no other one is begun.
+fn load_waiting(programs: Vec<(&'static str, &mut Xdp)>) -> Result<(), LoadError> {
+    let helpers = thread::available_parallelism().map_or(1, NonZero::get);
+    let helpers = helpers.min(programs.len()).saturating_sub(1);
+    let waiting = Mutex::new(programs);
+    let locked = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || {
+        loop {
+            // A statement of its own, or the lock would be held during the load.
+            let next = locked().pop();
+            let Some((name, program)) = next else {
+                return Ok(());
+            };
+            if let Err(source) = program.load() {
+                locked().clear();
+                return Err(LoadError::Program { name, source });
+            }
+        }
+    };
+    thread::scope(|scope| {
+        // With fewer threads than wished it only takes longer.
+        let helper = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (0..helpers).filter_map(helper).collect();
+        let own = work();
+        let join =
+            |helper: ScopedJoinHandle<'_, _>| helper.join().unwrap_or_else(|e| resume_unwind(e));
+        helpers.into_iter().map(join).fold(own, Result::and)
+    })
 }
 
 /// A program of the object; it must have been loaded.
