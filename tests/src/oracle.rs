@@ -6,6 +6,7 @@
 //! ones (`place`) and no run meets what another left.
 
 mod clean;
+mod contrast;
 mod expect;
 mod frames;
 mod generate;

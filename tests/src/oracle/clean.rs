@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Result, bail};
 
-use super::{run::Oracle, scenario::Step, side::Side};
+use super::{generate::REALS, place::real, run::Oracle, scenario::Step, side::Side, world::MARK};
 
 /// After so many runs, connections of all of them are ended.
 const RUNS_BETWEEN_FLUSHES: u16 = 50;
@@ -45,6 +45,9 @@ impl Oracle {
         let flush = flush == Flush::Always
             || self.runs.is_multiple_of(RUNS_BETWEEN_FLUSHES)
             || steps.iter().any(is_marked);
+        if steps.iter().any(is_marked) {
+            self.both(bring_back)?;
+        }
         if flush {
             thread::sleep(ESTIMATED);
             return self.end_all();
@@ -79,6 +82,15 @@ impl Oracle {
     fn both(&self, f: impl Fn(&Side) -> Result<()>) -> Result<()> {
         [&self.kernel, &self.ours].into_iter().try_for_each(f)
     }
+}
+
+/// All real servers that a mark's service may have had: of those that were deleted the estimator has yet to see the last traffic.
+fn bring_back(side: &Side) -> Result<()> {
+    side.ipvsadm(&format!("-A -f {MARK} -s rr"), "")?;
+    for index in 0..REALS {
+        side.ipvsadm(&format!("-a -f {MARK} -r {} -m", real(index)), "")?;
+    }
+    Ok(())
 }
 
 /// Whether it tells of a mark's service. One of its real servers comes back with the connections that it has from earlier runs.

@@ -14,8 +14,8 @@ const SCHEDULERS: [&str; 13] = [
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh",
 ];
 const METHODS: [(&str, &str); 3] = [("-m", "masq"), ("-g", "droute"), ("-i", "tunnel")];
-/// Real servers that a scenario has at most.
-const REALS: u8 = 6;
+/// Real servers that a service has at most.
+pub(super) const REALS: u8 = 6;
 const LISTINGS: [&str; 5] = [
     "-Ln",
     "-Lnc",

@@ -13,13 +13,13 @@ use anyhow::{Context as _, Result};
 
 use super::{
     clean::{Flush, NODEST},
+    contrast::contrast_all,
     frames, listing,
     place::Place,
     scenario::{Packet, Scenario, Step},
     side::Side,
-    world::{Ends, LINKS, Sent},
+    world::{Ends, Sent},
 };
-use crate::packet::{contrast, describe};
 
 /// In which our daemon comes by all connections whose time is over, and takes them from the counts.
 const AGED: Duration = Duration::from_secs(10);
@@ -130,6 +130,7 @@ impl Oracle {
             chosen: BTreeMap::new(),
             begun: BTreeSet::new(),
             id: 0,
+            marked: false,
             timed: false,
             waiting: false,
             outcome: Outcome::default(),
@@ -168,6 +169,8 @@ struct Run<'a> {
     /// Clients and ports that sent a SYN.
     begun: BTreeSet<(u8, u16)>,
     id: u16,
+    /// By which of the clients' links the last one's packet came.
+    marked: bool,
     /// Timeouts were set: connections may have come to their end.
     timed: bool,
     /// Packets went in that nobody asked about.
@@ -206,6 +209,11 @@ impl Run<'_> {
 
     fn settle_before(&mut self, step: &Step, index: usize) -> Result<bool> {
         match step {
+            // Between links there is no order.
+            Step::Packet(packet) if packet.marked != self.marked => {
+                self.marked = packet.marked;
+                self.settle(index)
+            }
             Step::Packet(_) => Ok(false),
             Step::Reply(_)
             | Step::Wait(_)
@@ -324,75 +332,5 @@ impl Run<'_> {
                 self.chosen.insert((ends.udp, ends.src), ends.dst);
             }
         }
-    }
-}
-
-/// What left on a link by one director and not by the other. The order of packets that went in together is no behaviour: some
-/// take the way through the stack. With how many frames each sent that the other did not.
-fn contrast_all(kernel: &[Sent], ours: &[Sent]) -> Option<(String, (usize, usize))> {
-    let mut alone = (0, 0);
-    let by_link = (0..LINKS.len()).filter_map(|link| {
-        let by = |all: &[Sent]| -> Vec<Vec<u8>> {
-            let these = all.iter().filter(|sent| sent.link == link);
-            these.map(|sent| frames::comparable(&sent.frame)).collect()
-        };
-        let (kernel, ours) = (by(kernel), by(ours));
-        let (more, less) = (without(&kernel, &ours), without(&ours, &kernel));
-        if more.is_empty() && less.is_empty() {
-            return None;
-        }
-        alone = (alone.0 + more.len(), alone.1 + less.len());
-        if let ([one], [other]) = (&more[..], &less[..]) {
-            return Some(format!("by {}\n{}", LINKS[link], contrast(one, other)));
-        }
-        let list = |frames: &[Vec<u8>]| -> String {
-            let lines = frames
-                .iter()
-                .map(|frame| format!("\n    {}", describe(frame)));
-            lines.collect()
-        };
-        let (more, less) = (list(&more), list(&less));
-        Some(format!(
-            "by {}, only the kernel sends{more}\n  only ours sends{less}",
-            LINKS[link]
-        ))
-    });
-    let all: Vec<_> = by_link.collect();
-    (!all.is_empty()).then(|| (all.join("\n  and "), alone))
-}
-
-/// The frames of `all` that have no equal in `others`, each of which counts once.
-fn without(all: &[Vec<u8>], others: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut others: Vec<_> = others.iter().collect();
-    let alone = all.iter().filter(|frame| {
-        let equal = others.iter().position(|other| other == frame);
-        equal.map(|at| others.swap_remove(at)).is_none()
-    });
-    alone.cloned().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sent(link: usize, byte: u8) -> Sent {
-        Sent {
-            link,
-            frame: vec![byte; 60],
-        }
-    }
-
-    #[test]
-    fn frames_are_compared_by_link_in_any_order() {
-        let kernel = [sent(0, 1), sent(2, 2), sent(2, 2)];
-        assert_eq!(
-            contrast_all(&kernel, &[sent(2, 2), sent(2, 2), sent(0, 1)]),
-            None
-        );
-        assert!(contrast_all(&kernel, &[sent(0, 1), sent(2, 2), sent(2, 3)]).is_some());
-        let alone = |kernel, ours| contrast_all(kernel, ours).unwrap().1;
-        assert_eq!(alone(&kernel, &kernel[..2]), (1, 0));
-        assert_eq!(alone(&kernel[..1], &kernel), (0, 2));
-        assert!(contrast_all(&kernel, &[sent(1, 1), sent(2, 2), sent(2, 2)]).is_some());
     }
 }

@@ -172,12 +172,21 @@ impl World {
         Ok(())
     }
 
-    /// All that left since the last call, up to a marker that goes in now.
+    /// All that left since the last call, up to markers that go in now.
     pub(super) fn settle(&mut self) -> Result<Vec<Sent>> {
+        let mut all = Vec::new();
+        for link in [MARKED, CLIENTS] {
+            all.extend(self.settle_by(link)?);
+        }
+        Ok(all)
+    }
+
+    /// What came in by one link is behind what came in by another, however long ago, as long as nobody looked for it.
+    fn settle_by(&mut self, link: usize) -> Result<Vec<Sent>> {
         self.markers = self.markers.wrapping_add(1);
         let number = self.markers;
-        let marker = frames::marker(GATEWAY_MAC, self.macs[CLIENTS], GATEWAY, SINK, number);
-        self.send(CLIENTS, &marker)?;
+        let marker = frames::marker(GATEWAY_MAC, self.macs[link], GATEWAY, SINK, number);
+        self.send(link, &marker)?;
         let (mut all, mut passed) = (Vec::new(), false);
         let start = Instant::now();
         while !passed {
