@@ -99,7 +99,7 @@ impl Oracle {
 
     /// Runs a scenario at a place of its own, and leaves nothing configured.
     pub fn run(&mut self, scenario: &Scenario) -> Result<Outcome> {
-        self.place += 1;
+        self.place = self.place.wrapping_add(1);
         self.run_at(self.place, scenario, Flush::Sometimes)
     }
 

@@ -128,7 +128,7 @@ type Counted = [u64; 3];
 impl Bench {
     /// The cases of a forwarding method: packets of known connections, answers where they come by here, new connections.
     fn method(&mut self, name: &str, letter: &str) -> Result<Vec<Row>> {
-        self.place += 1;
+        self.place = self.place.wrapping_add(1);
         let place = Place::new(self.place);
         for side in &self.sides {
             told(side, &place.command(&format!("-A -t VIP0:{PORT} -s wlc")))?;

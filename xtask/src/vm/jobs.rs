@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     packages,
@@ -72,6 +72,11 @@ pub(super) fn prepare(words: &[OsString]) -> Result<Job> {
             .lines
             .push(format!("ipvs-oracle run --share /share {rest}")),
         "replay" => job.lines.push(format!("ipvs-replay {rest}")),
+        "short" | "matrix" if !rest.is_empty() => {
+            bail!(
+                "{first} takes no arguments: to run one test, give its name in the place of {first}"
+            )
+        }
         "short" => job.short()?,
         "conformance" => job.tests(&["conformance", "flood"], &rest)?,
         "netns" => job.tests(&["netns"], &rest)?,
