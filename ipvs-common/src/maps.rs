@@ -31,6 +31,7 @@ pub const NEWBORN: &str = "NEWBORN";
 pub const NEWBORN6: &str = "NEWBORN6";
 /// The flow that an ICMP error asks for (`schedule_icmp`), on its way from one stage to the next.
 pub const ASKED: &str = "ASKED";
+pub const ASKED6: &str = "ASKED6";
 pub const CLOCK: &str = "CLOCK";
 pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
 /// What is left of it for each destination.
@@ -70,11 +71,14 @@ pub mod stage {
     pub const SIX: u32 = 4;
     /// From a stage to the same one of IPv6.
     pub const TO_SIX: u32 = SIX + 1;
-    /// What has no twin: ICMP errors about connections, about packets of tunnels, and those that open connections.
+    /// ICMP errors about connections, and about packets of tunnels.
     pub const ICMP: u32 = 2 * TO_SIX - 1;
     pub const TUNNELED: u32 = ICMP + 1;
-    pub const ASKED: u32 = ICMP + 2;
-    pub const COUNT: u32 = ICMP + 3;
+    /// From one of these to the same one of IPv6.
+    pub const ERROR_TO_SIX: u32 = 2;
+    /// ICMP errors that open connections. Over IPv6 [`OPEN`] does that, too.
+    pub const ASKED: u32 = ICMP + 2 * ERROR_TO_SIX;
+    pub const COUNT: u32 = ASKED + 1;
     /// Program names by place.
     pub const PROGRAMS: [&str; COUNT as usize] = [
         "ipvs_slow",
@@ -88,6 +92,8 @@ pub mod stage {
         "ipvs6_born",
         "ipvs_icmp",
         "ipvs_tunneled",
+        "ipvs6_icmp",
+        "ipvs6_tunneled",
         "ipvs_asked",
     ];
 }

@@ -37,7 +37,7 @@ impl Error {
     pub const TIME_EXCEEDED: Self = Self { kind: 1, mtu: 0 };
     /// No ICMP: a TCP reset; see [`crate::reset`].
     pub const RESET: Self = Self { kind: 3, mtu: 0 };
-    /// Bit of `kind`: what a router said of a tunnel. The place of the type in [`TYPES`] and the code follow.
+    /// Bit of `kind`: what a router said of a tunnel. The place of the type (two bits) and the code follow.
     const OF_TUNNEL: u8 = 0x80;
 
     #[must_use]
@@ -46,17 +46,12 @@ impl Error {
         Self { kind: 2, mtu }
     }
 
-    /// Of this type and code, as a router said of the tunnel's packet.
+    /// What follows from an error about the tunnel's packet ([`Ip::told`]).
     #[must_use]
     #[inline(always)]
-    pub const fn of_tunnel(kind: u8, code: u8, mtu: u16) -> Self {
-        let place = match kind {
-            3 => 0,
-            4 => 1,
-            _ => 2,
-        };
+    pub const fn of_tunnel((place, code): (u8, u8), mtu: u16) -> Self {
         Self {
-            kind: Self::OF_TUNNEL | place << 4 | (code & 15),
+            kind: Self::OF_TUNNEL | (place & 3) << 4 | (code & 15),
             mtu,
         }
     }
@@ -81,18 +76,13 @@ impl Error {
         self.kind
     }
 
-    /// Type and code that a router gave.
+    /// Place of the type and code that a router gave.
     #[inline(always)]
     pub(crate) const fn of_router(self) -> Option<(u8, u8)> {
         if self.kind & Self::OF_TUNNEL == 0 {
             return None;
         }
-        let kind = match self.kind >> 4 & 3 {
-            0 => 3,
-            1 => 4,
-            _ => 11,
-        };
-        Some((kind, self.kind & 15))
+        Some((self.kind >> 4 & 3, self.kind & 15))
     }
 
     /// Why the packet itself is dropped.

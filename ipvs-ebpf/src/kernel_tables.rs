@@ -208,14 +208,14 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn ask(&mut self, key: &FlowKey<A>) {
-        if let Some(place) = A::asked().and_then(|asked| asked.get_ptr_mut(0)) {
+        if let Some(place) = A::asked().get_ptr_mut(0) {
             // SAFETY: this CPU's value.
             unsafe { *place = *key };
         }
     }
     #[inline(always)]
     fn asked(&self) -> Option<&FlowKey<A>> {
-        A::asked()?.get(0)
+        A::asked().get(0)
     }
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&Service> {

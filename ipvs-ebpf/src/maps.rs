@@ -83,6 +83,8 @@ pub(crate) static NEWBORN6: PerCpuArray<Conn<Addr>> = PerCpuArray::with_max_entr
 #[map]
 pub(crate) static ASKED: PerCpuArray<FlowKey> = PerCpuArray::with_max_entries(1, 0);
 #[map]
+pub(crate) static ASKED6: PerCpuArray<FlowKey<Addr>> = PerCpuArray::with_max_entries(1, 0);
+#[map]
 pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
 #[map]
 pub(crate) static CLOCK: Array<u64> = Array::with_max_entries(1, 0);

@@ -3,11 +3,15 @@
 //!
 //! They do what [`super::slow`], [`super::open`] and [`super::enter`] do in one go.
 
+mod errors;
 mod opening;
 
 use ipvs_common::{ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface};
 
-pub use opening::open_slowly;
+pub use self::{
+    errors::{icmp_slowly, tunneled_slowly},
+    opening::open_slowly,
+};
 
 use super::{answer_later, refuse, slow};
 use crate::{
@@ -18,7 +22,7 @@ use crate::{
     expire,
     frame::Frame,
     fwd,
-    parse::{Packet, flag},
+    parse::{Packet, error, flag},
     service,
     tables::Tables,
 };
@@ -29,6 +33,8 @@ pub struct Went(pub u64);
 
 /// Not one of [`Exit`]'s.
 const ON: u64 = 0xff;
+/// Nor this: nothing is left to go on with.
+const DONE: u64 = 0xfe;
 
 impl Went {
     #[inline(always)]
@@ -42,6 +48,30 @@ impl Went {
             Ok((self.0 >> 32) as u32)
         } else {
             Err(Exit::from_word(self.0))
+        }
+    }
+
+    /// Of a step that is the last one.
+    #[inline(always)]
+    fn verdict(self) -> Result<Verdict, Exit> {
+        if self.0 & 0xff == DONE {
+            Ok(Verdict::of_halves(
+                (self.0 >> 8) as u8,
+                (self.0 >> 32) as u32,
+            ))
+        } else {
+            Err(Exit::from_word(self.0))
+        }
+    }
+
+    #[inline(always)]
+    fn done(result: Result<Verdict, Exit>) -> Self {
+        match result {
+            Ok(verdict) => {
+                let (what, number) = verdict.halves();
+                Self(DONE | (what as u64) << 8 | (number as u64) << 32)
+            }
+            Err(exit) => Self(exit.word()),
         }
     }
 
@@ -73,6 +103,14 @@ pub enum Step {
     Room,
     Reply,
     Insert,
+    ServeAsked,
+    DraftAsked,
+    Know,
+    Estrange,
+    FindWay,
+    Relay,
+    Interpret,
+    Tell,
 }
 
 /// Takes a step; `found` is what the first one found.
@@ -84,7 +122,16 @@ pub fn take<F: Frame, T: Tables>(
     iface: &Iface,
     found: u32,
 ) -> Went {
-    let p = match T::A::any_packet(f, iface) {
+    match step {
+        Step::Know => return Went::of(errors::know(f, t, iface)),
+        Step::Estrange => return Went::of(errors::estrange(f, t, iface)),
+        Step::FindWay => return Went::of(errors::find_way(f, t, iface)),
+        Step::Relay => return Went::done(errors::relay(f, t, iface)),
+        Step::Interpret => return Went::of(errors::interpret(f, t, iface)),
+        Step::Tell => return Went::done(errors::tell(f, t, iface, found)),
+        _ => {}
+    }
+    let p = match packet(step, f, t, iface) {
         Ok(p) => p,
         Err(exit) => return Went(exit.word()),
     };
@@ -106,7 +153,32 @@ pub fn take<F: Frame, T: Tables>(
         Step::Room => room(t, &p),
         Step::Reply => reply(t, &p),
         Step::Insert => insert(t, &p),
+        Step::ServeAsked => opening::serve_asked(t, iface, &p),
+        Step::DraftAsked => opening::draft_asked(t, iface, &p),
+        Step::Know
+        | Step::Estrange
+        | Step::FindWay
+        | Step::Relay
+        | Step::Interpret
+        | Step::Tell => Err(DropReason::Internal.into()),
     })
+}
+
+/// The packet that a step is about. Some steps are also those of a connection that an ICMP error opens.
+#[inline(always)]
+fn packet<F: Frame, T: Tables>(
+    step: Step,
+    f: &mut F,
+    t: &T,
+    iface: &Iface,
+) -> Result<Packet<T::A>, Exit> {
+    match step {
+        Step::Join | Step::Choose | Step::Tie | Step::Room | Step::Reply | Step::Insert => {
+            error::opening(f, t, iface)
+        }
+        Step::ServeAsked | Step::DraftAsked => error::asked(t),
+        _ => T::A::any_packet(f, iface),
+    }
 }
 
 /// What [`look`] found: the table, and more.

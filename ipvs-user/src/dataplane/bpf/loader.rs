@@ -51,6 +51,7 @@ pub(super) const SHARED: [&str; 32] = [
     maps::SYNC_NOTES,
     maps::NEWBORN,
     maps::ASKED,
+    maps::ASKED6,
     maps::CLOCK,
     maps::ICMP_BUDGET,
     maps::ICMP_PEERS,
