@@ -9,6 +9,7 @@ mod connections;
 mod dests;
 mod expected;
 mod icmp;
+mod icmp_six;
 mod opening;
 mod orphans;
 mod persistence;

@@ -22,7 +22,7 @@ use crate::ledger::{Key, Value};
 pub(super) const LOG_MAP: &str = "AYA_LOGS";
 
 /// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
-pub(super) const SHARED: [&str; 32] = [
+pub(super) const SHARED: [&str; 33] = [
     maps::SERVICES,
     maps::DEST_LISTS,
     maps::HASH_TABLES,
