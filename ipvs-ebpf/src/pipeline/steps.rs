@@ -173,10 +173,14 @@ fn packet<F: Frame, T: Tables>(
     iface: &Iface,
 ) -> Result<Packet<T::A>, Exit> {
     match step {
-        Step::Join | Step::Choose | Step::Tie | Step::Room | Step::Reply | Step::Insert => {
-            error::opening(f, t, iface)
-        }
-        Step::ServeAsked | Step::DraftAsked => error::asked(t),
+        Step::Join
+        | Step::Choose
+        | Step::Tie
+        | Step::Room
+        | Step::Reply
+        | Step::Insert
+        | Step::ServeAsked
+        | Step::DraftAsked => error::opening(f, t, iface),
         _ => T::A::any_packet(f, iface),
     }
 }
