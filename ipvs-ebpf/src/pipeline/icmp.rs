@@ -108,7 +108,7 @@ pub(super) fn living<T: Tables>(t: &mut T, key: &FlowKey<T::A>) -> Option<Hit<T>
     (t.load(entry).expires > t.now()).then_some(hit)
 }
 
-/// That the checksum of a message is right. ip_vs leaves the addresses out of that of ICMPv6, and so finds it wrong.
+/// That the checksum of a message is right. ip_vs leaves the addresses out of that of IPv6, and so finds it wrong.
 #[inline(always)]
 pub(super) fn verify<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>) -> Result<(), Exit> {
     let len = usize::from(p.l4_len);

@@ -129,7 +129,24 @@ pub fn take<F: Frame, T: Tables>(
         Step::Relay => return Went::done(errors::relay(f, t, iface)),
         Step::Interpret => return Went::of(errors::interpret(f, t, iface)),
         Step::Tell => return Went::done(errors::tell(f, t, iface, found)),
-        _ => {}
+        Step::Look
+        | Step::Overdue
+        | Step::StartOver
+        | Step::Promote
+        | Step::Admit
+        | Step::Advance
+        | Step::Meet
+        | Step::Serve
+        | Step::Join
+        | Step::Choose
+        | Step::Tie
+        | Step::Draft
+        | Step::LeaveOld
+        | Step::Room
+        | Step::Reply
+        | Step::Insert
+        | Step::ServeAsked
+        | Step::DraftAsked => {}
     }
     let p = match packet(step, f, t, iface) {
         Ok(p) => p,
@@ -172,16 +189,21 @@ fn packet<F: Frame, T: Tables>(
     t: &T,
     iface: &Iface,
 ) -> Result<Packet<T::A>, Exit> {
-    match step {
+    let also_asked = matches!(
+        step,
         Step::Join
-        | Step::Choose
-        | Step::Tie
-        | Step::Room
-        | Step::Reply
-        | Step::Insert
-        | Step::ServeAsked
-        | Step::DraftAsked => error::opening(f, t, iface),
-        _ => T::A::any_packet(f, iface),
+            | Step::Choose
+            | Step::Tie
+            | Step::Room
+            | Step::Reply
+            | Step::Insert
+            | Step::ServeAsked
+            | Step::DraftAsked
+    );
+    if also_asked {
+        error::opening(f, t, iface)
+    } else {
+        T::A::any_packet(f, iface)
     }
 }
 

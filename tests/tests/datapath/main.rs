@@ -10,6 +10,7 @@ mod dests;
 mod expected;
 mod icmp;
 mod icmp_six;
+mod icmp_six_asked;
 mod opening;
 mod orphans;
 mod persistence;

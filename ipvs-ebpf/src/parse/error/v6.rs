@@ -1,4 +1,4 @@
-//! ICMPv6 (RFC 4443). Neighbour discovery and echo are no errors.
+//! ICMP of IPv6 (RFC 4443). Neighbour discovery and echo are no errors.
 
 use ipvs_common::{
     Addr, Iface, PassReason, Proto,
