@@ -7,6 +7,8 @@ pub const HASH_TABLES: &str = "HASH_TABLES";
 pub const DESTS: &str = "DESTS";
 pub const DEST_STATES: &str = "DEST_STATES";
 pub const DEST_STATS: &str = "DEST_STATS";
+/// Masqueraded real servers by address and port (`nat_icmp_send`), with the index of one of them.
+pub const MASQ_REALS: &str = "MASQ_REALS";
 pub const SCHED_STATES: &str = "SCHED_STATES";
 pub const LBLC: &str = "LBLC";
 pub const LBLCR: &str = "LBLCR";
@@ -170,6 +172,8 @@ impl Capacities {
             // Two slots in an entry, as entries of an array take eight bytes at least.
             HASH_TABLES => self.table_slots.div_ceil(2),
             DESTS | DEST_STATES | DEST_STATS => self.dests,
+            // Those of a firewall mark are there for each protocol.
+            MASQ_REALS => self.dests * 2,
             CONNS => self.conns * 2,
             HALF_OPEN => self.half_open * 2 + self.half_open / 8,
             HALF_OPEN_RING => self.half_open,

@@ -109,13 +109,13 @@ pub fn to_client<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, conn: &H
     hop
 }
 
-/// The way of an ICMP error from the virtual address to the client that sent `p`.
+/// The way of an ICMP error to whoever sent `p`, mostly from the virtual address to a client.
 #[inline(always)]
-pub fn to_sender<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> Hop {
+pub fn to_sender<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, from: T::A) -> Hop {
     ask(
         t,
         &FibQuery {
-            src: p.key.dst,
+            src: from,
             dst: p.key.src,
             tos: 0,
             proto: T::A::ICMP,

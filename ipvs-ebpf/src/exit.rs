@@ -122,6 +122,8 @@ impl Exit {
     /// The same.
     pub const OPEN: Self = Self(STAGE | (stage::OPEN as u64) << 32);
     /// The same.
+    pub const BORN: Self = Self(STAGE | (stage::BORN as u64) << 32);
+    /// The same.
     pub const SIX: Self = Self(STAGE | (stage::SIX as u64) << 32);
     /// The same.
     pub const ICMP: Self = Self(STAGE | (stage::ICMP as u64) << 32);

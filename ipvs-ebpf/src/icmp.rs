@@ -37,6 +37,8 @@ impl Error {
     pub const TIME_EXCEEDED: Self = Self { kind: 1, mtu: 0 };
     /// No ICMP: a TCP reset; see [`crate::reset`].
     pub const RESET: Self = Self { kind: 3, mtu: 0 };
+    /// For a masqueraded real server, from the director's own address.
+    pub const NO_CONNECTION: Self = Self { kind: 4, mtu: 0 };
     /// Bit of `kind`: what a router said of a tunnel. The place of the type (two bits) and the code follow.
     const OF_TUNNEL: u8 = 0x80;
 
@@ -70,7 +72,7 @@ impl Error {
         }
     }
 
-    /// 0: nobody is there, 1: the time to live is over, 2: too long.
+    /// 0: nobody is there, 1: the time to live is over, 2: too long, 4: in no connection.
     #[inline(always)]
     pub(crate) const fn kind(self) -> u8 {
         self.kind
@@ -95,6 +97,7 @@ impl Error {
             0 => DropReason::NoDest,
             1 => DropReason::TtlExceeded,
             3 => DropReason::DestGoneReset,
+            4 => DropReason::NoConnection,
             _ => DropReason::TooBig,
         }
     }
@@ -175,7 +178,8 @@ pub const fn length<A: Ip>(p: &Packet<A>) -> u16 {
     (headers::<A>() + if quoted < room { quoted } else { room }) as u16
 }
 
-/// Turns the packet into an error about it. The packet counts as dropped, for its own reason if the error is sent.
+/// Turns the packet into an error about it. The packet counts as dropped, for its own reason if the error is sent. `dest` is the
+/// real server that it has to do with.
 #[inline(always)]
 pub fn reply<F: Frame, T: Tables>(
     f: &mut F,
@@ -183,9 +187,17 @@ pub fn reply<F: Frame, T: Tables>(
     p: &Packet<T::A>,
     iface: &Iface,
     error: Error,
+    dest: u32,
 ) -> Result<Verdict, DropReason> {
     limit(t, p, error)?;
-    let hop = egress::to_sender(t, p, iface);
+    let mut from = p.key.dst;
+    if error == Error::NO_CONNECTION {
+        let dest = t.dest(dest).ok_or(DropReason::Internal)?;
+        from = T::A::narrow(dest.tunnel_src);
+        // Routers quote it so.
+        T::A::age(f)?;
+    }
+    let hop = egress::to_sender(t, p, iface, from);
     if hop.kind != HopKind::Send as u8 || !egress::takes(iface, &hop) {
         return Err(DropReason::IcmpNoRoute);
     }
@@ -193,7 +205,7 @@ pub fn reply<F: Frame, T: Tables>(
         reset::build(f, p, &hop)?;
         Event::ResetSent
     } else {
-        build(f, p, error, &hop)?;
+        build(f, p, error, from, &hop)?;
         Event::IcmpSent
     };
     t.note(error.drop_reason().slot());
@@ -237,6 +249,7 @@ fn build<F: Frame, A: Ip>(
     f: &mut F,
     p: &Packet<A>,
     error: Error,
+    from: A,
     hop: &Hop,
 ) -> Result<(), DropReason> {
     let len = usize::from(length(p));
@@ -248,7 +261,7 @@ fn build<F: Frame, A: Ip>(
     A::put_header(
         f,
         &Header {
-            src: p.key.dst,
+            src: from,
             dst: p.key.src,
             proto: A::ICMP,
             len: len as u16,
@@ -267,7 +280,7 @@ fn build<F: Frame, A: Ip>(
     };
     f.at::<Icmp>(L3 + A::HEADER)?.0 = icmp;
     let sum = f.sum(L3 + A::HEADER, len - A::HEADER)?;
-    let sum = sum + A::icmp_pseudo(p.key.dst, p.key.src, len - A::HEADER);
+    let sum = sum + A::icmp_pseudo(from, p.key.src, len - A::HEADER);
     icmp.check = (!csum::fold(sum)).to_be_bytes();
     f.at::<Icmp>(L3 + A::HEADER)?.0 = icmp;
     Ok(())

@@ -27,8 +27,8 @@ use ipvs_datapath::{
 };
 
 use crate::maps::{
-    CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, REASONS,
-    SCHED_STATES, SERVICES, SETTINGS, iface,
+    CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, MASQ_REALS,
+    REASONS, SCHED_STATES, SERVICES, SETTINGS, iface,
 };
 
 mod family;
@@ -221,6 +221,11 @@ impl<A: Family> Tables for Maps<A> {
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         // SAFETY: not preallocated: a replaced value stays readable until the program ends.
         unsafe { SERVICES.get(key) }
+    }
+    #[inline(always)]
+    fn masqueraded(&self, key: &ServiceKey) -> Option<&u32> {
+        // SAFETY: not preallocated: a replaced value stays readable until the program ends.
+        unsafe { MASQ_REALS.get(key) }
     }
     #[inline(always)]
     fn listed(&self, slot: u32) -> Option<&ListSlot> {

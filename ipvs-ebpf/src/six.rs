@@ -122,6 +122,8 @@ slow_steps! {
     reply6: Reply;
     insert6: Insert;
     serve_asked6: ServeAsked;
+    join_asked6: JoinAsked;
+    tie_asked6: TieAsked;
     draft_asked6: DraftAsked;
     know6: Know;
     estrange6: Estrange;

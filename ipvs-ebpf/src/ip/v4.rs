@@ -157,7 +157,7 @@ impl Ip for [u8; 4] {
             return (error::v4::kind(place), code);
         }
         match error.kind() {
-            0 => (3, 3),
+            0 | 4 => (3, 3),
             1 => (11, 0),
             _ => (3, 4),
         }

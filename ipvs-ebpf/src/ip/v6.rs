@@ -160,7 +160,7 @@ impl Ip for Addr {
             return (error::v6::kind(place), code);
         }
         match error.kind() {
-            0 => (1, 4),
+            0 | 4 => (1, 4),
             1 => (3, 0),
             _ => (2, 0),
         }

@@ -104,6 +104,8 @@ pub enum Step {
     Reply,
     Insert,
     ServeAsked,
+    JoinAsked,
+    TieAsked,
     DraftAsked,
     Know,
     Estrange,
@@ -146,6 +148,8 @@ pub fn take<F: Frame, T: Tables>(
         | Step::Reply
         | Step::Insert
         | Step::ServeAsked
+        | Step::JoinAsked
+        | Step::TieAsked
         | Step::DraftAsked => {}
     }
     let p = match packet(step, f, t, iface) {
@@ -162,9 +166,9 @@ pub fn take<F: Frame, T: Tables>(
         Step::Advance => advance(t, &p, table),
         Step::Meet => opening::meet(t, &p),
         Step::Serve => opening::serve(t, iface, &p),
-        Step::Join => opening::join(t, iface, &p, found),
+        Step::Join | Step::JoinAsked => opening::join(t, iface, &p, found),
         Step::Choose => opening::choose(t, iface, &p),
-        Step::Tie => opening::tie(t, iface, &p),
+        Step::Tie | Step::TieAsked => opening::tie(t, iface, &p),
         Step::LeaveOld => opening::leave_old(t, &p),
         Step::Draft => opening::draft(t, iface, &p, found),
         Step::Room => room(t, &p),
@@ -191,9 +195,7 @@ fn packet<F: Frame, T: Tables>(
 ) -> Result<Packet<T::A>, Exit> {
     let also_asked = matches!(
         step,
-        Step::Join
-            | Step::Choose
-            | Step::Tie
+        Step::Choose
             | Step::Room
             | Step::Reply
             | Step::Insert
@@ -201,10 +203,16 @@ fn packet<F: Frame, T: Tables>(
             | Step::DraftAsked
     );
     if also_asked {
-        error::opening(f, t, iface)
-    } else {
-        T::A::any_packet(f, iface)
+        return error::opening(f, t, iface);
     }
+    if !matches!(step, Step::JoinAsked | Step::TieAsked) {
+        return T::A::any_packet(f, iface);
+    }
+    // Only because an argument that makes no difference would be left out, by the caller alone.
+    if f.is_empty() {
+        return Err(DropReason::Internal.into());
+    }
+    error::asked(t)
 }
 
 /// What [`look`] found: the table, and more.

@@ -4,7 +4,7 @@
 use ipvs_common::{Conn, ConnFlags, DropReason, Event, Iface, PassReason, ServiceFlags, Status};
 
 use super::{
-    super::{asked, open, refuse},
+    super::{asked, nobodys::nobodys, open, refuse},
     Step,
 };
 use crate::{
@@ -43,10 +43,10 @@ fn open_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Resul
     } else {
         moves = t.step(Step::Serve, f, iface, 0).how()?;
     }
-    if t.step(Step::Join, f, iface, NO_DEST).how()? == 0 {
+    if join_client(f, t, iface, is_asked, NO_DEST)? == 0 {
         let dest = t.step(Step::Choose, f, iface, 0).how()?;
-        if dest != NO_DEST && t.step(Step::Tie, f, iface, 0).how()? != 0 {
-            t.step(Step::Join, f, iface, dest).how()?;
+        if dest != NO_DEST && tie_client(f, t, iface, is_asked)? != 0 {
+            join_client(f, t, iface, is_asked, dest)?;
         }
     }
     if is_asked {
@@ -57,6 +57,37 @@ fn open_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Resul
         t.step(Step::LeaveOld, f, iface, 0).how()?;
     }
     Ok(enters)
+}
+
+/// Asks the template, in a step of its own for what an ICMP error asks for: one for both leaves too little of the stack.
+#[inline(always)]
+fn join_client<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    is_asked: bool,
+    chosen: u32,
+) -> Result<u32, Exit> {
+    if is_asked {
+        t.step(Step::JoinAsked, f, iface, chosen).how()
+    } else {
+        t.step(Step::Join, f, iface, chosen).how()
+    }
+}
+
+/// The same of a new template.
+#[inline(always)]
+fn tie_client<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    is_asked: bool,
+) -> Result<u32, Exit> {
+    if is_asked {
+        t.step(Step::TieAsked, f, iface, 0).how()
+    } else {
+        t.step(Step::Tie, f, iface, 0).how()
+    }
 }
 
 /// A connection that was announced; 1 if it was.
@@ -73,7 +104,9 @@ pub(super) fn meet<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> 
 /// That a service takes the packet; 1: its connection moves to another real server.
 #[inline(always)]
 pub(super) fn serve<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let Some(service) = service::lookup(t, p, iface).copied() else {
+        return Err(nobodys(t, p, iface));
+    };
     let moves = open::check_again(t, p)?;
     if !moves {
         if !service::opens(t, p) {
