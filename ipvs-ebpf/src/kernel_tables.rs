@@ -57,13 +57,6 @@ impl<A: Family> Maps<A> {
     }
 }
 
-impl<A> Maps<A> {
-    #[inline(always)]
-    fn state(id: u32) -> Option<*mut DestState> {
-        DEST_STATES.get_ptr_mut(id)
-    }
-}
-
 impl<A: Family> Tables for Maps<A> {
     type ConnRef = NonNull<Conn<A>>;
 
@@ -247,14 +240,16 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn set_dest_hop(&mut self, id: u32, hop: &Hop) {
-        if let Some(state) = Self::state(id) {
+        if let Some(state) = limits::state(id) {
             // SAFETY: a map value.
             unsafe { (*state).hop = *hop };
         }
     }
     #[inline(always)]
     fn add(&mut self, id: u32, counter: DestCounter, delta: i32) {
-        let Some(state) = Self::state(id) else { return };
+        let Some(state) = limits::state(id) else {
+            return;
+        };
         // SAFETY: fields of a map value, aligned.
         unsafe {
             let field = match counter {
@@ -267,7 +262,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn set_overloaded(&mut self, id: u32, overloaded: bool) {
-        if let Some(state) = Self::state(id) {
+        if let Some(state) = limits::state(id) {
             // SAFETY: a map value.
             unsafe { (*state).overloaded = overloaded.into() };
         }
