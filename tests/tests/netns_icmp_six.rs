@@ -174,11 +174,12 @@ fn masqueraded_client_hears_where_a_datagram_ends() {
         }
         let socket = datagrams(&net)?;
         setsockopt(&socket, Ipv6RecvErr, &true)?;
-        // Past the router; past the director; past the guest, to where nobody listens.
+        // Past the guest, to where nobody listens; past the director; past the router. The farthest comes first, because what is
+        // relayed has the kernel ask who the router is, and what the director tells by itself does not.
         for (hops, kind) in [
-            (2, ErrorKind::HostUnreachable),
-            (3, ErrorKind::HostUnreachable),
             (4, ErrorKind::ConnectionRefused),
+            (3, ErrorKind::HostUnreachable),
+            (2, ErrorKind::HostUnreachable),
         ] {
             setsockopt(&socket, nix::sys::socket::sockopt::Ipv6Ttl, &hops)?;
             let heard = eventually(PATIENCE, || {
