@@ -53,7 +53,7 @@ header!(
 
 /// Source and destination port, at the same place in TCP and UDP. Network order.
 #[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
 pub struct Ports {
     pub src: [u8; 2],
     pub dst: [u8; 2],

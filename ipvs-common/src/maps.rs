@@ -7,6 +7,8 @@ pub const HASH_TABLES: &str = "HASH_TABLES";
 pub const DESTS: &str = "DESTS";
 pub const DEST_STATES: &str = "DEST_STATES";
 pub const DEST_STATS: &str = "DEST_STATS";
+/// Masqueraded real servers by address and port (`nat_icmp_send`), with the index of one of them.
+pub const MASQ_REALS: &str = "MASQ_REALS";
 pub const SCHED_STATES: &str = "SCHED_STATES";
 pub const LBLC: &str = "LBLC";
 pub const LBLCR: &str = "LBLCR";
@@ -31,6 +33,7 @@ pub const NEWBORN: &str = "NEWBORN";
 pub const NEWBORN6: &str = "NEWBORN6";
 /// The flow that an ICMP error asks for (`schedule_icmp`), on its way from one stage to the next.
 pub const ASKED: &str = "ASKED";
+pub const ASKED6: &str = "ASKED6";
 pub const CLOCK: &str = "CLOCK";
 pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
 /// What is left of it for each destination.
@@ -70,11 +73,14 @@ pub mod stage {
     pub const SIX: u32 = 4;
     /// From a stage to the same one of IPv6.
     pub const TO_SIX: u32 = SIX + 1;
-    /// What has no twin: ICMP errors about connections, about packets of tunnels, and those that open connections.
+    /// ICMP errors about connections, and about packets of tunnels.
     pub const ICMP: u32 = 2 * TO_SIX - 1;
     pub const TUNNELED: u32 = ICMP + 1;
-    pub const ASKED: u32 = ICMP + 2;
-    pub const COUNT: u32 = ICMP + 3;
+    /// From one of these to the same one of IPv6.
+    pub const ERROR_TO_SIX: u32 = 2;
+    /// ICMP errors that open connections. Over IPv6 [`OPEN`] does that, too.
+    pub const ASKED: u32 = ICMP + 2 * ERROR_TO_SIX;
+    pub const COUNT: u32 = ASKED + 1;
     /// Program names by place.
     pub const PROGRAMS: [&str; COUNT as usize] = [
         "ipvs_slow",
@@ -88,6 +94,8 @@ pub mod stage {
         "ipvs6_born",
         "ipvs_icmp",
         "ipvs_tunneled",
+        "ipvs6_icmp",
+        "ipvs6_tunneled",
         "ipvs_asked",
     ];
 }
@@ -164,6 +172,8 @@ impl Capacities {
             // Two slots in an entry, as entries of an array take eight bytes at least.
             HASH_TABLES => self.table_slots.div_ceil(2),
             DESTS | DEST_STATES | DEST_STATS => self.dests,
+            // Those of a firewall mark are there for each protocol.
+            MASQ_REALS => self.dests * 2,
             CONNS => self.conns * 2,
             HALF_OPEN => self.half_open * 2 + self.half_open / 8,
             HALF_OPEN_RING => self.half_open,

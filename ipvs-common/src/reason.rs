@@ -82,6 +82,8 @@ reasons! {
     IcmpTtlExceeded = "icmp_ttl_exceeded", "ICMP error about a connection whose time to live is used up; of that nobody is told";
     IcmpNoDest = "icmp_no_dest", "ICMP error that opens a connection (`schedule_icmp`), but no real server is available";
     TunnelError = "tunnel_error", "ICMP error about a packet in a tunnel: its client is told in terms of what it sent, unless that may be fragmented";
+    NoConnection = "no_connection", "packet of a masqueraded real server that belongs to no connection (`nat_icmp_send`); answered with port unreachable";
+    IcmpTooBig = "icmp_too_big", "ICMP error about a connection over IPv6 that is longer than its way takes; of that nobody is told";
 }
 
 reasons! {

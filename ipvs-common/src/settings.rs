@@ -43,6 +43,8 @@ impl SettingsFlags {
     pub const SYNC_BACKUP: u32 = 1 << 17;
     /// As long as one does, this one balances nothing (`backup_only`).
     pub const BACKUP_ONLY: u32 = 1 << 18;
+    /// Masqueraded real servers are told of packets that belong to no connection (`nat_icmp_send`).
+    pub const NAT_ICMP_SEND: u32 = 1 << 19;
 }
 
 impl Settings {

@@ -73,12 +73,10 @@ fn narrow<T: Tables>(t: &T, id: u32, hop: &mut Hop) {
 /// Returns the length that it takes.
 #[inline(always)]
 pub fn learn<T: Tables>(t: &mut T, id: u32, mtu: u16) -> u16 {
-    /// The kernel's `net.ipv4.route.min_pmtu`.
-    const LEAST: u16 = 552;
-    /// Seconds; its `net.ipv4.route.mtu_expires`.
+    /// Seconds; the kernel's `net.ipv4.route.mtu_expires`, and the same of IPv6.
     const EXPIRES: u64 = 600;
     let mut hop = t.dest_state(id).map_or(Hop::default(), |s| s.hop);
-    let mtu = if mtu < LEAST { LEAST } else { mtu };
+    let mtu = mtu.max(T::A::LEAST_PATH);
     if hop.mtu != 0 && hop.mtu <= mtu {
         return hop.mtu;
     }
@@ -111,13 +109,13 @@ pub fn to_client<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, conn: &H
     hop
 }
 
-/// The way of an ICMP error from the virtual address to the client that sent `p`.
+/// The way of an ICMP error to whoever sent `p`, mostly from the virtual address to a client.
 #[inline(always)]
-pub fn to_sender<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> Hop {
+pub fn to_sender<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, from: T::A) -> Hop {
     ask(
         t,
         &FibQuery {
-            src: p.key.dst,
+            src: from,
             dst: p.key.src,
             tos: 0,
             proto: T::A::ICMP,
@@ -131,7 +129,7 @@ pub fn to_sender<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> Hop {
 #[inline(always)]
 pub fn of_error<T: Tables>(
     t: &mut T,
-    p: &Packet,
+    p: &Packet<T::A>,
     iface: &Iface,
     (src, dst): (T::A, T::A),
     dest: u32,

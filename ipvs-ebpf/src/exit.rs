@@ -47,13 +47,6 @@ impl Verdict {
     /// [`crate::pipeline::fast`] of IPv6 goes on.
     pub const SIX: Self = Self::stage(stage::SIX);
 
-    /// [`crate::pipeline::icmp`] goes on.
-    pub const ICMP: Self = Self::stage(stage::ICMP);
-    /// [`crate::pipeline::asked`] goes on.
-    pub const ASKED: Self = Self::stage(stage::ASKED);
-    /// [`crate::pipeline::tunneled`] goes on.
-    pub const TUNNELED: Self = Self::stage(stage::TUNNELED);
-
     #[inline(always)]
     const fn stage(number: u32) -> Self {
         Self::code(6 | (number as u64) << 32)
@@ -70,6 +63,18 @@ impl Verdict {
             Some(n) => Self(n),
             None => Self(NonZeroU64::MIN),
         }
+    }
+
+    /// As two numbers, and back.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn halves(self) -> (u8, u32) {
+        (self.0.get() as u8, (self.0.get() >> 32) as u32)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn of_halves(what: u8, number: u32) -> Self {
+        Self::code(what as u64 | (number as u64) << 32)
     }
 
     #[must_use]
@@ -117,11 +122,15 @@ impl Exit {
     /// The same.
     pub const OPEN: Self = Self(STAGE | (stage::OPEN as u64) << 32);
     /// The same.
+    pub const BORN: Self = Self(STAGE | (stage::BORN as u64) << 32);
+    /// The same.
     pub const SIX: Self = Self(STAGE | (stage::SIX as u64) << 32);
     /// The same.
     pub const ICMP: Self = Self(STAGE | (stage::ICMP as u64) << 32);
     /// The same.
     pub const ASKED: Self = Self(STAGE | (stage::ASKED as u64) << 32);
+    /// The same.
+    pub const TUNNELED: Self = Self(STAGE | (stage::TUNNELED as u64) << 32);
 
     #[inline(always)]
     pub const fn answer(error: icmp::Error, dest: u32) -> Self {

@@ -35,13 +35,13 @@ pub trait Frame {
     /// Gives a copy of the frame, finished but for the sending, to the daemon. False: it takes no more.
     fn hand_over(&mut self, header: &PuntHeader) -> bool;
 
-    /// What is behind the extension headers of an IPv6 packet. May run out of line.
+    /// What is behind the extension headers of an IPv6 packet; see [`v6::behind_extensions`]. May run out of line.
     #[inline(always)]
-    fn behind_extensions(&mut self) -> Found
+    fn behind_extensions(&mut self, l3: usize, fragment: u16) -> Found
     where
         Self: Sized,
     {
-        v6::behind_extensions(self)
+        v6::behind_extensions(self, l3, fragment)
     }
 
     #[inline(always)]

@@ -38,6 +38,8 @@ pub struct HostTables {
     pub services: BTreeMap<ServiceKey, Service>,
     pub lists: Vec<ListSlot>,
     pub hash_tables: Vec<u32>,
+    /// Masqueraded real servers that are told of packets in no connection.
+    pub masq_reals: BTreeMap<ServiceKey, u32>,
     pub dests: Vec<Dest>,
     pub dest_states: Vec<DestState>,
     pub dest_stats: Vec<Stats>,
@@ -73,6 +75,7 @@ impl HostTables {
             services: BTreeMap::new(),
             lists: vec![ListSlot::default(); capacities.list_slots as usize],
             hash_tables: vec![0; capacities.table_slots as usize],
+            masq_reals: BTreeMap::new(),
             dests: vec![Dest::default(); dests],
             dest_states: vec![DestState::default(); dests],
             dest_stats: vec![Stats::default(); dests],
@@ -233,6 +236,9 @@ impl<A: Width> Tables for View<'_, A> {
     }
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.0.services.get(key)
+    }
+    fn masqueraded(&self, key: &ServiceKey) -> Option<&u32> {
+        self.0.masq_reals.get(key)
     }
     fn listed(&self, slot: u32) -> Option<&ListSlot> {
         self.0.lists.get(slot as usize)

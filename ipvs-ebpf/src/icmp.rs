@@ -37,7 +37,9 @@ impl Error {
     pub const TIME_EXCEEDED: Self = Self { kind: 1, mtu: 0 };
     /// No ICMP: a TCP reset; see [`crate::reset`].
     pub const RESET: Self = Self { kind: 3, mtu: 0 };
-    /// Bit of `kind`: what a router said of a tunnel. The place of the type in [`TYPES`] and the code follow.
+    /// For a masqueraded real server, from the director's own address.
+    pub const NO_CONNECTION: Self = Self { kind: 4, mtu: 0 };
+    /// Bit of `kind`: what a router said of a tunnel. The place of the type (two bits) and the code follow.
     const OF_TUNNEL: u8 = 0x80;
 
     #[must_use]
@@ -46,17 +48,12 @@ impl Error {
         Self { kind: 2, mtu }
     }
 
-    /// Of this type and code, as a router said of the tunnel's packet.
+    /// What follows from an error about the tunnel's packet ([`Ip::told`]).
     #[must_use]
     #[inline(always)]
-    pub const fn of_tunnel(kind: u8, code: u8, mtu: u16) -> Self {
-        let place = match kind {
-            3 => 0,
-            4 => 1,
-            _ => 2,
-        };
+    pub const fn of_tunnel((place, code): (u8, u8), mtu: u16) -> Self {
         Self {
-            kind: Self::OF_TUNNEL | place << 4 | (code & 15),
+            kind: Self::OF_TUNNEL | (place & 3) << 4 | (code & 15),
             mtu,
         }
     }
@@ -75,24 +72,19 @@ impl Error {
         }
     }
 
-    /// 0: nobody is there, 1: the time to live is over, 2: too long.
+    /// 0: nobody is there, 1: the time to live is over, 2: too long, 4: in no connection.
     #[inline(always)]
     pub(crate) const fn kind(self) -> u8 {
         self.kind
     }
 
-    /// Type and code that a router gave.
+    /// Place of the type and code that a router gave.
     #[inline(always)]
     pub(crate) const fn of_router(self) -> Option<(u8, u8)> {
         if self.kind & Self::OF_TUNNEL == 0 {
             return None;
         }
-        let kind = match self.kind >> 4 & 3 {
-            0 => 3,
-            1 => 4,
-            _ => 11,
-        };
-        Some((kind, self.kind & 15))
+        Some((self.kind >> 4 & 3, self.kind & 15))
     }
 
     /// Why the packet itself is dropped.
@@ -105,6 +97,7 @@ impl Error {
             0 => DropReason::NoDest,
             1 => DropReason::TtlExceeded,
             3 => DropReason::DestGoneReset,
+            4 => DropReason::NoConnection,
             _ => DropReason::TooBig,
         }
     }
@@ -185,7 +178,8 @@ pub const fn length<A: Ip>(p: &Packet<A>) -> u16 {
     (headers::<A>() + if quoted < room { quoted } else { room }) as u16
 }
 
-/// Turns the packet into an error about it. The packet counts as dropped, for its own reason if the error is sent.
+/// Turns the packet into an error about it. The packet counts as dropped, for its own reason if the error is sent. `dest` is the
+/// real server that it has to do with.
 #[inline(always)]
 pub fn reply<F: Frame, T: Tables>(
     f: &mut F,
@@ -193,9 +187,17 @@ pub fn reply<F: Frame, T: Tables>(
     p: &Packet<T::A>,
     iface: &Iface,
     error: Error,
+    dest: u32,
 ) -> Result<Verdict, DropReason> {
     limit(t, p, error)?;
-    let hop = egress::to_sender(t, p, iface);
+    let mut from = p.key.dst;
+    if error == Error::NO_CONNECTION {
+        let dest = t.dest(dest).ok_or(DropReason::Internal)?;
+        from = T::A::narrow(dest.tunnel_src);
+        // Routers quote it so.
+        T::A::age(f)?;
+    }
+    let hop = egress::to_sender(t, p, iface, from);
     if hop.kind != HopKind::Send as u8 || !egress::takes(iface, &hop) {
         return Err(DropReason::IcmpNoRoute);
     }
@@ -203,7 +205,7 @@ pub fn reply<F: Frame, T: Tables>(
         reset::build(f, p, &hop)?;
         Event::ResetSent
     } else {
-        build(f, p, error, &hop)?;
+        build(f, p, error, from, &hop)?;
         Event::IcmpSent
     };
     t.note(error.drop_reason().slot());
@@ -247,6 +249,7 @@ fn build<F: Frame, A: Ip>(
     f: &mut F,
     p: &Packet<A>,
     error: Error,
+    from: A,
     hop: &Hop,
 ) -> Result<(), DropReason> {
     let len = usize::from(length(p));
@@ -258,7 +261,7 @@ fn build<F: Frame, A: Ip>(
     A::put_header(
         f,
         &Header {
-            src: p.key.dst,
+            src: from,
             dst: p.key.src,
             proto: A::ICMP,
             len: len as u16,
@@ -277,7 +280,7 @@ fn build<F: Frame, A: Ip>(
     };
     f.at::<Icmp>(L3 + A::HEADER)?.0 = icmp;
     let sum = f.sum(L3 + A::HEADER, len - A::HEADER)?;
-    let sum = sum + A::icmp_pseudo(p.key.dst, p.key.src, len - A::HEADER);
+    let sum = sum + A::icmp_pseudo(from, p.key.src, len - A::HEADER);
     icmp.check = (!csum::fold(sum)).to_be_bytes();
     f.at::<Icmp>(L3 + A::HEADER)?.0 = icmp;
     Ok(())

@@ -5,7 +5,17 @@ pub mod v6;
 
 use ipvs_common::{Addr, Address, DropReason, FlowKey, Hop, Iface, ServiceKey};
 
-use crate::{exit::Exit, frame::Frame, fwd::Tunnel, icmp, parse::Packet};
+use crate::{
+    exit::Exit,
+    frame::Frame,
+    fwd::Tunnel,
+    icmp,
+    parse::{
+        Packet,
+        error::{Message, Quoted},
+    },
+    rewrite::l4::End,
+};
 
 /// An address, and the headers that carry it.
 pub trait Ip: Address {
@@ -17,6 +27,8 @@ pub trait Ip: Address {
     const WITHIN: u8;
     /// What every link carries at least.
     const LEAST_MTU: u16;
+    /// No way to a real server is believed to take less, whatever a router says.
+    const LEAST_PATH: u16;
     /// IP length of the longest error of its ICMP.
     const LONGEST_ERROR: usize;
     /// Type of service of its errors.
@@ -85,6 +97,24 @@ pub trait Ip: Address {
     /// What the checksum of its ICMP begins with.
     #[must_use]
     fn icmp_pseudo(src: Self, dst: Self, len: usize) -> u32;
+
+    /// Reads an error of its ICMP that is whole. Any other message passes.
+    fn message<F: Frame>(f: &mut F, iface: &Iface) -> Result<Message<Self>, Exit>;
+
+    /// Reads a quoted packet at an offset, in a message with such an end.
+    fn quoted<F: Frame>(f: &mut F, l3: usize, end: usize) -> Result<Quoted<Self>, Exit>;
+
+    /// Writes an address of a quoted packet.
+    fn requote<F: Frame>(f: &mut F, q: &Quoted<Self>, end: End, to: Self)
+    -> Result<(), DropReason>;
+
+    /// Whether an error of this type and code is about a packet that was too long for a link.
+    #[must_use]
+    fn says_too_big(kind: u8, code: u8) -> bool;
+
+    /// What a client hears of an error about the tunnel that its packet was in, in the form of [`icmp::Error::of_tunnel`].
+    #[must_use]
+    fn told(kind: u8, code: u8) -> (u8, u8);
 
     /// Outer header of a packet of this kind that travels within another one.
     #[must_use]

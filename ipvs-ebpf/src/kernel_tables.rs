@@ -27,8 +27,8 @@ use ipvs_datapath::{
 };
 
 use crate::maps::{
-    CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, REASONS,
-    SCHED_STATES, SERVICES, SETTINGS, iface,
+    CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, MASQ_REALS,
+    REASONS, SCHED_STATES, SERVICES, SETTINGS, iface,
 };
 
 mod family;
@@ -54,13 +54,6 @@ impl<A: Family> Maps<A> {
     #[inline(always)]
     pub(crate) const fn only() -> Self {
         Self::of(ptr::null_mut())
-    }
-}
-
-impl<A> Maps<A> {
-    #[inline(always)]
-    fn state(id: u32) -> Option<*mut DestState> {
-        DEST_STATES.get_ptr_mut(id)
     }
 }
 
@@ -208,19 +201,24 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn ask(&mut self, key: &FlowKey<A>) {
-        if let Some(place) = A::asked().and_then(|asked| asked.get_ptr_mut(0)) {
+        if let Some(place) = A::asked().get_ptr_mut(0) {
             // SAFETY: this CPU's value.
             unsafe { *place = *key };
         }
     }
     #[inline(always)]
     fn asked(&self) -> Option<&FlowKey<A>> {
-        A::asked()?.get(0)
+        A::asked().get(0)
     }
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         // SAFETY: not preallocated: a replaced value stays readable until the program ends.
         unsafe { SERVICES.get(key) }
+    }
+    #[inline(always)]
+    fn masqueraded(&self, key: &ServiceKey) -> Option<&u32> {
+        // SAFETY: not preallocated: a replaced value stays readable until the program ends.
+        unsafe { MASQ_REALS.get(key) }
     }
     #[inline(always)]
     fn listed(&self, slot: u32) -> Option<&ListSlot> {
@@ -242,14 +240,16 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn set_dest_hop(&mut self, id: u32, hop: &Hop) {
-        if let Some(state) = Self::state(id) {
+        if let Some(state) = limits::state(id) {
             // SAFETY: a map value.
             unsafe { (*state).hop = *hop };
         }
     }
     #[inline(always)]
     fn add(&mut self, id: u32, counter: DestCounter, delta: i32) {
-        let Some(state) = Self::state(id) else { return };
+        let Some(state) = limits::state(id) else {
+            return;
+        };
         // SAFETY: fields of a map value, aligned.
         unsafe {
             let field = match counter {
@@ -262,7 +262,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn set_overloaded(&mut self, id: u32, overloaded: bool) {
-        if let Some(state) = Self::state(id) {
+        if let Some(state) = limits::state(id) {
             // SAFETY: a map value.
             unsafe { (*state).overloaded = overloaded.into() };
         }

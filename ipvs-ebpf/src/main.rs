@@ -145,7 +145,20 @@ mod programs {
         finish::<0>(&ctx, verdict)
     }
 
-    /// Connections that ICMP errors open.
+    /// The same two of IPv6.
+    #[xdp]
+    pub(crate) fn ipvs6_icmp(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::icmp(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
+        finish::<{ stage::TO_SIX }>(&ctx, verdict)
+    }
+
+    #[xdp]
+    pub(crate) fn ipvs6_tunneled(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::tunneled(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
+        finish::<{ stage::TO_SIX }>(&ctx, verdict)
+    }
+
+    /// Connections that ICMP errors open. Over IPv6 the third stage does that, too.
     #[xdp]
     pub(crate) fn ipvs_asked(ctx: XdpContext) -> u32 {
         let verdict = pipeline::asked(&mut V4::of(ctx.ctx), iface());
@@ -159,9 +172,9 @@ mod programs {
             Action::Stage(stage::SLOW) => go_on(ctx, FAMILY + stage::SLOW),
             Action::Stage(stage::ENTER) => go_on(ctx, FAMILY + stage::ENTER),
             Action::Stage(stage::BORN) => go_on(ctx, FAMILY + stage::BORN),
-            Action::Stage(stage::ICMP) => go_on(ctx, stage::ICMP),
-            Action::Stage(stage::TUNNELED) => go_on(ctx, stage::TUNNELED),
-            Action::Stage(stage::ASKED) => go_on(ctx, stage::ASKED),
+            Action::Stage(stage::ICMP) => go_on(ctx, error_of(FAMILY) + stage::ICMP),
+            Action::Stage(stage::TUNNELED) => go_on(ctx, error_of(FAMILY) + stage::TUNNELED),
+            Action::Stage(stage::ASKED) if FAMILY == 0 => go_on(ctx, stage::ASKED),
             Action::Stage(stage::SIX) => go_on(ctx, stage::SIX),
             Action::Stage(_) => go_on(ctx, FAMILY + stage::OPEN),
             Action::Pass | Action::Drop | Action::Tx | Action::Handed | Action::Redirect(_) => {
@@ -171,6 +184,10 @@ mod programs {
         #[cfg(feature = "trace")]
         aya_log_ebpf::info!(ctx, "{} bytes: {}", XdpFrame(ctx.ctx).len(), label(verdict));
         act(verdict)
+    }
+
+    const fn error_of(family: u32) -> u32 {
+        if family == 0 { 0 } else { stage::ERROR_TO_SIX }
     }
 
     /// A call comes back only if the stage is missing, or after more stages than the kernel lets follow each other.

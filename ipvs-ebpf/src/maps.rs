@@ -81,7 +81,12 @@ pub(crate) static NEWBORN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(1, 
 #[map]
 pub(crate) static NEWBORN6: PerCpuArray<Conn<Addr>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
+pub(crate) static MASQ_REALS: HashMap<ServiceKey, u32> =
+    HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+#[map]
 pub(crate) static ASKED: PerCpuArray<FlowKey> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static ASKED6: PerCpuArray<FlowKey<Addr>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
 #[map]

@@ -1,7 +1,7 @@
 //! Programs for the far ends of links in tests. They know nothing of services.
 //!
 //! A veth takes redirected frames if its far end has GRO switched on or any native XDP program; `peer_pass` is such a
-//! program. `peer_decap` stands in for the `ipip` device of a real server, on kernels that have none. `peer_source` and
+//! program. `peer_decap` stands in for the `ipip` and `ip6tnl` devices of a real server, on kernels that have none. `peer_source` and
 //! `peer_drop` are both ends of a benchmark.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
@@ -40,14 +40,16 @@ mod programs {
     };
     use ipvs_common::{
         bench::{FRAME, Source},
-        hdr::{Eth, Ipv4},
+        hdr::{Eth, Ipv4, Ipv6},
     };
     use ipvs_datapath::rewrite::csum::fold;
 
     use crate::bytes::{at, move_head};
 
     const ETHERTYPE_IPV4: u16 = 0x0800u16.to_be();
+    const ETHERTYPE_IPV6: u16 = 0x86ddu16.to_be();
     const IPIP: u8 = 4;
+    const IPV6_IN_IP: u8 = 41;
     /// Version 4, five words: no options.
     const PLAIN: u8 = 0x45;
 
@@ -99,13 +101,19 @@ mod programs {
         }
     }
 
-    /// Takes an outer IPv4 header off (RFC 2003). Everything else stays as it is.
+    /// Takes an outer IPv4 or IPv6 header off (RFC 2003, RFC 2473). Everything else stays as it is.
     #[xdp]
     pub(crate) fn peer_decap(ctx: XdpContext) -> u32 {
         match decap(&ctx) {
             Unpacked::Yes | Unpacked::NotOurs => xdp_action::XDP_PASS,
             Unpacked::Broken => xdp_action::XDP_DROP,
         }
+    }
+
+    fn next_header(ctx: &XdpContext) -> Option<u8> {
+        let ip = at::<Ipv6>(ctx, size_of::<Eth>())?;
+        // SAFETY: within the frame, with alignment 1.
+        Some(unsafe { ip.read() }.0.next_hdr)
     }
 
     enum Unpacked {
@@ -120,10 +128,15 @@ mod programs {
         };
         // SAFETY: both are within the frame, any bytes are a value of theirs, and their alignment is 1.
         let (eth, ip) = unsafe { (eth.read(), ip.read()) };
-        if { eth.0.ether_type } != ETHERTYPE_IPV4 || ip.0.vihl != PLAIN || ip.0.proto != IPIP {
+        let ether_type = { eth.0.ether_type };
+        let outer = if ether_type == ETHERTYPE_IPV4 && ip.0.vihl == PLAIN && ip.0.proto == IPIP {
+            size_of::<Ipv4>()
+        } else if ether_type == ETHERTYPE_IPV6 && next_header(ctx) == Some(IPV6_IN_IP) {
+            size_of::<Ipv6>()
+        } else {
             return Unpacked::NotOurs;
-        }
-        if !move_head(ctx.ctx, size_of::<Ipv4>() as i32) {
+        };
+        if !move_head(ctx.ctx, outer as i32) {
             return Unpacked::Broken;
         }
         let Some(start) = at::<Eth>(ctx, 0) else {

@@ -11,6 +11,7 @@ mod born;
 mod enter;
 mod fast;
 mod icmp;
+mod nobodys;
 mod open;
 mod slow;
 pub mod steps;
@@ -75,9 +76,9 @@ fn leave_by<F: Frame, T: Tables>(
     let Ending::Answer(error, dest) = exit.ending() else {
         return refuse(t, exit);
     };
-    match errors::reply(f, t, p, iface, error) {
+    match errors::reply(f, t, p, iface, error, dest) {
         Ok(verdict) => {
-            if dest != NO_DEST {
+            if dest != NO_DEST && error != Error::NO_CONNECTION {
                 stats::outbound(t, dest, crate::icmp::length(p));
             }
             verdict

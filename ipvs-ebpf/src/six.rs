@@ -121,6 +121,16 @@ slow_steps! {
     room6: Room;
     reply6: Reply;
     insert6: Insert;
+    serve_asked6: ServeAsked;
+    join_asked6: JoinAsked;
+    tie_asked6: TieAsked;
+    draft_asked6: DraftAsked;
+    know6: Know;
+    estrange6: Estrange;
+    find_way6: FindWay;
+    relay6: Relay;
+    interpret6: Interpret;
+    tell6: Tell;
 }
 
 /// [`template::join`].
@@ -181,11 +191,14 @@ pub(crate) extern "C" fn tell_template6(key: *const TemplateKey<Addr>) -> u32 {
     read(key).map_or(0, |key| submit(&SyncNote::template(key)))
 }
 
-/// What is behind the extension headers of a frame.
+/// [`v6::behind_extensions`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn behind_extensions(ctx: *mut xdp_md) -> u64 {
-    v6::behind_extensions(&mut XdpFrame(ctx)).0
+pub(crate) extern "C" fn behind_extensions(ctx: *mut xdp_md, l3: u32, fragment: u32) -> u64 {
+    // Boxed because arguments that make no difference would be left out, by the caller alone. The mask changes nothing: all
+    // that is quoted begins before.
+    let (l3, fragment) = (black_box(l3) & 0x7ff, black_box(fragment));
+    v6::behind_extensions(&mut XdpFrame(ctx), l3 as usize, fragment as u16).0
 }
 
 macro_rules! steps {

@@ -140,6 +140,8 @@ pub trait Tables: Templates + Sets {
     fn asked(&self) -> Option<&FlowKey<Self::A>>;
 
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
+    /// Index of a masqueraded real server with this address and port.
+    fn masqueraded(&self, key: &ServiceKey) -> Option<&u32>;
     /// An entry of the dest lists.
     fn listed(&self, slot: u32) -> Option<&ListSlot>;
     /// An entry of the hash tables: index of a real server.

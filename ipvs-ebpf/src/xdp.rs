@@ -130,8 +130,12 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn behind_extensions(&mut self) -> Found {
-        Found(crate::six::behind_extensions(self.0))
+    fn behind_extensions(&mut self, l3: usize, fragment: u16) -> Found {
+        Found(crate::six::behind_extensions(
+            self.0,
+            l3 as u32,
+            u32::from(fragment),
+        ))
     }
 
     #[inline(always)]

@@ -56,6 +56,11 @@ pub trait Dataplane: Send {
     fn put_service(&mut self, key: &ServiceKey, service: &Service) -> Result<()>;
     /// Removing what is not there is no error.
     fn remove_service(&mut self, key: &ServiceKey) -> Result<()>;
+    /// Enters a masqueraded real server that is told of packets in no connection, under its address and port.
+    fn put_masq_real(&mut self, key: &ServiceKey, dest: u32) -> Result<()>;
+    /// Removing what is not there is no error.
+    fn remove_masq_real(&mut self, key: &ServiceKey) -> Result<()>;
+    fn masq_reals(&self) -> Result<Vec<(ServiceKey, u32)>>;
     /// Writes a list that no service refers to (yet).
     fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()>;
     /// The same for the slots of a hash table, from an even slot on.

@@ -12,6 +12,7 @@ mod defence;
 mod estimator;
 mod expected;
 mod knobs;
+mod reals;
 mod records;
 mod sync;
 mod together;
@@ -45,6 +46,7 @@ use caches::CacheTimers;
 use carry::PastReasons;
 use expected::Waiting;
 use knobs::Controls;
+use reals::Reals;
 use traffic::Traffic;
 use trash::Idle;
 
@@ -94,6 +96,7 @@ pub struct Director {
     caches: CacheTimers,
     controls: Controls,
     waiting: Waiting,
+    reals: Reals,
     sync: sync::Sync,
     past_reasons: PastReasons,
 }
@@ -127,6 +130,7 @@ impl Director {
             caches: CacheTimers::default(),
             controls: Controls::default(),
             waiting: Waiting::default(),
+            reals: Reals::default(),
             sync: sync::Sync::default(),
             past_reasons: PastReasons::default(),
         }
@@ -182,6 +186,7 @@ impl Director {
         self.traffic.settle(moved);
         self.idle.back_at_work(&effects);
         self.set_cache_timers(&effects, now);
+        self.follow_reals();
         if let Err(e) = self.after_effects(&effects) {
             // The change stands. What did not end now ends by its packets or its timer.
             tracing::warn!("connections of deleted real servers: {e}");

@@ -11,6 +11,7 @@ pub mod random;
 pub mod replay;
 pub mod scene;
 pub mod six;
+pub mod six_session;
 pub mod smtp;
 pub mod topology;
 pub mod trace;

@@ -14,7 +14,7 @@ use ipvs_common::{Mac, Proto};
 use crate::six::six;
 pub use check::{checksum, checksums_are_right};
 pub use describe::{contrast, describe, hex};
-pub use icmp::IcmpError;
+pub use icmp::{IcmpError, checksum_of_six};
 
 /// TCP flag bits at their place in the header.
 pub mod flag {

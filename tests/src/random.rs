@@ -81,7 +81,7 @@ impl Generator {
     pub fn arrival(&mut self) -> Arrival {
         if self.rng.u8(..) < 30 {
             let (link, mut frame) = self.icmp();
-            flaw::of_frame(&mut self.rng, &mut frame);
+            self.flaw(&mut frame);
             return Arrival { link, frame };
         }
         let reply = !self.served.is_empty() && self.rng.u8(..) < 80;
@@ -90,12 +90,16 @@ impl Generator {
         packet.six = self.six;
         flaw::of_packet(&mut self.rng, &mut packet);
         let mut frame = flaw::frame(&mut self.rng, &packet);
-        if self.six {
-            six::of_frame(&mut self.rng, &mut frame);
-        } else {
-            flaw::of_frame(&mut self.rng, &mut frame);
-        }
+        self.flaw(&mut frame);
         Arrival { link, frame }
+    }
+
+    fn flaw(&mut self, frame: &mut Vec<u8>) {
+        if self.six {
+            six::of_frame(&mut self.rng, frame);
+        } else {
+            flaw::of_frame(&mut self.rng, frame);
+        }
     }
 
     /// Learns from what the director sent: real servers reply to it.

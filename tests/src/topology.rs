@@ -142,12 +142,7 @@ impl Topology {
     /// What the client has learned of the way to the virtual address: the longest packet that it takes.
     pub fn learned_mtu(&self) -> Result<Option<u32>> {
         let route = ["route", "get", &VIP.to_string()];
-        let route = self.client.output("ip", &route)?;
-        let mut words = route.split_whitespace();
-        let Some(_) = words.find(|word| *word == "mtu") else {
-            return Ok(None);
-        };
-        Ok(Some(words.next().context("mtu without a number")?.parse()?))
+        mtu_of(&self.client.output("ip", &route)?)
     }
 
     /// Fails if any stack of the network counted a packet with a bad checksum or header.
@@ -221,6 +216,15 @@ impl Topology {
 }
 
 /// The virtual address with a port.
+/// The MTU of a route as `ip` prints it.
+fn mtu_of(route: &str) -> Result<Option<u32>> {
+    let mut words = route.split_whitespace();
+    let Some(_) = words.find(|word| *word == "mtu") else {
+        return Ok(None);
+    };
+    Ok(Some(words.next().context("mtu without a number")?.parse()?))
+}
+
 #[must_use]
 pub const fn vip(port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(VIP, port)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
 pub use choices::{Choice, Group};
-pub use network::{IpCommand, Link, Network, VIRTUAL, VIRTUAL6, Way};
+pub use network::{IpCommand, Link, Network, VIRTUAL, VIRTUAL6, Way, Way6};
 
 use choices::{Ordered, groups};
 

@@ -1,23 +1,17 @@
 //! IPv6 with real sockets: bulk data both ways through guests that leave checksums and segmentation to their card, and what the
 //! daemon does for it.
 
-use std::{
-    collections::BTreeSet,
-    io::{Read as _, Write as _},
-    net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use ipvs_tests::{
     six::six,
-    topology::{CLIENT, Director, GUESTS, Netns, Start, Topology, VIP, eventually, within},
+    six_session::{PORT, Session, call, serve},
+    topology::{CLIENT, Director, GUESTS, Part, Start, Topology, eventually, within},
 };
 
 /// Bytes each way.
 const BULK: usize = 4 << 20;
-const PORT: u16 = 25;
 /// The daemon follows a command within this time.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -31,70 +25,6 @@ const DROUTE: [&str; 3] = [
     "ipvsadm -a -t [2001:db8:a00::5]:25 -r [2001:db8:a00:1::5]:25 -g",
     "ipvsadm -a -t [2001:db8:a00::5]:25 -r [2001:db8:a00:1::6]:25 -g",
 ];
-
-/// A server in a guest: tells its name and who calls, then sends back what it gets.
-fn serve(guest: &Netns, port: u16) -> Result<()> {
-    let name = guest.name();
-    let listener = guest.enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))?;
-    thread::spawn(move || {
-        while let Ok((stream, from)) = listener.accept() {
-            thread::spawn(move || answer(name, stream, from));
-        }
-    });
-    Ok(())
-}
-
-fn answer(name: &str, mut stream: TcpStream, from: SocketAddr) -> Result<()> {
-    writeln!(stream, "{name} {}", from.ip())?;
-    let mut sender = stream.try_clone()?;
-    Ok(std::io::copy(&mut stream, &mut sender).map(|_| ())?)
-}
-
-/// A session with a server.
-struct Session {
-    stream: TcpStream,
-    /// The server's first line.
-    line: String,
-}
-
-impl Session {
-    fn begin(net: &Topology) -> Result<Self> {
-        let vip = SocketAddr::V6(SocketAddrV6::new(six(VIP), PORT, 0, 0));
-        let stream = net
-            .client
-            .enter(|| TcpStream::connect_timeout(&vip, Duration::from_secs(5)))
-            .context("connecting")?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut reader = stream.try_clone()?;
-        let (mut line, mut byte) = (Vec::new(), [0]);
-        while byte != *b"\n" {
-            reader.read_exact(&mut byte).context("the first line")?;
-            line.push(byte[0]);
-        }
-        let line = String::from_utf8(line)?.trim().to_owned();
-        Ok(Self { stream, line })
-    }
-
-    /// Sends data and takes it back.
-    fn exchange(&self, bytes: usize) -> Result<()> {
-        let data: Vec<u8> = (0..bytes).map(|n| (n * 7 + n / 251) as u8).collect();
-        let mut writer = self.stream.try_clone()?;
-        let sent = data.clone();
-        let sending = thread::spawn(move || writer.write_all(&sent));
-        let mut back = vec![0; bytes];
-        let mut reader = self.stream.try_clone()?;
-        reader.read_exact(&mut back).context("what comes back")?;
-        sending.join().map_err(|_| anyhow::anyhow!("sending"))??;
-        ensure!(back == data, "other data came back");
-        Ok(())
-    }
-}
-
-fn call(net: &Topology, bytes: usize) -> Result<String> {
-    let session = Session::begin(net)?;
-    session.exchange(bytes)?;
-    Ok(session.line)
-}
 
 /// Calls from the same client reach both guests, which see it as it is.
 fn both_guests_answer(net: &Topology) -> Result<()> {
@@ -179,6 +109,62 @@ fn direct_routing_moves_data_where_dom0_completes_no_checksums() {
         let net = Topology::new()?;
         net.dom0_without_checksum_offload()?;
         droutes(&net)
+    });
+}
+
+const TUNNEL: [&str; 3] = [
+    "ipvsadm -A -t [2001:db8:a00::5]:25 -s rr",
+    "ipvsadm -a -t [2001:db8:a00::5]:25 -r [2001:db8:a00:1::5]:25 -i",
+    "ipvsadm -a -t [2001:db8:a00::5]:25 -r [2001:db8:a00:1::6]:25 -i",
+];
+
+fn tunnels(net: &Topology) -> Result<()> {
+    net.over_six()?;
+    net.guests_take_vip_over_six()?;
+    for guest in &net.guests {
+        serve(guest, PORT)?;
+    }
+    let director = Director::start(&net.dom0, &Start::default())?;
+    director.run_all(&TUNNEL)?;
+    both_guests_answer(net)?;
+    let learned = net.learned_mtu_over_six()?;
+    ensure!(learned == Some(1460), "the client learned {learned:?}");
+    let reasons = director.run("ipvsd reasons")?;
+    ensure!(reasons.contains("checksum_completed"), "{reasons}");
+    director.stop()?;
+    Ok(())
+}
+
+#[test]
+fn tunnel_moves_data_both_ways_with_offloads_as_they_come() {
+    within(90, || {
+        let net = Topology::new()?;
+        let _programs = net.guests_unpack()?;
+        tunnels(&net)
+    });
+}
+
+#[test]
+fn tunnel_moves_data_where_dom0_completes_no_checksums() {
+    within(90, || {
+        let net = Topology::new()?;
+        net.dom0_without_checksum_offload()?;
+        let _programs = net.guests_unpack()?;
+        tunnels(&net)
+    });
+}
+
+#[test]
+fn guests_with_the_kernels_tunnel_device_take_data_both_ways() {
+    within(90, || {
+        if !Part::Ip6Tnl.is_there()? {
+            return Ok(());
+        }
+        let net = Topology::new()?;
+        for guest in &net.guests {
+            guest.ip("link set ip6tnl0 up")?;
+        }
+        tunnels(&net)
     });
 }
 

@@ -141,7 +141,7 @@ pub fn draft<T: Tables>(
 
 /// The same, opened by an ICMP error: no packet was seen, so it does not last.
 #[inline(always)]
-pub fn unseen<T: Tables>(t: &T, conn: Conn) -> Conn {
+pub fn unseen<T: Tables>(t: &T, conn: Conn<T::A>) -> Conn<T::A> {
     /// Seconds, as ip_vs gives every new connection before its first packet.
     const TIMEOUT: u64 = 3;
     let state = if conn.status.state == State::Udp as u8 {

@@ -1,9 +1,9 @@
 //! ICMP errors about connections, to the side that is to hear of them. A state or a timer does not move by them, no error is sent
-//! about them, and one that is longer than the way takes is fragmented.
+//! about them, and one that is longer than the way takes is fragmented, where packets are.
 
 use ipvs_common::{
     Address, Conn, ConnFlags, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface, PassReason,
-    hdr::{Icmp, Ipv4, Ports},
+    hdr::{Icmp, Ports},
 };
 
 use super::{Tunnel, depart, leads_on, masq, must_leave, reply, tunnel};
@@ -20,45 +20,49 @@ use crate::{
     tables::Tables,
 };
 
-/// Sends an error to the other side of its connection.
+/// The way to the other side of an error's connection.
 #[inline(always)]
-pub fn forward<F: Frame, T: Tables<A = [u8; 4]>>(
-    f: &mut F,
-    t: &mut T,
-    iface: &Iface,
-    report: &Report,
-    conn: &Conn,
-) -> Result<Verdict, Exit> {
-    let p = &report.p;
-    let is_reply = conn.status.flags & ConnFlags::REPLY != 0;
-    let (way, dest) = if is_reply {
+pub fn way<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>, conn: &Conn<T::A>) -> Hop {
+    let (way, dest) = if conn.status.flags & ConnFlags::REPLY != 0 {
         ((conn.to_addr, p.key.dst), NO_DEST)
     } else if conn.status.method == ForwardingMethod::BYPASS {
         ((p.key.src, p.key.dst), NO_DEST)
     } else {
-        (([0; 4], conn.to_addr), conn.dest)
+        ((T::A::default(), conn.to_addr), conn.dest)
     };
-    let hop = egress::of_error(t, p, iface, way, dest);
-    if is_reply {
-        return to_client(f, t, iface, report, conn, &hop);
+    egress::of_error(t, p, iface, way, dest)
+}
+
+/// Sends an error there.
+#[inline(always)]
+pub fn forward<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    report: &Report<T::A>,
+    conn: &Conn<T::A>,
+    hop: &Hop,
+) -> Result<Verdict, Exit> {
+    if conn.status.flags & ConnFlags::REPLY != 0 {
+        return to_client(f, t, iface, report, conn, hop);
     }
-    if dest != NO_DEST {
-        return to_dest(f, t, iface, report, conn, &hop);
+    if conn.status.method != ForwardingMethod::BYPASS {
+        return to_dest(f, t, iface, report, conn, hop);
     }
-    if !leads_on(&hop) {
+    if !leads_on(hop) {
         return Err(DropReason::NoRoute.into());
     }
-    unchanged(f, t, iface, p, &hop)
+    unchanged(f, t, iface, &report.p, hop)
 }
 
 /// To the real server, in the way that its packets go.
 #[inline(always)]
-fn to_dest<F: Frame, T: Tables<A = [u8; 4]>>(
+fn to_dest<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    report: &Report,
-    conn: &Conn,
+    report: &Report<T::A>,
+    conn: &Conn<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     stats::inbound_if_listed(t, conn.dest, &report.p);
@@ -88,12 +92,12 @@ fn to_dest<F: Frame, T: Tables<A = [u8; 4]>>(
 
 /// From a masqueraded real server, or a router before it, to the client: the virtual address sent it.
 #[inline(always)]
-fn to_client<F: Frame, T: Tables<A = [u8; 4]>>(
+fn to_client<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    report: &Report,
-    conn: &Conn,
+    report: &Report<T::A>,
+    conn: &Conn<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     reply::admit(iface, &report.p, hop)?;
@@ -103,25 +107,31 @@ fn to_client<F: Frame, T: Tables<A = [u8; 4]>>(
 
 /// Masquerading. The quoted packet went the other way, so what changes is its other end: `end`.
 #[inline(always)]
-fn translated<F: Frame, T: Tables<A = [u8; 4]>>(
+fn translated<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    report: &Report,
-    conn: &Conn,
+    report: &Report<T::A>,
+    conn: &Conn<T::A>,
     end: End,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     let kernel = masq::by_kernel(iface, &report.p, hop);
     if kernel.is_none() {
+        fits::<T::A>(hop, report.p.len)?;
         age(f, &report.p)?;
     }
+    let k = &report.p.key;
+    let (src, dst) = match end {
+        End::Source => (k.src, conn.to_addr),
+        End::Destination => (conn.to_addr, k.dst),
+    };
     match end {
-        End::Source => <[u8; 4]>::set_dst(f, conn.to_addr)?,
-        End::Destination => <[u8; 4]>::set_src(f, conn.to_addr)?,
+        End::Source => T::A::set_dst(f, dst)?,
+        End::Destination => T::A::set_src(f, src)?,
     }
     requote(f, &report.quoted, conn, end)?;
-    complete(f, &report.p)?;
+    complete(f, &report.p, src, dst)?;
     t.event(Event::IcmpRelayed);
     match kernel {
         Some(reason) => Err(reason.into()),
@@ -131,42 +141,50 @@ fn translated<F: Frame, T: Tables<A = [u8; 4]>>(
 
 /// Writes an end of the quoted packet. As in ip_vs the checksum of what it carries stays: mostly it is not all there.
 #[inline(always)]
-fn requote<F: Frame>(f: &mut F, q: &Quoted, conn: &Conn, end: End) -> Result<(), Exit> {
-    let ip = &mut f.at::<Ipv4>(q.l3)?.0;
-    match end {
-        End::Source => ip.src_addr = conn.to_addr,
-        End::Destination => ip.dst_addr = conn.to_addr,
-    }
-    ip.check = [0; 2];
+fn requote<F: Frame, A: Ip>(
+    f: &mut F,
+    q: &Quoted<A>,
+    conn: &Conn<A>,
+    end: End,
+) -> Result<(), Exit> {
     let ports = f.at::<Ports>(q.l4)?;
     match end {
         End::Source => ports.src = conn.to_port,
         End::Destination => ports.dst = conn.to_port,
     }
-    let sum = f.sum(q.l3, q.l4 - q.l3)?;
-    f.at::<Ipv4>(q.l3)?.0.check = (!csum::fold(sum)).to_be_bytes();
+    Ok(A::requote(f, q, end, conn.to_addr)?)
+}
+
+/// Computes the checksum of the message, between these addresses.
+#[inline(always)]
+fn complete<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, src: A, dst: A) -> Result<(), Exit> {
+    let len = usize::from(p.l4_len);
+    f.at::<Icmp>(p.l4)?.0.check = [0; 2];
+    let sum = f.sum(p.l4, len)? + A::icmp_pseudo(src, dst, len);
+    f.at::<Icmp>(p.l4)?.0.check = (!csum::fold(sum)).to_be_bytes();
     Ok(())
 }
 
-/// Computes the checksum of the message.
+/// Where routers fragment no packets, an error that is too long ends here.
 #[inline(always)]
-fn complete<F: Frame>(f: &mut F, p: &Packet) -> Result<(), Exit> {
-    f.at::<Icmp>(p.l4)?.0.check = [0; 2];
-    let sum = f.sum(p.l4, usize::from(p.l4_len))?;
-    f.at::<Icmp>(p.l4)?.0.check = (!csum::fold(sum)).to_be_bytes();
+fn fits<A: Ip>(hop: &Hop, len: u16) -> Result<(), Exit> {
+    if A::NEVER_FRAGMENTED && hop.mtu != 0 && len > hop.mtu {
+        return Err(DropReason::IcmpTooBig.into());
+    }
     Ok(())
 }
 
 /// Direct routing, or past the real servers.
 #[inline(always)]
-fn unchanged<F: Frame, T: Tables<A = [u8; 4]>>(
+fn unchanged<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
+    p: &Packet<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     must_leave(iface, p, hop)?;
+    fits::<T::A>(hop, p.len)?;
     age(f, p)?;
     t.event(Event::IcmpRelayed);
     depart(f, t, iface, hop, p.len)
@@ -174,16 +192,17 @@ fn unchanged<F: Frame, T: Tables<A = [u8; 4]>>(
 
 /// Through the tunnel.
 #[inline(always)]
-fn wrapped<F: Frame, T: Tables<A = [u8; 4]>>(
+fn wrapped<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
-    p: &Packet,
-    ends: Tunnel<[u8; 4]>,
+    p: &Packet<T::A>,
+    ends: Tunnel<T::A>,
     hop: &Hop,
 ) -> Result<Verdict, Exit> {
     must_leave(iface, p, hop)?;
-    tunnel::admit::<[u8; 4]>(hop)?;
+    tunnel::admit::<T::A>(hop)?;
+    fits::<T::A>(hop, p.len.saturating_add(T::A::HEADER as u16))?;
     age(f, p)?;
     let discovery = tunnel::discovers(t);
     let len = tunnel::wrap(f, p, ends, discovery && p.df)?;
@@ -193,9 +212,9 @@ fn wrapped<F: Frame, T: Tables<A = [u8; 4]>>(
 
 /// One less to live.
 #[inline(always)]
-fn age<F: Frame>(f: &mut F, p: &Packet) -> Result<(), Exit> {
+fn age<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>) -> Result<(), Exit> {
     if p.ttl <= 1 {
         return Err(DropReason::IcmpTtlExceeded.into());
     }
-    Ok(<[u8; 4]>::age(f)?)
+    Ok(A::age(f)?)
 }

@@ -10,9 +10,12 @@ use super::{Header, Ip};
 use crate::{
     exit::Exit,
     frame::Frame,
-    icmp,
-    parse::{self, L3, Packet},
-    rewrite::csum,
+    icmp::Error,
+    parse::{
+        self, L3, Packet,
+        error::{self, Message, Quoted},
+    },
+    rewrite::{csum, l4::End},
 };
 
 const ETHERTYPE: u16 = 0x0800u16.to_be();
@@ -25,6 +28,8 @@ impl Ip for [u8; 4] {
     const HEADER: usize = size_of::<Ipv4>();
     const WITHIN: u8 = 4;
     const LEAST_MTU: u16 = 68;
+    /// The kernel's `net.ipv4.route.min_pmtu`.
+    const LEAST_PATH: u16 = 552;
     const LONGEST_ERROR: usize = 576;
     const ERROR_TOS: u8 = 0xc0;
     const NEVER_FRAGMENTED: bool = false;
@@ -147,12 +152,12 @@ impl Ip for [u8; 4] {
 
     /// RFC 792.
     #[inline(always)]
-    fn error(error: icmp::Error) -> (u8, u8) {
-        if let Some(said) = error.of_router() {
-            return said;
+    fn error(error: Error) -> (u8, u8) {
+        if let Some((place, code)) = error.of_router() {
+            return (error::v4::kind(place), code);
         }
         match error.kind() {
-            0 => (3, 3),
+            0 | 4 => (3, 3),
             1 => (11, 0),
             _ => (3, 4),
         }
@@ -161,6 +166,44 @@ impl Ip for [u8; 4] {
     #[inline(always)]
     fn icmp_pseudo(_src: Self, _dst: Self, _len: usize) -> u32 {
         0
+    }
+
+    #[inline(always)]
+    fn message<F: Frame>(f: &mut F, iface: &Iface) -> Result<Message<Self>, Exit> {
+        error::v4::message(f, iface)
+    }
+
+    #[inline(always)]
+    fn quoted<F: Frame>(f: &mut F, l3: usize, end: usize) -> Result<Quoted<Self>, Exit> {
+        error::v4::quoted(f, l3, end)
+    }
+
+    #[inline(always)]
+    fn requote<F: Frame>(
+        f: &mut F,
+        q: &Quoted<Self>,
+        end: End,
+        to: Self,
+    ) -> Result<(), DropReason> {
+        let ip = &mut f.at::<Ipv4>(q.l3)?.0;
+        match end {
+            End::Source => ip.src_addr = to,
+            End::Destination => ip.dst_addr = to,
+        }
+        ip.check = [0; 2];
+        let sum = f.sum(q.l3, q.l4 - q.l3)?;
+        f.at::<Ipv4>(q.l3)?.0.check = (!csum::fold(sum)).to_be_bytes();
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn says_too_big(kind: u8, code: u8) -> bool {
+        error::v4::says_too_big(kind, code)
+    }
+
+    #[inline(always)]
+    fn told(kind: u8, code: u8) -> (u8, u8) {
+        error::v4::told(kind, code)
     }
 }
 

@@ -4,7 +4,7 @@ use core::hint::black_box;
 
 use ipvs_common::{
     Addr, DropReason, FlowKey, Hop, Iface, PassReason, Proto, ServiceKey, SettingsFlags,
-    hdr::{Eth, Ipv6},
+    hdr::{Eth, Ipv6, Ports},
 };
 use network_types::ip::Ipv6Hdr;
 
@@ -12,9 +12,12 @@ use super::{Header, Ip};
 use crate::{
     exit::Exit,
     frame::Frame,
-    icmp,
-    parse::{self, ETHERTYPE_IPV6, L3, Packet},
-    rewrite::csum,
+    icmp::Error,
+    parse::{
+        self, ETHERTYPE_IPV6, L3, Packet,
+        error::{self, Message, Quoted},
+    },
+    rewrite::{csum, l4::End},
 };
 
 const HOP_BY_HOP: u8 = 0;
@@ -29,13 +32,15 @@ const BEHIND: usize = L3 + size_of::<Ipv6>();
 const MOST_HEADERS: u32 = 6;
 const FARTHEST: usize = 0x1ff;
 /// More fragments, or an offset.
-const IS_FRAGMENT: u16 = 0xfff9;
+pub(crate) const IS_FRAGMENT: u16 = 0xfff9;
 
 impl Ip for Addr {
     const ICMP: u8 = 58;
     const HEADER: usize = size_of::<Ipv6>();
     const WITHIN: u8 = 41;
     const LEAST_MTU: u16 = 1280;
+    /// What a tunnel needs to carry that: on a way that takes less, short packets arrive all the same.
+    const LEAST_PATH: u16 = Self::LEAST_MTU + Self::HEADER as u16;
     const LONGEST_ERROR: usize = 1280;
     const ERROR_TOS: u8 = 0;
     const NEVER_FRAGMENTED: bool = true;
@@ -67,7 +72,7 @@ impl Ip for Addr {
         match Proto::from_number(ip.next()) {
             Some(proto) => behind(f, &ip, BEHIND, proto),
             None if is_extension(ip.next()) => Err(Exit::SLOW),
-            None => Err(PassReason::OtherProtocol.into()),
+            None => Err(other(ip.next())),
         }
     }
 
@@ -77,12 +82,15 @@ impl Ip for Addr {
         if let Some(proto) = Proto::from_number(ip.next()) {
             return behind(f, &ip, BEHIND, proto);
         }
-        let found = f.behind_extensions();
+        if ip.next() == Self::ICMP {
+            return Err(Exit::ICMP);
+        }
+        let found = f.behind_extensions(L3, IS_FRAGMENT);
         if let Some(reason) = found.refusal() {
             return Err(reason.into());
         }
-        let proto = Proto::from_number(found.proto()).ok_or(PassReason::OtherProtocol)?;
-        behind(f, &ip, found.offset(), proto)
+        let proto = Proto::from_number(found.proto()).ok_or_else(|| other(found.proto()))?;
+        behind(f, &ip, found.offset(L3), proto)
     }
 
     #[inline(always)]
@@ -147,9 +155,12 @@ impl Ip for Addr {
 
     /// RFC 4443.
     #[inline(always)]
-    fn error(error: icmp::Error) -> (u8, u8) {
+    fn error(error: Error) -> (u8, u8) {
+        if let Some((place, code)) = error.of_router() {
+            return (error::v6::kind(place), code);
+        }
         match error.kind() {
-            0 => (1, 4),
+            0 | 4 => (1, 4),
             1 => (3, 0),
             _ => (2, 0),
         }
@@ -159,11 +170,56 @@ impl Ip for Addr {
     fn icmp_pseudo(src: Self, dst: Self, len: usize) -> u32 {
         csum::pseudo(src, dst, Self::ICMP, len as u16)
     }
+
+    #[inline(always)]
+    fn message<F: Frame>(f: &mut F, iface: &Iface) -> Result<Message<Self>, Exit> {
+        error::v6::message(f, iface)
+    }
+
+    #[inline(always)]
+    fn quoted<F: Frame>(f: &mut F, l3: usize, end: usize) -> Result<Quoted<Self>, Exit> {
+        error::v6::quoted(f, l3, end)
+    }
+
+    #[inline(always)]
+    fn requote<F: Frame>(
+        f: &mut F,
+        q: &Quoted<Self>,
+        end: End,
+        to: Self,
+    ) -> Result<(), DropReason> {
+        let ip = &mut f.at::<Ipv6>(q.l3)?.0;
+        match end {
+            End::Source => ip.src_addr = to.bytes(),
+            End::Destination => ip.dst_addr = to.bytes(),
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn says_too_big(kind: u8, _code: u8) -> bool {
+        error::v6::says_too_big(kind)
+    }
+
+    #[inline(always)]
+    fn told(kind: u8, code: u8) -> (u8, u8) {
+        error::v6::told(kind, code)
+    }
+}
+
+/// What becomes of a packet of another protocol: ICMP has a stage of its own.
+#[inline(always)]
+fn other(proto: u8) -> Exit {
+    if proto == Addr::ICMP {
+        Exit::ICMP
+    } else {
+        PassReason::OtherProtocol.into()
+    }
 }
 
 /// A header as it stands in a frame, in words.
 #[derive(Clone, Copy)]
-struct Head {
+pub(crate) struct Head {
     /// What is before the addresses.
     first: [u8; 8],
     addresses: [u64; 4],
@@ -171,59 +227,85 @@ struct Head {
 
 impl Head {
     #[inline(always)]
-    const fn next(&self) -> u8 {
+    pub(crate) fn at<F: Frame>(f: &mut F, l3: usize) -> Result<Self, DropReason> {
+        let [first, addresses @ ..] = f.words::<5>(l3)?;
+        let first = first.to_ne_bytes();
+        Ok(Self { first, addresses })
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_six(&self) -> bool {
+        self.first[0] >> 4 == 6
+    }
+
+    #[inline(always)]
+    pub(crate) const fn next(&self) -> u8 {
         let [_, _, _, _, _, _, next, _] = self.first;
         next
+    }
+
+    /// Of the packet. A length of zero (RFC 2675) is too short for anything.
+    #[inline(always)]
+    pub(crate) const fn len(&self) -> usize {
+        let [_, _, _, _, high, low, _, _] = self.first;
+        size_of::<Ipv6>() + u16::from_be_bytes([high, low]) as usize
+    }
+
+    #[inline(always)]
+    pub(crate) const fn hop_limit(&self) -> u8 {
+        let [_, _, _, _, _, _, _, hop_limit] = self.first;
+        hop_limit
+    }
+
+    /// Traffic class.
+    #[inline(always)]
+    pub(crate) const fn class(&self) -> u8 {
+        let [first, second, ..] = self.first;
+        first << 4 | second >> 4
+    }
+
+    /// Key of the packet, for these ports.
+    #[inline(always)]
+    pub(crate) fn key(&self, proto: u8, ports: Ports) -> FlowKey<Addr> {
+        let [src0, src1, dst0, dst1] = self.addresses;
+        let [sport_high, sport_low, dport_high, dport_low] = bytemuck::cast(ports);
+        let rest = [sport_high, sport_low, dport_high, dport_low, proto, 0, 0, 0];
+        bytemuck::cast([src0, src1, dst0, dst1, u64::from_ne_bytes(rest)])
     }
 }
 
 #[inline(always)]
-fn header<F: Frame>(f: &mut F, iface: &Iface) -> Result<Head, Exit> {
+pub(crate) fn header<F: Frame>(f: &mut F, iface: &Iface) -> Result<Head, Exit> {
     parse::ethernet(f, iface, ETHERTYPE_IPV6)?;
-    let [first, addresses @ ..] = f.words::<5>(L3).map_err(|_| PassReason::NotIp)?;
-    let first = first.to_ne_bytes();
-    if first[0] >> 4 != 6 {
+    let head = Head::at(f, L3).map_err(|_| PassReason::NotIp)?;
+    if !head.is_six() {
         return Err(PassReason::Malformed.into());
     }
-    Ok(Head { first, addresses })
+    Ok(head)
 }
 
 /// The packet whose transport header is at `l4`.
 #[inline(always)]
 fn behind<F: Frame>(f: &mut F, ip: &Head, l4: usize, proto: Proto) -> Result<Packet<Addr>, Exit> {
     let (ports, flags) = parse::transport(f, l4, proto)?;
-    let [first, second, _, _, high, low, _, hop_limit] = ip.first;
-    let len = size_of::<Ipv6>() + usize::from(u16::from_be_bytes([high, low]));
+    let len = ip.len();
     let before = l4 - L3;
-    // A length of zero (RFC 2675) is too short, too.
     if len < before + parse::least(proto) || L3 + len > f.len() || len > usize::from(u16::MAX) {
         return Err(PassReason::Malformed.into());
     }
-    let [src0, src1, dst0, dst1] = ip.addresses;
-    let [sport_high, sport_low, dport_high, dport_low] = bytemuck::cast([ports.src, ports.dst]);
-    let rest = [
-        sport_high,
-        sport_low,
-        dport_high,
-        dport_low,
-        proto as u8,
-        0,
-        0,
-        0,
-    ];
     Ok(Packet {
-        key: bytemuck::cast([src0, src1, dst0, dst1, u64::from_ne_bytes(rest)]),
+        key: ip.key(proto as u8, ports),
         l4,
         len: len as u16,
         l4_len: (len - before) as u16,
-        ttl: hop_limit,
-        tos: first << 4 | second >> 4,
+        ttl: ip.hop_limit(),
+        tos: ip.class(),
         df: true,
         flags,
     })
 }
 
-const fn is_extension(number: u8) -> bool {
+pub(crate) const fn is_extension(number: u8) -> bool {
     matches!(
         number,
         HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
@@ -244,18 +326,18 @@ impl Found {
     }
 
     #[inline(always)]
-    const fn proto(self) -> u8 {
+    pub(crate) const fn proto(self) -> u8 {
         self.0 as u8
     }
 
-    /// Offset of the transport header.
+    /// Offset of the transport header, for that of IP's header.
     #[inline(always)]
-    const fn offset(self) -> usize {
-        BEHIND + ((self.0 >> 8) as usize & FARTHEST)
+    pub(crate) const fn offset(self, l3: usize) -> usize {
+        l3 + size_of::<Ipv6>() + ((self.0 >> 8) as usize & FARTHEST)
     }
 
     #[inline(always)]
-    fn refusal(self) -> Option<PassReason> {
+    pub(crate) fn refusal(self) -> Option<PassReason> {
         if self.0 >> 32 == 0 {
             return None;
         }
@@ -269,21 +351,21 @@ impl Found {
     }
 }
 
-/// Follows the extension headers of a frame that has an IPv6 header.
+/// Follows the extension headers of an IPv6 header at an offset. A fragment header with one of these bits ends that.
 #[inline(always)]
-pub fn behind_extensions<F: Frame>(f: &mut F) -> Found {
-    let Ok(mut next) = f.at::<Ipv6>(L3).map(|ip| ip.0.next_hdr) else {
+pub fn behind_extensions<F: Frame>(f: &mut F, l3: usize, fragment: u16) -> Found {
+    let Ok(mut next) = f.at::<Ipv6>(l3).map(|ip| ip.0.next_hdr) else {
         return Found::refused(PassReason::Malformed);
     };
-    let mut at = 0;
+    let (behind, mut at) = (l3 + size_of::<Ipv6>(), 0);
     for _ in 0..MOST_HEADERS {
         if !is_extension(next) {
             return Found::at(at, next);
         }
-        let Ok([following, units, high, low]) = f.at::<[u8; 4]>(BEHIND + at).copied() else {
+        let Ok([following, units, high, low]) = f.at::<[u8; 4]>(behind + at).copied() else {
             return Found::refused(PassReason::Malformed);
         };
-        if next == FRAGMENT && u16::from_be_bytes([high, low]) & IS_FRAGMENT != 0 {
+        if next == FRAGMENT && u16::from_be_bytes([high, low]) & fragment != 0 {
             return Found::refused(PassReason::Fragment);
         }
         let length = match next {

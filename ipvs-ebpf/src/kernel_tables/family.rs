@@ -11,8 +11,8 @@ use ipvs_datapath::{FibQuery, Ip, pipeline::steps::Step};
 use super::numbers::{dst, ports, src};
 use crate::{
     maps::{
-        ASKED, CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6, NEWBORN,
-        NEWBORN6, TEMPLATES, TEMPLATES6, iface,
+        ASKED, ASKED6, CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6,
+        NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
     },
     notes, routes, six, walks, xdp,
 };
@@ -27,11 +27,7 @@ pub(crate) trait Family: Ip {
     fn ring() -> &'static Array<RingSlot<Self>>;
     fn templates() -> &'static HashMap<TemplateKey<Self>, Template>;
     fn newborn() -> &'static PerCpuArray<Conn<Self>>;
-    /// Only where ICMP errors may open connections.
-    #[inline(always)]
-    fn asked() -> Option<&'static PerCpuArray<FlowKey<Self>>> {
-        None
-    }
+    fn asked() -> &'static PerCpuArray<FlowKey<Self>>;
     fn half_open_mask() -> u32;
 
     fn route(ctx: *mut xdp_md, query: &FibQuery<Self>) -> Hop;
@@ -51,7 +47,7 @@ pub(crate) trait Family: Ip {
 }
 
 macro_rules! its_maps {
-    ($conns:ident, $half_open:ident, $ring:ident, $templates:ident, $newborn:ident, $mask:ident) => {
+    ($conns:ident, $half_open:ident, $ring:ident, $templates:ident, $newborn:ident, $asked:ident, $mask:ident) => {
         #[inline(always)]
         fn conns() -> &'static HashMap<FlowKey<Self>, Conn<Self>> {
             &$conns
@@ -73,6 +69,10 @@ macro_rules! its_maps {
             &$newborn
         }
         #[inline(always)]
+        fn asked() -> &'static PerCpuArray<FlowKey<Self>> {
+            &$asked
+        }
+        #[inline(always)]
         fn half_open_mask() -> u32 {
             iface().$mask
         }
@@ -83,17 +83,13 @@ impl Family for [u8; 4] {
     const RING: u32 = head::RING;
     const SYNCED: u32 = head::SYNCED;
 
-    #[inline(always)]
-    fn asked() -> Option<&'static PerCpuArray<FlowKey<Self>>> {
-        Some(&ASKED)
-    }
-
     its_maps!(
         CONNS,
         HALF_OPEN,
         HALF_OPEN_RING,
         TEMPLATES,
         NEWBORN,
+        ASKED,
         half_open_mask
     );
 
@@ -162,6 +158,7 @@ impl Family for Addr {
         HALF_OPEN_RING6,
         TEMPLATES6,
         NEWBORN6,
+        ASKED6,
         half_open6_mask
     );
 

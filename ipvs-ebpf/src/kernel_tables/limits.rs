@@ -2,14 +2,19 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
-use ipvs_common::maps::head;
+use ipvs_common::{DestState, maps::head};
 use ipvs_datapath::icmp::{Limit, Limited};
 
 use crate::maps::{DEST_STATES, HEADS, ICMP_BUDGET, ICMP_PEERS};
 
 #[inline(always)]
+pub(super) fn state(id: u32) -> Option<*mut DestState> {
+    DEST_STATES.get_ptr_mut(id)
+}
+
+#[inline(always)]
 pub(super) fn set_path(id: u32, mtu: u16, until: u64) {
-    let Some(state) = DEST_STATES.get_ptr_mut(id) else {
+    let Some(state) = state(id) else {
         return;
     };
     // SAFETY: a map value.

@@ -1,9 +1,12 @@
 //! An ICMP error about no connection, under `schedule_icmp`: the packet that it would have an answer to opens one.
 
-use ipvs_common::{Conn, DropReason, Iface, PassReason, ServiceFlags};
+use ipvs_common::{Conn, DropReason, Iface, PassReason, Service, ServiceFlags};
 
 use crate::{
-    conn::{self, birth, template},
+    conn::{
+        self, birth,
+        template::{self, Choice},
+    },
     exit::{Exit, NO_DEST, Verdict},
     expire,
     parse::{Packet, error},
@@ -12,7 +15,7 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn asked<T: Tables<A = [u8; 4]>>(t: &mut T, iface: &Iface) -> Verdict {
+pub fn asked<T: Tables>(t: &mut T, iface: &Iface) -> Verdict {
     let p = match error::asked(t) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
@@ -27,8 +30,21 @@ pub fn asked<T: Tables<A = [u8; 4]>>(t: &mut T, iface: &Iface) -> Verdict {
 }
 
 #[inline(always)]
-fn begin<T: Tables<A = [u8; 4]>>(t: &mut T, iface: &Iface, p: &Packet) -> Result<Conn, Exit> {
+fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T::A>, Exit> {
     let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    admit(t, iface, p, &service)?;
+    let choice = template::choose(t, &service, &p.key);
+    of_choice(t, p, &service, choice)
+}
+
+/// Whether the packet may open a connection.
+#[inline(always)]
+pub(super) fn admit<T: Tables>(
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet<T::A>,
+    service: &Service,
+) -> Result<(), Exit> {
     if let Some(hit) = conn::find(t, &p.key) {
         if hit.conn.expires > t.now() {
             // Another CPU opened it.
@@ -39,17 +55,27 @@ fn begin<T: Tables<A = [u8; 4]>>(t: &mut T, iface: &Iface, p: &Packet) -> Result
             return Err(PassReason::IcmpStranger.into());
         }
     }
-    service::admit(t, p, iface, &service)?;
+    service::admit(t, p, iface, service)?;
     if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
         // No real server that one picked would know of the datagram.
         return Err(PassReason::CannotOpen.into());
     }
-    let choice = template::choose(t, &service, &p.key);
+    Ok(())
+}
+
+/// The connection to the real server that was chosen.
+#[inline(always)]
+pub(super) fn of_choice<T: Tables>(
+    t: &mut T,
+    p: &Packet<T::A>,
+    service: &Service,
+    choice: Choice,
+) -> Result<Conn<T::A>, Exit> {
     if choice.dest != NO_DEST {
-        let conn = birth::draft(t, p, &service, choice)?;
+        let conn = birth::draft(t, p, service, choice)?;
         return Ok(birth::unseen(t, conn));
     }
-    if service::is_ftp_data(p, &service) {
+    if service::is_ftp_data(p, service) {
         return Err(PassReason::CannotOpen.into());
     }
     Err(DropReason::IcmpNoDest.into())

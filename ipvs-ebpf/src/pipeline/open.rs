@@ -5,6 +5,7 @@ use ipvs_common::{
     Service, ServiceFlags, SettingsFlags,
 };
 
+use super::nobodys::nobodys;
 use crate::{
     Ip,
     conn::{
@@ -48,7 +49,9 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T
     if let Some(conn) = expected::draft(t, p) {
         return Ok(conn);
     }
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let Some(service) = service::lookup(t, p, iface).copied() else {
+        return Err(nobodys(t, p, iface));
+    };
     let moves = check_again(t, p)?;
     if !moves {
         if !service::opens(t, p) {

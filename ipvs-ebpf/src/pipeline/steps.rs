@@ -3,11 +3,15 @@
 //!
 //! They do what [`super::slow`], [`super::open`] and [`super::enter`] do in one go.
 
+mod errors;
 mod opening;
 
 use ipvs_common::{ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface};
 
-pub use opening::open_slowly;
+pub use self::{
+    errors::{icmp_slowly, tunneled_slowly},
+    opening::open_slowly,
+};
 
 use super::{answer_later, refuse, slow};
 use crate::{
@@ -18,7 +22,7 @@ use crate::{
     expire,
     frame::Frame,
     fwd,
-    parse::{Packet, flag},
+    parse::{Packet, error, flag},
     service,
     tables::Tables,
 };
@@ -29,6 +33,8 @@ pub struct Went(pub u64);
 
 /// Not one of [`Exit`]'s.
 const ON: u64 = 0xff;
+/// Nor this: nothing is left to go on with.
+const DONE: u64 = 0xfe;
 
 impl Went {
     #[inline(always)]
@@ -42,6 +48,30 @@ impl Went {
             Ok((self.0 >> 32) as u32)
         } else {
             Err(Exit::from_word(self.0))
+        }
+    }
+
+    /// Of a step that is the last one.
+    #[inline(always)]
+    fn verdict(self) -> Result<Verdict, Exit> {
+        if self.0 & 0xff == DONE {
+            Ok(Verdict::of_halves(
+                (self.0 >> 8) as u8,
+                (self.0 >> 32) as u32,
+            ))
+        } else {
+            Err(Exit::from_word(self.0))
+        }
+    }
+
+    #[inline(always)]
+    fn done(result: Result<Verdict, Exit>) -> Self {
+        match result {
+            Ok(verdict) => {
+                let (what, number) = verdict.halves();
+                Self(DONE | (what as u64) << 8 | (number as u64) << 32)
+            }
+            Err(exit) => Self(exit.word()),
         }
     }
 
@@ -73,6 +103,16 @@ pub enum Step {
     Room,
     Reply,
     Insert,
+    ServeAsked,
+    JoinAsked,
+    TieAsked,
+    DraftAsked,
+    Know,
+    Estrange,
+    FindWay,
+    Relay,
+    Interpret,
+    Tell,
 }
 
 /// Takes a step; `found` is what the first one found.
@@ -84,7 +124,35 @@ pub fn take<F: Frame, T: Tables>(
     iface: &Iface,
     found: u32,
 ) -> Went {
-    let p = match T::A::any_packet(f, iface) {
+    match step {
+        Step::Know => return Went::of(errors::know(f, t, iface)),
+        Step::Estrange => return Went::of(errors::estrange(f, t, iface)),
+        Step::FindWay => return Went::of(errors::find_way(f, t, iface)),
+        Step::Relay => return Went::done(errors::relay(f, t, iface)),
+        Step::Interpret => return Went::of(errors::interpret(f, t, iface)),
+        Step::Tell => return Went::done(errors::tell(f, t, iface, found)),
+        Step::Look
+        | Step::Overdue
+        | Step::StartOver
+        | Step::Promote
+        | Step::Admit
+        | Step::Advance
+        | Step::Meet
+        | Step::Serve
+        | Step::Join
+        | Step::Choose
+        | Step::Tie
+        | Step::Draft
+        | Step::LeaveOld
+        | Step::Room
+        | Step::Reply
+        | Step::Insert
+        | Step::ServeAsked
+        | Step::JoinAsked
+        | Step::TieAsked
+        | Step::DraftAsked => {}
+    }
+    let p = match packet(step, f, t, iface) {
         Ok(p) => p,
         Err(exit) => return Went(exit.word()),
     };
@@ -98,15 +166,53 @@ pub fn take<F: Frame, T: Tables>(
         Step::Advance => advance(t, &p, table),
         Step::Meet => opening::meet(t, &p),
         Step::Serve => opening::serve(t, iface, &p),
-        Step::Join => opening::join(t, iface, &p, found),
+        Step::Join | Step::JoinAsked => opening::join(t, iface, &p, found),
         Step::Choose => opening::choose(t, iface, &p),
-        Step::Tie => opening::tie(t, iface, &p),
+        Step::Tie | Step::TieAsked => opening::tie(t, iface, &p),
         Step::LeaveOld => opening::leave_old(t, &p),
         Step::Draft => opening::draft(t, iface, &p, found),
         Step::Room => room(t, &p),
         Step::Reply => reply(t, &p),
         Step::Insert => insert(t, &p),
+        Step::ServeAsked => opening::serve_asked(t, iface, &p),
+        Step::DraftAsked => opening::draft_asked(t, iface, &p),
+        Step::Know
+        | Step::Estrange
+        | Step::FindWay
+        | Step::Relay
+        | Step::Interpret
+        | Step::Tell => Err(DropReason::Internal.into()),
     })
+}
+
+/// The packet that a step is about. Some steps are also those of a connection that an ICMP error opens.
+#[inline(always)]
+fn packet<F: Frame, T: Tables>(
+    step: Step,
+    f: &mut F,
+    t: &T,
+    iface: &Iface,
+) -> Result<Packet<T::A>, Exit> {
+    let also_asked = matches!(
+        step,
+        Step::Choose
+            | Step::Room
+            | Step::Reply
+            | Step::Insert
+            | Step::ServeAsked
+            | Step::DraftAsked
+    );
+    if also_asked {
+        return error::opening(f, t, iface);
+    }
+    if !matches!(step, Step::JoinAsked | Step::TieAsked) {
+        return T::A::any_packet(f, iface);
+    }
+    // Only because an argument that makes no difference would be left out, by the caller alone.
+    if f.is_empty() {
+        return Err(DropReason::Internal.into());
+    }
+    error::asked(t)
 }
 
 /// What [`look`] found: the table, and more.

@@ -1,13 +1,13 @@
 //! ICMP errors about packets that the director sent through a tunnel: their clients are told, in terms of what those sent.
 
-use ipvs_common::{Address as _, DropReason, Event, ForwardingMethod, Iface, PassReason};
+use ipvs_common::{Address as _, DropReason, Event, FlowKey, ForwardingMethod, Iface, PassReason};
 
 use super::{
     icmp::{living, verify},
-    leave_by, refuse,
+    leave_by, refuse, steps,
 };
 use crate::{
-    egress,
+    Ip, egress,
     exit::{Exit, Verdict},
     frame::Frame,
     icmp::Error,
@@ -20,59 +20,80 @@ use crate::{
 };
 
 #[inline(always)]
-pub fn tunneled<F: Frame, T: Tables<A = [u8; 4]>>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let report = match error::report(f, iface) {
-        Ok(report) => report,
-        Err(exit) => return refuse(t, exit),
-    };
-    let inner = match error::inside(f, &report) {
-        Ok(inner) => inner,
-        Err(exit) => return refuse(t, exit),
-    };
-    let answer = match in_clients_terms(f, t, &report, &inner) {
-        Ok(answer) => answer,
-        Err(exit) => return refuse(t, exit),
-    };
-    if let Err(reason) = f.shrink_head(inner.l3 - L3) {
+pub fn tunneled<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+    if T::A::LONG {
+        return steps::tunneled_slowly(f, t, iface);
+    }
+    match whole(f, t, iface) {
+        Ok(verdict) => verdict,
+        Err(exit) => refuse(t, exit),
+    }
+}
+
+#[inline(always)]
+fn whole<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Verdict, Exit> {
+    let report = error::report::<_, T::A>(f, iface)?;
+    let inner = error::inside(f, &report)?;
+    let answer = in_clients_terms(f, t, &report, &inner)?;
+    let left = left(&report.p, &inner);
+    Ok(tell(f, t, iface, inner.l3, inner.key, left, answer))
+}
+
+/// Tells the client that sent what begins at `start` and is quoted as far as `left` bytes.
+#[inline(always)]
+pub(super) fn tell<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    start: usize,
+    key: FlowKey<T::A>,
+    left: u16,
+    answer: Exit,
+) -> Verdict {
+    if let Err(reason) = f.shrink_head(start - L3) {
         return refuse(t, reason.into());
     }
     let p = Packet {
-        key: inner.key,
+        key,
         l4: L3,
-        len: left(&report, &inner),
-        ..report.p
+        len: left,
+        l4_len: 0,
+        ttl: 0,
+        tos: 0,
+        df: false,
+        flags: 0,
     };
     leave_by(f, t, iface, &p, answer)
 }
 
 /// As much of the client's packet as the error quotes.
 #[inline(always)]
-const fn left(report: &Report, inner: &Quoted) -> u16 {
-    (L3 + report.p.len as usize - inner.l3) as u16
+pub(super) fn left<A: Ip>(message: &Packet<A>, inner: &Quoted<A>) -> u16 {
+    (L3 + message.len as usize - inner.l3) as u16
 }
 
 /// The error about the client's packet that follows from one about the tunnel's.
 #[inline(always)]
-fn in_clients_terms<F: Frame, T: Tables<A = [u8; 4]>>(
+pub(super) fn in_clients_terms<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
-    report: &Report,
-    inner: &Quoted,
+    report: &Report<T::A>,
+    inner: &Quoted<T::A>,
 ) -> Result<Exit, Exit> {
     let hit = living(t, &inner.key).ok_or(PassReason::IcmpStranger)?;
     let id = hit.conn.dest;
     let dest = t.dest(id).ok_or(PassReason::IcmpStranger)?;
     let ours = hit.conn.status.method == ForwardingMethod::Tunnel as u8
-        && <[u8; 4]>::narrow(dest.addr) == report.quoted.key.dst
-        && <[u8; 4]>::narrow(dest.tunnel_src) == report.quoted.key.src
-        && <[u8; 4]>::narrow(dest.tunnel_src) == report.p.key.dst;
+        && T::A::narrow(dest.addr) == report.quoted.key.dst
+        && T::A::narrow(dest.tunnel_src) == report.quoted.key.src
+        && T::A::narrow(dest.tunnel_src) == report.p.key.dst;
     if !ours {
         return Err(PassReason::IcmpStranger.into());
     }
     service::at_work(t)?;
-    verify(f, report)?;
+    verify(f, &report.p)?;
     let mut mtu = 0;
-    if report.fragmentation_needed() {
+    if report.too_big() {
         let overhead = (inner.l3 - report.quoted.l3) as u16;
         mtu = egress::learn(t, id, report.mtu).saturating_sub(overhead);
         if !inner.df {
@@ -80,8 +101,8 @@ fn in_clients_terms<F: Frame, T: Tables<A = [u8; 4]>>(
         }
     }
     // As in ip_vs both what is told and what is sent for it count as replies.
-    stats::outbound(t, id, left(report, inner));
+    stats::outbound(t, id, left(&report.p, inner));
     t.event(Event::IcmpRelayed);
-    let error = Error::of_tunnel(report.kind, report.code, mtu);
+    let error = Error::of_tunnel(T::A::told(report.kind, report.code), mtu);
     Ok(Exit::answer(error, id))
 }

@@ -154,6 +154,24 @@ impl Dataplane for BpfDataplane {
         ))
     }
 
+    fn put_masq_real(&mut self, key: &ServiceKey, dest: u32) -> Result<()> {
+        let put = self.maps.masq_reals.insert(key, dest, 0);
+        put.map_err(failed(names::MASQ_REALS, "update", service_text(key)))
+    }
+
+    fn remove_masq_real(&mut self, key: &ServiceKey) -> Result<()> {
+        absent_is_fine(self.maps.masq_reals.remove(key)).map_err(failed(
+            names::MASQ_REALS,
+            "delete",
+            service_text(key),
+        ))
+    }
+
+    fn masq_reals(&self) -> Result<Vec<(ServiceKey, u32)>> {
+        let all = batch::entries(&self.maps.masq_reals);
+        all.map_err(failed(names::MASQ_REALS, "read", "all"))
+    }
+
     fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()> {
         let written = self.lists.write(base as usize, list).then_some(());
         written.ok_or_else(|| failed(names::DEST_LISTS, "update", base)("no such slots"))

@@ -110,6 +110,24 @@ impl Dataplane for HostDataplane {
         Ok(())
     }
 
+    fn put_masq_real(&mut self, key: &ServiceKey, dest: u32) -> Result<()> {
+        self.tables().masq_reals.insert(*key, dest);
+        Ok(())
+    }
+
+    fn remove_masq_real(&mut self, key: &ServiceKey) -> Result<()> {
+        self.tables().masq_reals.remove(key);
+        Ok(())
+    }
+
+    fn masq_reals(&self) -> Result<Vec<(ServiceKey, u32)>> {
+        let t = self.tables();
+        Ok(t.masq_reals
+            .iter()
+            .map(|(key, dest)| (*key, *dest))
+            .collect())
+    }
+
     fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()> {
         let mut t = self.tables();
         let from = base as usize;

@@ -80,6 +80,7 @@ impl Director {
         let mut this = Self::assembled(model, tables, dataplane, source);
         this.traffic = Traffic::resume(&restored, &this.model, &counted, now);
         this.past_reasons = PastReasons(restored.reasons.iter().cloned().collect());
+        this.resume_reals()?;
         this.resume_knobs(&restored.knobs)?;
         this.resume_waiting()?;
         let added = |s: &crate::model::VirtualService| Effect::ServiceAdded { service: s.id };

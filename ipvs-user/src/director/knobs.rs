@@ -166,6 +166,7 @@ impl Director {
         self.controls.knobs = knobs;
         self.controls.defence = defence;
         self.set_drop_entry(defence.drop_entry());
+        self.follow_reals();
         self.set_cache_limits(CacheLimits {
             lblc_expiration: knobs.get(Knob::LblcExpiration).into(),
             lblcr_expiration: knobs.get(Knob::LblcrExpiration).into(),

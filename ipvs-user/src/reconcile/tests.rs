@@ -145,6 +145,14 @@ impl Dataplane for Watched {
         Ok(())
     }
 
+    fn put_masq_real(&mut self, key: &ServiceKey, dest: u32) -> Result<()> {
+        self.inner.put_masq_real(key, dest)
+    }
+
+    fn remove_masq_real(&mut self, key: &ServiceKey) -> Result<()> {
+        self.inner.remove_masq_real(key)
+    }
+
     fn expect(&mut self, key: &Flow, expected: &Expected) -> Result<bool> {
         self.inner.expect(key, expected)
     }
@@ -181,6 +189,7 @@ impl Dataplane for Watched {
         reasons() -> Result<Vec<u64>>;
         settings() -> Result<Settings>;
         services() -> Result<Vec<(ServiceKey, Service)>>;
+        masq_reals() -> Result<Vec<(ServiceKey, u32)>>;
         read_list(base: u32, len: u32) -> Result<Vec<ListSlot>>;
         read_table(base: u32, len: u32) -> Result<Vec<u32>>;
         dest(id: u32) -> Result<Dest>;

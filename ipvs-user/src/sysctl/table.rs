@@ -176,13 +176,12 @@ pub const TABLE: &[Sysctl] = &[
         Knob::LblcrExpiration,
         "The same for lblcr; and after so long without a change its set loses the most loaded real server.",
     ),
-    fixed(
+    knob(
         "nat_icmp_send",
         "0",
         Range::SWITCH,
-        "it does not apply yet, because packets of masqueraded real servers that belong to no connection are left to the \
-         stack",
-        "1: such packets are answered with \"port unreachable\".",
+        Knob::NatIcmpSend,
+        "1: packets of masqueraded real servers that belong to no connection are answered with \"port unreachable\".",
     ),
     knob(
         "pmtu_disc",

@@ -1,12 +1,13 @@
 //! ICMP errors about what clients and the director sent, and some about nothing.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fastrand::Rng;
 
-use super::{Flow, Generator};
+use super::{Flow, Generator, six as flaw6};
 use crate::{
     packet::{ETHERNET, IcmpError, Packet},
+    six::{four, six},
     trace::Way,
 };
 
@@ -28,45 +29,74 @@ impl Generator {
         let mac = self.network.links[link].mac;
         let mut frame = error.between(self.network.gateway_mac, mac).frame();
         if self.rng.u8(..16) == 0 {
-            frame[ETHERNET + 22] ^= 1;
+            let header = if self.six { 40 } else { 20 };
+            frame[ETHERNET + header + 2] ^= 1;
         }
         (link, frame)
     }
 
     /// About an answer from the virtual address.
     fn on_client_side(&mut self, flow: Flow) -> IcmpError {
-        let answer = Packet {
+        let mut answer = Packet {
             proto: flow.proto,
+            six: self.six,
             ..Packet::udp(flow.virt, flow.client)
         };
+        if self.six && self.rng.u8(..8) == 0 {
+            answer.extensions = flaw6::extensions(&mut self.rng);
+        }
         let answer = answer.data(self.rng.usize(..30)).frame();
         let from = if self.rng.bool() {
             *flow.client.ip()
         } else {
             Ipv4Addr::new(192, 0, 2, 254)
         };
-        self.error(&answer, from)
+        self.error(&answer, self.at(from))
     }
 
     /// About a packet that the director sent, from where it went to or from a router before that.
     fn on_real_side(&mut self) -> (usize, IcmpError) {
         let sent = self.sent[self.rng.usize(..self.sent.len())].clone();
-        let at = ETHERNET + 16;
-        let real = Ipv4Addr::new(sent[at], sent[at + 1], sent[at + 2], sent[at + 3]);
-        let link = match self.network.way(real) {
-            Way::Link(link, _) => link,
-            Way::Local => 1,
+        let real = self.receiver(&sent);
+        let way = real.map(|real| self.network.way(real));
+        let link = match way {
+            Some(Way::Link(link, _)) => link,
+            Some(Way::Local) | None => 1,
         };
-        let from = if self.rng.bool() {
-            real
-        } else {
-            Ipv4Addr::new(10, 0, link as u8, 77)
+        let behind = Ipv4Addr::new(10, 0, link as u8, 77);
+        let from = match real {
+            Some(real) if self.rng.bool() => real,
+            Some(_) | None => behind,
         };
-        (link, self.error(&sent, from))
+        (link, self.error(&sent, self.at(from)))
     }
 
-    fn error(&mut self, about: &[u8], from: Ipv4Addr) -> IcmpError {
-        let mut error = IcmpError::about(about, from, kind(&mut self.rng));
+    /// Whom a packet was sent to; of IPv6, whose twin.
+    fn receiver(&self, sent: &[u8]) -> Option<Ipv4Addr> {
+        if self.six {
+            let to = sent.get(ETHERNET + 24..)?.first_chunk::<16>()?;
+            return four(Ipv6Addr::from(*to));
+        }
+        let to = sent.get(ETHERNET + 16..)?.first_chunk::<4>()?;
+        Some(Ipv4Addr::from(*to))
+    }
+
+    /// An address, or its twin.
+    fn at(&self, addr: Ipv4Addr) -> IpAddr {
+        if self.six {
+            six(addr).into()
+        } else {
+            addr.into()
+        }
+    }
+
+    fn error(&mut self, about: &[u8], from: IpAddr) -> IcmpError {
+        let kind = if self.six {
+            flaw6::kind(&mut self.rng)
+        } else {
+            kind(&mut self.rng)
+        };
+        let mut error = IcmpError::about(about, from, kind);
         error.mtu = match self.rng.u8(..4) {
             0 => self.rng.u16(..),
             _ => self.rng.u16(500..1500),
@@ -74,13 +104,21 @@ impl Generator {
         if self.rng.u8(..16) == 0 {
             error.ttl = self.rng.u8(..3);
         }
+        if self.six && self.rng.u8(..16) == 0 {
+            error.extensions = flaw6::extensions(&mut self.rng);
+        }
         let len = error.quoted.len();
+        let enough = if self.six { 48 } else { 28 };
         let least = if self.rng.u8(..8) == 0 {
             0
         } else {
-            len.min(28)
+            len.min(enough)
         };
         error.quoted.truncate(self.rng.usize(least..=len));
+        if self.rng.u8(..64) == 0 {
+            // More than any should quote.
+            error.quoted.resize(self.rng.usize(1400..1600), 0);
+        }
         error
     }
 

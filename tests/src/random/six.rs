@@ -46,6 +46,18 @@ fn extension(rng: &mut Rng) -> (u8, Vec<u8>) {
     (number, body)
 }
 
+/// Type and code of a message of ICMPv6, mostly of an error.
+pub(super) fn kind(rng: &mut Rng) -> (u8, u8) {
+    match rng.u8(..16) {
+        0..5 => (1, rng.u8(..8)),
+        5..10 => (2, 0),
+        10..13 => (3, rng.u8(..2)),
+        13 => (4, rng.u8(..4)),
+        14 => (rng.u8(..), rng.u8(..3)),
+        _ => (rng.u8(..6), rng.u8(..)),
+    }
+}
+
 /// Broken, or of another kind.
 pub(super) fn of_frame(rng: &mut Rng, frame: &mut Vec<u8>) {
     match rng.u8(..32) {

@@ -77,7 +77,7 @@ pub const COMMANDS: [&str; 60] = [
 ];
 
 /// Knobs that decide about packets, with values that one would give them.
-const KNOBS: [(&str, &[&str]); 11] = [
+const KNOBS: [(&str, &[&str]); 12] = [
     ("am_droprate", &["2", "10"]),
     ("cache_bypass", &["0", "1"]),
     ("conn_reuse_mode", &["0", "1", "2", "3"]),
@@ -85,6 +85,7 @@ const KNOBS: [(&str, &[&str]); 11] = [
     ("expire_nodest_conn", &["0", "0", "0", "1"]),
     ("expire_quiescent_template", &["0", "1"]),
     ("lblcr_expiration", &["1", "60", "86400"]),
+    ("nat_icmp_send", &["0", "1"]),
     ("pmtu_disc", &["0", "1", "1"]),
     ("schedule_icmp", &["0", "1"]),
     ("secure_tcp", &["0", "3"]),

@@ -7,7 +7,15 @@ use crate::{
     trace::{Trace, What},
 };
 
-pub(super) const NAMES: [&str; 6] = ["fragments", "gre", "gue", "ipv6", "sctp", "sync"];
+pub(super) const NAMES: [&str; 7] = [
+    "fragments",
+    "gre",
+    "gue",
+    "ipv6_choices",
+    "mixed_families",
+    "sctp",
+    "sync",
+];
 
 /// The names, in order.
 pub(super) fn of(trace: &Trace) -> Vec<&'static str> {
@@ -20,7 +28,10 @@ pub(super) fn of(trace: &Trace) -> Vec<&'static str> {
         | What::Sysctl { .. }
         | What::Sleep { .. } => None,
     });
-    let mut names: Vec<_> = by_command.chain(frames).collect();
+    // Clients whose frames were not kept, and have other addresses than those of IPv4.
+    let six = commands(trace).any(|c| c.split_whitespace().any(is_six));
+    let choices = (six && !trace.choices.is_empty()).then_some("ipv6_choices");
+    let mut names: Vec<_> = by_command.chain(frames).chain(choices).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -46,9 +57,10 @@ fn of_command(command: &str) -> Option<&'static str> {
         let at = words.iter().position(|w| *w == option)?;
         words.get(at + 1).copied()
     };
-    let v6 = |w: &&str| w.starts_with('[') || *w == "-6";
-    if words.iter().any(v6) {
-        return Some("ipv6");
+    let service = ["-t", "-u"].iter().find_map(|option| after(option));
+    let service_is_six = service.map_or_else(|| has("-6"), is_six);
+    if after("-r").is_some_and(|real| is_six(real) != service_is_six) {
+        return Some("mixed_families");
     }
     if has("--sctp-service") {
         return Some("sctp");
@@ -63,10 +75,12 @@ fn of_command(command: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a word is of IPv6.
+fn is_six(word: &str) -> bool {
+    word.starts_with('[') || word == "-6"
+}
+
 fn of_frame(frame: &[u8]) -> Option<&'static str> {
-    if frame.get(12..ETHERNET) == Some(&[0x86, 0xdd]) {
-        return Some("ipv6");
-    }
     let ip = Ipv4HeaderSlice::from_slice(frame.get(ETHERNET..)?).ok()?;
     ip.is_fragmenting_payload().then_some("fragments")
 }
@@ -78,8 +92,12 @@ mod tests {
     #[test]
     fn features_are_found_in_commands() {
         let of = |c: &str| of_command(&format!("ipvsadm {c}"));
-        assert_eq!(of("-A -t [2001:db8::1]:80 -s rr"), Some("ipv6"));
-        assert_eq!(of("-A -f 101 -6 -s sh"), Some("ipv6"));
+        assert_eq!(of("-A -t [2001:db8::1]:80 -s rr"), None);
+        let mixed = Some("mixed_families");
+        assert_eq!(of("-a -t [2001:db8::1]:80 -r 5.6.7.8 -i"), mixed);
+        assert_eq!(of("-a -t 1.2.3.4:80 -r [2001:db8::1]:80 -i"), mixed);
+        assert_eq!(of("-a -f 101 -6 -r 5.6.7.8 -i"), mixed);
+        assert_eq!(of("-a -f 101 -6 -r [2001:db8::1]:80 -i"), None);
         assert_eq!(
             of("-a -t 1.2.3.4:80 -r 5.6.7.8 -i --tun-type gre"),
             Some("gre")
@@ -91,7 +109,10 @@ mod tests {
 
     #[test]
     fn every_trace_of_the_kernel_has_features_with_names() {
-        assert_eq!(of(&Trace::of("tun_v6").unwrap()), ["ipv6"]);
+        assert_eq!(
+            of(&Trace::of("tun_v6").unwrap()),
+            ["gre", "gue", "mixed_families"]
+        );
         assert_eq!(of(&Trace::of("icmp_echo").unwrap()), [""; 0]);
         for name in of(&Trace::of("ipvsadm_output").unwrap()) {
             assert!(NAMES.contains(&name));

@@ -1,6 +1,8 @@
 //! What the kernel's stack does with a frame that the program passes to it, as far as traces show it: forwards what is for
 //! others, and refuses what is for the director, on which nobody listens.
 
+mod six;
+
 use std::net::Ipv4Addr;
 
 use etherparse::Ipv4HeaderSlice;
@@ -57,8 +59,13 @@ impl Stack {
 
     /// Returns what leaves because of the frame: link and frame.
     pub(super) fn receive(&mut self, link: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)> {
-        if frame.first_chunk() != Some(&self.network.links[link].mac) || frame[12..14] != [8, 0] {
+        if frame.first_chunk() != Some(&self.network.links[link].mac) {
             return Vec::new();
+        }
+        match frame[12..14] {
+            [8, 0] => {}
+            [0x86, 0xdd] => return six::receive(self, link, frame),
+            _ => return Vec::new(),
         }
         let Some(received) = take_apart(&frame[ETHERNET..]) else {
             return Vec::new();

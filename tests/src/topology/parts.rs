@@ -22,6 +22,8 @@ const ALL: &str = "IPVS_ALL_PARTS";
 pub enum Part {
     /// The tunnel device of IP in IP.
     Ipip,
+    /// That of IPv6 in IPv6.
+    Ip6Tnl,
     IpVs,
     Nftables,
 }
@@ -34,6 +36,10 @@ impl Part {
             Self::Ipip => {
                 load("ipip");
                 netns.ip("link set tunl0 up").is_ok()
+            }
+            Self::Ip6Tnl => {
+                load("ip6_tunnel");
+                netns.ip("link set ip6tnl0 up").is_ok()
             }
             Self::IpVs => {
                 IpVsModule::was_there();

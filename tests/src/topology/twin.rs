@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{CLIENT, DOM0_INTERFACES, GUESTS, OTHER_CLIENT, ROUTER, Topology, VIP};
+use super::{CLIENT, DOM0_INTERFACES, GUESTS, OTHER_CLIENT, ROUTER, Topology, VIP, mtu_of};
 use crate::six::{PREFIX, six};
 
 /// Dom0's address towards its guests.
@@ -57,5 +57,11 @@ impl Topology {
             guest.ip(&format!("addr add {}/128 dev lo nodad", six(VIP)))?;
         }
         Ok(())
+    }
+
+    /// What the client has learned of the way to the virtual address's twin: the longest packet that it takes.
+    pub fn learned_mtu_over_six(&self) -> Result<Option<u32>> {
+        let route = ["-6", "route", "get", &six(VIP).to_string()];
+        mtu_of(&self.client.output("ip", &route)?)
     }
 }

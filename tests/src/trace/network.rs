@@ -62,12 +62,14 @@ pub struct Network {
 
 /// Where an address is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
+pub enum Way<A = Ipv4Addr> {
     /// The director's own, or nobody's on the way: a broadcast address.
     Local,
     /// Behind this link (by index), next hop included.
-    Link(usize, Ipv4Addr),
+    Link(usize, A),
 }
+
+pub type Way6 = Way<Ipv6Addr>;
 
 #[derive(Deserialize)]
 struct File {
@@ -213,26 +215,41 @@ impl Network {
 
     /// The same of IPv6.
     #[must_use]
-    pub fn source6(&self, to: Ipv6Addr) -> Ipv6Addr {
+    pub fn way6(&self, to: Ipv6Addr) -> Way6 {
         let net = |a: Ipv6Addr| a.to_bits() >> 64;
         let own = |l: &Link| l.addr6 == to || six(l.addr) == to;
         if to.is_loopback()
             || VIRTUAL6.iter().any(|v| net(*v) == net(to))
             || self.links.iter().any(own)
         {
-            return to;
+            return Way6::Local;
         }
-        for link in &self.links {
-            for addr in [link.addr6, six(link.addr)] {
-                if net(addr) == net(to) {
-                    return addr;
-                }
-            }
+        let is_there = |l: &Link| [l.addr6, six(l.addr)].iter().any(|a| net(*a) == net(to));
+        match self.links.iter().position(is_there) {
+            Some(link) => Way6::Link(link, to),
+            None => Way6::Link(0, self.gateway6),
         }
-        self.links[0].addr6
     }
 
     /// The director's address on the way to another; an address of its own is reached from itself.
+    #[must_use]
+    pub fn source6(&self, to: Ipv6Addr) -> Ipv6Addr {
+        let net = |a: Ipv6Addr| a.to_bits() >> 64;
+        match self.way6(to) {
+            Way6::Local => to,
+            Way6::Link(link, _) => {
+                let link = &self.links[link];
+                let twin = six(link.addr);
+                if net(twin) == net(to) {
+                    twin
+                } else {
+                    link.addr6
+                }
+            }
+        }
+    }
+
+    /// The same of IPv4.
     #[must_use]
     pub fn source(&self, to: Ipv4Addr) -> Ipv4Addr {
         match self.way(to) {

@@ -228,7 +228,7 @@ fn nobody_but_the_way_itself_makes_a_tunnel_narrow() {
     let mut other_real = error.clone();
     other_real.quoted[19] = 11;
     let mut other_director = error.clone();
-    other_director.dst = Ipv4Addr::new(10, 0, 1, 2);
+    other_director.dst = Ipv4Addr::new(10, 0, 1, 2).into();
     let mut other_flow = error.clone();
     other_flow.quoted[20 + 21] ^= 1;
     for forged in [other_real, other_director, other_flow] {

@@ -7,6 +7,7 @@ use ipvs_tests::{
     backend::{Backend, HZ, Host, Outcome, START, Setup, Verdict},
     packet::{Packet, flag},
     replay::Console,
+    six,
     trace::Network,
 };
 use ipvs_user::model::{Command, ServiceSpec};
@@ -20,11 +21,23 @@ pub(crate) struct Rig {
     pub(crate) host: Host,
     pub(crate) console: Console,
     clock: u64,
+    /// Between the twins of all addresses.
+    six: bool,
 }
 
 impl Rig {
     pub(crate) fn new(commands: &[&str]) -> Self {
         Self::with(|_| (), commands)
+    }
+
+    /// The twins of the commands, and of every packet to come.
+    pub(crate) fn over_six(commands: &[&str]) -> Self {
+        let mut rig = Self::new(&[]);
+        rig.six = true;
+        for command in commands {
+            rig.ipvsadm(command);
+        }
+        rig
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Setup), commands: &[&str]) -> Self {
@@ -35,6 +48,7 @@ impl Rig {
             console: Console::new(host.dataplane(), &host.setup().network).unwrap(),
             host,
             clock: START,
+            six: false,
         };
         for command in commands {
             rig.ipvsadm(command);
@@ -43,6 +57,8 @@ impl Rig {
     }
 
     pub(crate) fn ipvsadm(&self, line: &str) {
+        let twin = six::command(line);
+        let line = if self.six { &twin } else { line };
         let outcome = self.console.run(&format!("ipvsadm {line}")).unwrap();
         assert_eq!(outcome.status, 0, "{line}: {}", outcome.stderr);
     }
@@ -92,6 +108,10 @@ impl Rig {
 
     pub(crate) fn address(&self, link: usize, packet: Packet) -> Packet {
         let network = &self.host.setup().network;
+        let packet = Packet {
+            six: self.six || packet.six,
+            ..packet
+        };
         packet.between([2, 0, 0, 9, 9, 9], network.links[link].mac)
     }
 

@@ -4,7 +4,7 @@
 use ipvs_common::{Conn, ConnFlags, DropReason, Event, Iface, PassReason, ServiceFlags, Status};
 
 use super::{
-    super::{open, refuse},
+    super::{asked, nobodys::nobodys, open, refuse},
     Step,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     tables::Tables,
 };
 
-/// [`super::super::open`].
+/// [`super::super::open`], and [`super::super::asked`].
 #[inline(always)]
 pub fn open_slowly<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     match open_steps(f, t, iface) {
@@ -32,21 +32,62 @@ pub fn open_slowly<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> 
 /// Whether the connection that is left behind is to be entered.
 #[inline(always)]
 fn open_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<u32, Exit> {
-    if t.step(Step::Meet, f, iface, 0).how()? != 0 {
+    let met = t.step(Step::Meet, f, iface, 0).how();
+    // The packet of an ICMP error that is to open a connection is none that could be met.
+    let is_asked = met == Err(Exit::ICMP);
+    let mut moves = 0;
+    if is_asked {
+        t.step(Step::ServeAsked, f, iface, 0).how()?;
+    } else if met? != 0 {
         return Ok(1);
+    } else {
+        moves = t.step(Step::Serve, f, iface, 0).how()?;
     }
-    let moves = t.step(Step::Serve, f, iface, 0).how()?;
-    if t.step(Step::Join, f, iface, NO_DEST).how()? == 0 {
+    if join_client(f, t, iface, is_asked, NO_DEST)? == 0 {
         let dest = t.step(Step::Choose, f, iface, 0).how()?;
-        if dest != NO_DEST && t.step(Step::Tie, f, iface, 0).how()? != 0 {
-            t.step(Step::Join, f, iface, dest).how()?;
+        if dest != NO_DEST && tie_client(f, t, iface, is_asked)? != 0 {
+            join_client(f, t, iface, is_asked, dest)?;
         }
+    }
+    if is_asked {
+        return t.step(Step::DraftAsked, f, iface, 0).how();
     }
     let enters = t.step(Step::Draft, f, iface, moves).how()?;
     if moves != 0 {
         t.step(Step::LeaveOld, f, iface, 0).how()?;
     }
     Ok(enters)
+}
+
+/// Asks the template, in a step of its own for what an ICMP error asks for: one for both leaves too little of the stack.
+#[inline(always)]
+fn join_client<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    is_asked: bool,
+    chosen: u32,
+) -> Result<u32, Exit> {
+    if is_asked {
+        t.step(Step::JoinAsked, f, iface, chosen).how()
+    } else {
+        t.step(Step::Join, f, iface, chosen).how()
+    }
+}
+
+/// The same of a new template.
+#[inline(always)]
+fn tie_client<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    is_asked: bool,
+) -> Result<u32, Exit> {
+    if is_asked {
+        t.step(Step::TieAsked, f, iface, 0).how()
+    } else {
+        t.step(Step::Tie, f, iface, 0).how()
+    }
 }
 
 /// A connection that was announced; 1 if it was.
@@ -63,7 +104,9 @@ pub(super) fn meet<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> 
 /// That a service takes the packet; 1: its connection moves to another real server.
 #[inline(always)]
 pub(super) fn serve<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let Some(service) = service::lookup(t, p, iface).copied() else {
+        return Err(nobodys(t, p, iface));
+    };
     let moves = open::check_again(t, p)?;
     if !moves {
         if !service::opens(t, p) {
@@ -177,4 +220,30 @@ pub(super) fn leave_old<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, E
     let conn = *t.newborn().ok_or(DropReason::Internal)?;
     open::leave_old(t, p, &conn)?;
     Ok(0)
+}
+
+/// That a service takes the packet which an ICMP error asks for.
+#[inline(always)]
+pub(super) fn serve_asked<T: Tables>(
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet<T::A>,
+) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    asked::admit(t, iface, p, &service)?;
+    Ok(0)
+}
+
+/// Makes the connection of it to what was chosen.
+#[inline(always)]
+pub(super) fn draft_asked<T: Tables>(
+    t: &mut T,
+    iface: &Iface,
+    p: &Packet<T::A>,
+) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let choice = left(t)?;
+    let conn = asked::of_choice(t, p, &service, choice)?;
+    t.put_newborn(&conn);
+    Ok(1)
 }

@@ -18,6 +18,7 @@ use super::{bpffs::Bpffs, error::LoadError, family::Flows};
 
 pub(super) struct Maps {
     pub(super) services: HashMap<MapData, ServiceKey, Service>,
+    pub(super) masq_reals: HashMap<MapData, ServiceKey, u32>,
     pub(super) dest_lists: Array<MapData, ListSlot>,
     pub(super) hash_tables: Array<MapData, [u32; 2]>,
     pub(super) dests: Array<MapData, Dest>,
@@ -39,6 +40,7 @@ impl Maps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
         Ok(Self {
             services: take(ebpf, maps::SERVICES)?,
+            masq_reals: take(ebpf, maps::MASQ_REALS)?,
             dest_lists: take(ebpf, maps::DEST_LISTS)?,
             hash_tables: take(ebpf, maps::HASH_TABLES)?,
             dests: take(ebpf, maps::DESTS)?,

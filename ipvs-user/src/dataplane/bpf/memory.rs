@@ -62,7 +62,7 @@ const fn array<V>(name: &'static str, setting: &'static str) -> Table {
     }
 }
 
-const TABLES: [Table; 18] = [
+const TABLES: [Table; 19] = [
     hash::<ServiceKey, Service>(maps::SERVICES, "services"),
     array::<SchedState>(maps::SCHED_STATES, "services"),
     array::<ListSlot>(maps::DEST_LISTS, "list_slots"),
@@ -83,6 +83,10 @@ const TABLES: [Table; 18] = [
     hash::<Tie, Template>(maps::TEMPLATES6, "templates6"),
     hash::<LblcKey, LblcEntry>(maps::LBLC, "lblc"),
     hash::<LblcKey, LblcrEntry>(maps::LBLCR, "lblcr"),
+    Table {
+        layout: Layout::HashOnDemand,
+        ..array::<u32>(maps::MASQ_REALS, "real_servers")
+    },
     Table {
         layout: Layout::HashOnDemand,
         ..array::<Value>(maps::LEDGER, "real_servers")
@@ -289,7 +293,7 @@ mod tests {
         let refused = Need::of(huge, 2).check(&machine(8 << 30)).unwrap_err();
         assert_eq!(refused.setting, "connections");
         let text = refused.to_string();
-        for part in ["19007 MB", "8192 MB", "`connections`", "18433 MB"] {
+        for part in ["19011 MB", "8192 MB", "`connections`", "18433 MB"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let many = Capacities {

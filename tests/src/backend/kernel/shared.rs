@@ -56,6 +56,7 @@ impl Dataplane for Shared {
         fn reasons(&self) -> Result<Vec<u64>>;
         fn settings(&self) -> Result<Settings>;
         fn services(&self) -> Result<Vec<(ServiceKey, Service)>>;
+        fn masq_reals(&self) -> Result<Vec<(ServiceKey, u32)>>;
         fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>>;
         fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>>;
         fn dest(&self, id: u32) -> Result<Dest>;
@@ -66,6 +67,8 @@ impl Dataplane for Shared {
         fn put_settings(&mut self, settings: &Settings) -> Result<()>;
         fn put_service(&mut self, key: &ServiceKey, service: &Service) -> Result<()>;
         fn remove_service(&mut self, key: &ServiceKey) -> Result<()>;
+        fn put_masq_real(&mut self, key: &ServiceKey, dest: u32) -> Result<()>;
+        fn remove_masq_real(&mut self, key: &ServiceKey) -> Result<()>;
         fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()>;
         fn write_table(&mut self, base: u32, dests: &[u32]) -> Result<()>;
         fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<()>;
