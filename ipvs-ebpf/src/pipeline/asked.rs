@@ -51,7 +51,8 @@ pub(super) fn admit<T: Tables>(
             return Err(Exit::ICMP);
         }
         if !expire::overdue(t, &p.key, &hit) {
-            // Another CPU is about to end it; until then nobody can enter anything here.
+            // Another CPU is about to end it, and until then nobody can enter anything here; or has just used it, and one error
+            // less matters to nobody.
             return Err(PassReason::IcmpStranger.into());
         }
     }
