@@ -13,7 +13,7 @@ use aya::{
     util::nr_cpus,
 };
 use ipvs_common::{
-    Conn, FlowKey, Settings, Stats, Template, TemplateKey, maps as names, maps::ON_DEMAND,
+    Addr, Conn, FlowKey, Settings, Stats, Template, TemplateKey, maps as names, maps::ON_DEMAND,
 };
 use ipvs_tests::topology::{Director, Start, Topology, within};
 use ipvs_user::{
@@ -85,6 +85,8 @@ fn layout_of_old(here: &Layout) -> Layout {
     let scramble = |of: &Type| match of.name.as_str() {
         "FlowKey" => scrambled(of, 24, "nothing"),
         "Conn" => scrambled(of, 80, "packets"),
+        "FlowKey6" => scrambled(of, 48, "nothing"),
+        "Conn6" => scrambled(of, 96, "packets"),
         "Template" => scrambled(of, 48, "nothing"),
         "Settings" => scrambled(of, 112, "lblcr_expiration"),
         "DestRecord" => scrambled(of, 128, "nothing"),
@@ -212,6 +214,11 @@ fn relayout(instance: &Path) -> Result<PathBuf> {
     scrambler.hash::<FlowKey, Conn, 24, 80>(names::CONNS, "FlowKey", "Conn")?;
     scrambler.hash::<FlowKey, Conn, 24, 80>(names::HALF_OPEN, "FlowKey", "Conn")?;
     scrambler.hash::<TemplateKey, Template, 12, 48>(names::TEMPLATES, "TemplateKey", "Template")?;
+    for table in [names::CONNS6, names::HALF_OPEN6] {
+        scrambler.hash::<FlowKey<Addr>, Conn<Addr>, 48, 96>(table, "FlowKey6", "Conn6")?;
+    }
+    let (table, key) = (names::TEMPLATES6, "TemplateKey6");
+    scrambler.hash::<TemplateKey<Addr>, Template, 36, 48>(table, key, "Template")?;
     scrambler.settings()?;
     scrambler.stats()?;
     scrambler.ledger()?;
@@ -285,6 +292,7 @@ fn connections_live_on_in_tables_of_another_layout() {
 pub(super) fn sized(connections: u32) -> Start {
     let sizes = format!(
         "[director]\nconnections = {connections}\nhalf_open = 4096\ntemplates = 4096\nreal_servers = 1024\n\
+         connections6 = {connections}\nhalf_open6 = {connections}\n\
          services = 64\nlist_slots = 4096\ntable_slots = 8192\nlblc = 1024\nlblcr = 1024\n"
     );
     Start {
@@ -345,7 +353,7 @@ fn tables_too_small_for_what_is_there_are_refused_and_nothing_breaks() {
         load.goes_on()?;
         let listed = connections(&director)?;
         let left = director.kill()?;
-        let said = left.refusal(&sized(16))?;
+        let said = left.refusal(&sized(8))?;
         ensure!(
             said.contains("CONNS") && said.contains("raise it"),
             "{said}"
