@@ -85,9 +85,8 @@ fn layout_of_old(here: &Layout) -> Layout {
     let scramble = |of: &Type| match of.name.as_str() {
         "FlowKey" => scrambled(of, 24, "nothing"),
         "Conn" => scrambled(of, 80, "packets"),
-        "FlowKey6" => scrambled(of, 48, "nothing"),
         "Conn6" => scrambled(of, 96, "packets"),
-        "Template" => scrambled(of, 48, "nothing"),
+        "FlowKey6" | "Template" => scrambled(of, 48, "nothing"),
         "Settings" => scrambled(of, 112, "lblcr_expiration"),
         "DestRecord" => scrambled(of, 128, "nothing"),
         // Within others, so of the same size, and without a novelty.
