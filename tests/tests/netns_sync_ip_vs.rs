@@ -163,10 +163,10 @@ fn take_over(net: &Pair, master: &Either<'_>, backup: &Either<'_>) -> Result<()>
 #[test]
 fn connections_of_the_kernels_master_go_on_over_this_director() {
     within(240, || {
+        let _module = IpVsModule::hold();
         if !Part::IpVs.is_there()? {
             return Ok(());
         }
-        let _module = IpVsModule;
         let net = Pair::new()?;
         let kernel = Either::kernel(&net.directors[0])?;
         let ours = Either::ours(&net.directors[1])?;
@@ -179,10 +179,10 @@ fn connections_of_the_kernels_master_go_on_over_this_director() {
 #[test]
 fn connections_of_this_master_go_on_over_the_kernels_ip_vs() {
     within(240, || {
+        let _module = IpVsModule::hold();
         if !Part::IpVs.is_there()? {
             return Ok(());
         }
-        let _module = IpVsModule;
         let net = Pair::new()?;
         let ours = Either::ours(&net.directors[0])?;
         let kernel = Either::kernel(&net.directors[1])?;

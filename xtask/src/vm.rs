@@ -32,8 +32,10 @@ const DEFAULT_KERNEL: &str = "6.1";
 const RUN: &str = "run-";
 /// In megabytes; the director's tables take most of it.
 const DEFAULT_MEMORY: u64 = 3072;
-/// Of this machine's time, which may have others to serve: a hang in the machine has limits of its own.
+/// Of this machine's time, which may have others to serve: a hang of a test in the machine has a limit of its own.
 const DEFAULT_SECONDS: u64 = 7200;
+/// For what takes minutes.
+const SHORT_SECONDS: u64 = 3600;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Vm {
@@ -49,8 +51,8 @@ pub(crate) struct Vm {
     /// Memory of the machine in megabytes
     #[arg(long, default_value_t = DEFAULT_MEMORY, value_parser = clap::value_parser!(u64).range(512..))]
     memory: u64,
-    /// What to run: load, conformance, replay, netns, matrix (all four), a test of tests/tests, oracle or short, each with
-    /// arguments of its own, or any command
+    /// What to run: load, conformance, replay, netns, a test of tests/tests or oracle, each with arguments of its own; matrix (the
+    /// first four) or short, without; or any command
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
@@ -67,9 +69,12 @@ impl Vm {
         }
     }
 
-    /// What takes minutes, and holds or not however busy this machine is, as long as it gets there in [`DEFAULT_SECONDS`].
+    /// What takes minutes, and holds or not however busy this machine is, as long as it gets there in [`SHORT_SECONDS`].
     pub(crate) fn short() -> Self {
-        Self::counting(vec!["short".into()])
+        Self {
+            seconds: SHORT_SECONDS,
+            ..Self::counting(vec!["short".into()])
+        }
     }
 }
 

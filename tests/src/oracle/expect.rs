@@ -125,8 +125,10 @@ impl Expectations {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::oracle::scenario::Step;
+    use crate::oracle::{generate::generate, scenario::Step};
 
     const TEXT: &str = "[[intended]]\nbehaviours = ['a']\nsubject = 'frames'\nwhat = 'x'\nnever = ['y']\nreason = 'because'\n";
 
@@ -203,8 +205,17 @@ mod tests {
         assert!(without("behaviours = ['a']\n").is_err());
     }
 
+    /// One about a behaviour that nobody draws, or misspelt, would never fit.
     #[test]
-    fn own_file_is_read() {
-        Expectations::load().unwrap();
+    fn own_file_speaks_of_what_scenarios_are_about() {
+        let own = Expectations::load().unwrap();
+        let drawn: BTreeSet<_> = (0..300)
+            .flat_map(|seed| generate(seed).behaviours)
+            .collect();
+        for entry in &own.intended {
+            for name in entry.behaviours.iter().chain(&entry.any) {
+                assert!(drawn.contains(name), "{name}: {}", entry.reason);
+            }
+        }
     }
 }

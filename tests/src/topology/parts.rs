@@ -6,7 +6,7 @@ use std::{
     io::{self, Write as _},
     path::Path,
     process::Command,
-    sync::OnceLock,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -42,7 +42,6 @@ impl Part {
                 netns.ip("link set ip6tnl0 up").is_ok()
             }
             Self::IpVs => {
-                IpVsModule::was_there();
                 load("ip_vs");
                 netns.get("ipv4/vs/conntrack").is_ok()
             }
@@ -62,24 +61,43 @@ impl Part {
     }
 }
 
-/// The module of ip_vs, to be unloaded when this is dropped, unless it was there before this process asked for it.
+/// The module of ip_vs, to be unloaded when the last one of these in the process is dropped, unless it was there before the first.
+/// Taken before anybody asks whether the part is there, as that loads it.
 #[derive(Debug)]
-pub struct IpVsModule;
+pub struct IpVsModule(());
+
+static HOLDERS: Mutex<Holders> = Mutex::new(Holders {
+    number: 0,
+    was_there: false,
+});
+
+struct Holders {
+    number: u32,
+    was_there: bool,
+}
 
 impl IpVsModule {
-    fn was_there() -> bool {
-        static WAS_THERE: OnceLock<bool> = OnceLock::new();
-        *WAS_THERE.get_or_init(|| Path::new("/sys/module/ip_vs").exists())
+    #[must_use]
+    pub fn hold() -> Self {
+        let mut holders = HOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if holders.number == 0 {
+            holders.was_there = Path::new("/sys/module/ip_vs").exists();
+        }
+        holders.number += 1;
+        Self(())
     }
 }
 
 impl Drop for IpVsModule {
     fn drop(&mut self) {
-        // It stays while another test has it at work; that one has the last word then. Schedulers hold it.
+        let mut holders = HOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.number -= 1;
+        if holders.number > 0 || holders.was_there {
+            return;
+        }
+        // Schedulers hold it.
         for module in ["ip_vs_rr", "ip_vs"] {
-            if !Self::was_there() {
-                let _ = Command::new("modprobe").args(["-r", module]).output();
-            }
+            let _ = Command::new("modprobe").args(["-r", module]).output();
         }
     }
 }
