@@ -168,10 +168,12 @@ fn guests_with_the_kernels_tunnel_device_take_data_both_ways() {
     });
 }
 
-/// With so many places for connections.
+/// With so many places for connections, established and half-open.
 fn sized(connections: u32) -> Start {
     Start {
-        config: Some(format!("[director]\nconnections6 = {connections}\n")),
+        config: Some(format!(
+            "[director]\nconnections6 = {connections}\nhalf_open6 = {connections}\n"
+        )),
         stays: true,
         ..Start::default()
     }
@@ -202,6 +204,32 @@ fn sessions_go_on_in_tables_of_other_sizes() {
         session.exchange(BULK)?;
         ensure!(call(&net, BULK)? == session.line, "it forgot the client");
         net.nothing_refused()?;
+        director.stop()?;
+        Ok(())
+    });
+}
+
+/// Nobody listens in the guests, and what they say of it goes to the client past the director.
+#[test]
+fn half_open_connections_go_on_in_tables_of_other_sizes() {
+    within(90, || {
+        let net = Topology::new()?;
+        net.over_six()?;
+        net.guests_take_vip_over_six()?;
+        let director = Director::start(&net.dom0, &sized(8192))?;
+        director.run_all(&DROUTE)?;
+        let half_open = |director: &Director| -> Result<usize> {
+            let entries = director.run("ipvsadm -Lnc")?;
+            Ok(entries.matches("SYN_RECV").count())
+        };
+        for _ in 0..3 {
+            ensure!(Session::begin(&net).is_err(), "somebody listens");
+        }
+        ensure!(half_open(&director)? == 3);
+        let director = director.leave()?.start(&sized(4096))?;
+        ensure!(half_open(&director)? == 3, "not all came over");
+        ensure!(Session::begin(&net).is_err(), "somebody listens");
+        ensure!(half_open(&director)? == 4, "a new one pushed one out");
         director.stop()?;
         Ok(())
     });
