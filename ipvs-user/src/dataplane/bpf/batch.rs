@@ -129,16 +129,19 @@ pub(super) fn lookup<K: Pod, V: Pod>(
     each: usize,
 ) -> io::Result<(usize, Option<u32>)> {
     let sizes = (size_of::<K>(), size_of::<V>() * each);
-    // aya checked them when it typed the map.
     let (keys, values) = (
         bytemuck::cast_slice_mut(keys),
         bytemuck::cast_slice_mut(values),
     );
-    lookup_bytes(map.as_fd(), at, keys, values, sizes)
+    // SAFETY: aya checked the sizes when it typed the map.
+    unsafe { lookup_bytes(map.as_fd(), at, keys, values, sizes) }
 }
 
-/// The same as bytes. `sizes` are those of the map's keys, and of all values of one.
-pub(super) fn lookup_bytes(
+/// The same as bytes.
+///
+/// # Safety
+/// `sizes` have to be those of the map's keys, and of all values of one: the kernel writes as much.
+pub(super) unsafe fn lookup_bytes(
     map: BorrowedFd<'_>,
     at: Option<u32>,
     keys: &mut [u8],
@@ -155,7 +158,7 @@ pub(super) fn lookup_bytes(
         map_fd: map.as_raw_fd().cast_unsigned(),
         ..Request::zeroed()
     };
-    // SAFETY: the kernel writes at most `count` keys and values, for which there is room by the map's sizes. For hash maps and
+    // SAFETY: the kernel writes at most `count` keys and values, for which there is room by the sizes that the caller vouches for. For hash maps and
     // arrays the position is a u32.
     let done = unsafe { sys::call(BPF_MAP_LOOKUP_BATCH, bytemuck::bytes_of_mut(&mut request)) };
     let count = request.count as usize;
@@ -206,4 +209,29 @@ where
 
 fn address<T>(of: &T) -> u64 {
     std::ptr::from_ref(of) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_buckets_are_asked_for_again_with_more_room() {
+        let mut rooms = Vec::new();
+        let got = with_room(4, |room| {
+            rooms.push(room);
+            if room < 16 {
+                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+            Ok(room)
+        });
+        assert_eq!((got.unwrap(), rooms), (16, vec![4, 8, 16]));
+    }
+
+    #[test]
+    fn bucket_that_never_fits_is_an_error() {
+        let full = |_| Err::<(), _>(io::Error::from_raw_os_error(libc::ENOSPC));
+        let error = with_room(AT_ONCE, full).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC));
+    }
 }

@@ -140,7 +140,8 @@ impl Entries for RawMap {
         keys: &mut [u8],
         values: &mut [u8],
     ) -> io::Result<(usize, Option<u32>)> {
-        batch::lookup_bytes(self.fd.as_fd(), at, keys, values, self.sizes())
+        // SAFETY: the kernel told the sizes of this map.
+        unsafe { batch::lookup_bytes(self.fd.as_fd(), at, keys, values, self.sizes()) }
     }
 
     fn next_key(&self, after: Option<&[u8]>) -> io::Result<Option<Vec<u8>>> {
