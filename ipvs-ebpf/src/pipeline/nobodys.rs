@@ -6,7 +6,7 @@ use ipvs_common::{Address as _, HopKind, Iface, PassReason, ServiceKey, Settings
 use super::refusal;
 use crate::{
     Ip, egress,
-    exit::Exit,
+    exit::{Exit, NO_DEST},
     icmp::Error,
     parse::{Packet, flag},
     tables::Tables,
@@ -15,7 +15,7 @@ use crate::{
 #[inline(always)]
 pub(super) fn nobodys<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> Exit {
     let dest = tells(t, p, iface);
-    if dest == crate::exit::NO_DEST {
+    if dest == NO_DEST {
         return PassReason::NoService.into();
     }
     t.put_newborn(&refusal(Error::NO_CONNECTION, dest));
@@ -25,20 +25,19 @@ pub(super) fn nobodys<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> 
 /// The real server that is to be told. What is for the director itself (an answer to a check of its, say) is none of this.
 #[inline(always)]
 fn tells<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> u32 {
-    const NOBODY: u32 = crate::exit::NO_DEST;
     let flags = t.settings().map_or(0, |s| s.flags);
     if flags & SettingsFlags::NAT_ICMP_SEND == 0 || !T::A::is_of_its_own(&p.key) {
-        return NOBODY;
+        return NO_DEST;
     }
     if p.has(flag::RST) || p.ttl <= 1 {
-        return NOBODY;
+        return NO_DEST;
     }
     let from = ServiceKey::at(p.key.proto, p.key.src.wide(), p.key.sport);
     let Some(dest) = t.masqueraded(&from).copied() else {
-        return NOBODY;
+        return NO_DEST;
     };
     if egress::onwards(t, p, iface).kind == HopKind::Local as u8 {
-        return NOBODY;
+        return NO_DEST;
     }
     dest
 }
