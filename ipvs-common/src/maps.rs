@@ -80,7 +80,10 @@ pub mod stage {
     pub const ERROR_TO_SIX: u32 = 2;
     /// ICMP errors that open connections. Over IPv6 [`OPEN`] does that, too.
     pub const ASKED: u32 = ICMP + 2 * ERROR_TO_SIX;
-    pub const COUNT: u32 = ASKED + 1;
+    /// Packets for tunnels that take more than another header of the same IP; then those of IPv6.
+    pub const WRAP: u32 = ASKED + 1;
+    pub const WRAP_TO_SIX: u32 = 1;
+    pub const COUNT: u32 = WRAP + WRAP_TO_SIX + 1;
     /// Program names by place.
     pub const PROGRAMS: [&str; COUNT as usize] = [
         "ipvs_slow",
@@ -97,6 +100,8 @@ pub mod stage {
         "ipvs6_icmp",
         "ipvs6_tunneled",
         "ipvs_asked",
+        "ipvs_wrap",
+        "ipvs6_wrap",
     ];
 }
 

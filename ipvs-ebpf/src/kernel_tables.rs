@@ -15,16 +15,19 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
-    SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
+    Conn, Dest, DestState, DropReason, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot,
+    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Frame, Tables,
     conn::{Table, template::Joined},
+    fwd::wrap::Inside,
     icmp::{Limit, Limited},
     pipeline::steps::{self, Step, Went},
     sched::{Found, Walk},
 };
+
+use crate::tunnels;
 
 use crate::maps::{
     CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, MASQ_REALS,
@@ -44,7 +47,7 @@ use numbers::{add, numbered, ticket};
 /// The tables of a family, with the context that the routing helper wants (null where none is asked).
 pub(crate) struct Maps<A = [u8; 4]>(*mut xdp_md, PhantomData<A>);
 
-impl<A: Family> Maps<A> {
+impl<A> Maps<A> {
     #[inline(always)]
     pub(crate) const fn of(ctx: *mut xdp_md) -> Self {
         Self(ctx, PhantomData)
@@ -59,6 +62,10 @@ impl<A: Family> Maps<A> {
 
 impl<A: Family> Tables for Maps<A> {
     type ConnRef = NonNull<Conn<A>>;
+    type Across<'t>
+        = Maps<A::Other>
+    where
+        Self: 't;
 
     #[inline(always)]
     fn now(&self) -> u64 {
@@ -200,6 +207,13 @@ impl<A: Family> Tables for Maps<A> {
         A::newborn().get(0)
     }
     #[inline(always)]
+    fn leave_dest(&mut self, dest: u32) {
+        if let Some(place) = A::newborn().get_ptr_mut(0) {
+            // SAFETY: this CPU's value.
+            unsafe { (*place).dest = dest };
+        }
+    }
+    #[inline(always)]
     fn ask(&mut self, key: &FlowKey<A>) {
         if let Some(place) = A::asked().get_ptr_mut(0) {
             // SAFETY: this CPU's value.
@@ -309,6 +323,27 @@ impl<A: Family> Tables for Maps<A> {
         A::route(self.0, query)
     }
     #[inline(always)]
+    fn route_across(&mut self, query: &FibQuery<A::Other>) -> Hop {
+        <A::Other as Family>::route(self.0, query)
+    }
+    #[inline(always)]
+    fn across(&mut self) -> Maps<A::Other> {
+        Maps::of(self.0)
+    }
+    #[inline(always)]
+    fn ask_across(&mut self, id: u32, tos: u8, proto: u8, _iface: &Iface) {
+        A::ask_across(self.0, id, u32::from(tos) | u32::from(proto) << 8);
+    }
+    #[inline(always)]
+    fn wrap<F: Frame>(&mut self, _f: &mut F, dest: u32, inside: Inside) -> Result<(), DropReason> {
+        let (first, second) = inside.words();
+        match tunnels::wrap_packet(self.0, dest, first, second) {
+            0 => Ok(()),
+            1 => Err(DropReason::NoHeadroom),
+            _ => Err(DropReason::Internal),
+        }
+    }
+    #[inline(always)]
     fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64) {
         limits::set_path(id, mtu, until);
     }
@@ -390,7 +425,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went {
-        if A::LONG {
+        if A::LONG || matches!(step, Step::Interpret | Step::InterpretAcross | Step::Tell) {
             Went(A::step(self.0, step, found))
         } else {
             steps::take(step, f, self, iface, found)

@@ -36,6 +36,8 @@ mod routes;
 #[cfg(target_arch = "bpf")]
 mod six;
 #[cfg(target_arch = "bpf")]
+mod tunnels;
+#[cfg(target_arch = "bpf")]
 mod walks;
 #[cfg(target_arch = "bpf")]
 mod xdp;
@@ -165,6 +167,19 @@ mod programs {
         finish::<0>(&ctx, verdict)
     }
 
+    /// Packets for tunnels that take more than another header of the same IP.
+    #[xdp]
+    pub(crate) fn ipvs_wrap(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::wrap(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
+        finish::<0>(&ctx, verdict)
+    }
+
+    #[xdp]
+    pub(crate) fn ipvs6_wrap(ctx: XdpContext) -> u32 {
+        let verdict = pipeline::wrap(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
+        finish::<{ stage::TO_SIX }>(&ctx, verdict)
+    }
+
     /// Carries a verdict out, or goes on with the next stage, so many places behind that of IPv4.
     #[inline(always)]
     fn finish<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
@@ -175,6 +190,7 @@ mod programs {
             Action::Stage(stage::ICMP) => go_on(ctx, error_of(FAMILY) + stage::ICMP),
             Action::Stage(stage::TUNNELED) => go_on(ctx, error_of(FAMILY) + stage::TUNNELED),
             Action::Stage(stage::ASKED) if FAMILY == 0 => go_on(ctx, stage::ASKED),
+            Action::Stage(stage::WRAP) => go_on(ctx, wrap_of(FAMILY)),
             Action::Stage(stage::SIX) => go_on(ctx, stage::SIX),
             Action::Stage(_) => go_on(ctx, FAMILY + stage::OPEN),
             Action::Pass | Action::Drop | Action::Tx | Action::Handed | Action::Redirect(_) => {
@@ -188,6 +204,14 @@ mod programs {
 
     const fn error_of(family: u32) -> u32 {
         if family == 0 { 0 } else { stage::ERROR_TO_SIX }
+    }
+
+    const fn wrap_of(family: u32) -> u32 {
+        if family == 0 {
+            stage::WRAP
+        } else {
+            stage::WRAP + stage::WRAP_TO_SIX
+        }
     }
 
     /// A call comes back only if the stage is missing, or after more stages than the kernel lets follow each other.

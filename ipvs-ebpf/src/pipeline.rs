@@ -3,7 +3,8 @@
 //!
 //! `fast`: an established connection, nothing unusual. `slow`: any known connection, with whatever its packet brings about.
 //! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. `icmp`: errors about
-//! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. A stage that is not the right one says
+//! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. `wrap`:
+//! into a tunnel that takes more than another header of the same IP. A stage that is not the right one says
 //! so before it has changed a byte.
 
 mod asked;
@@ -16,12 +17,13 @@ mod open;
 mod slow;
 pub mod steps;
 mod tunneled;
+mod wrap;
 
 use ipvs_common::{Conn, DropReason, ForwardingMethod, Iface, Status};
 
 pub use self::{
     asked::asked, born::born, enter::enter, fast::fast, icmp::icmp, open::open, slow::slow,
-    tunneled::tunneled,
+    steps::about_tunnel as tunneled, wrap::wrap,
 };
 use crate::{
     Ip,

@@ -39,6 +39,7 @@ fn stages<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
             Action::Stage(stage::BORN) => pipeline::born(f, t, iface),
             Action::Stage(stage::ICMP) => pipeline::icmp(f, t, iface),
             Action::Stage(stage::TUNNELED) => pipeline::tunneled(f, t, iface),
+            Action::Stage(stage::WRAP) => pipeline::wrap(f, t, iface),
             Action::Stage(stage::ASKED) if !T::A::LONG => pipeline::asked(t, iface),
             Action::Stage(_) => pipeline::open(f, t, iface),
         };

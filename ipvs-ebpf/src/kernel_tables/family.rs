@@ -14,10 +14,13 @@ use crate::{
         ASKED, ASKED6, CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6,
         NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
     },
-    notes, routes, six, walks, xdp,
+    notes, routes, six, tunnels, walks, xdp,
 };
 
-pub(crate) trait Family: Ip {
+pub(crate) trait Family: Ip<Other = <Self as Family>::Twin> {
+    /// The other one.
+    type Twin: Family<Twin = Self>;
+
     /// Places among the heads.
     const RING: u32;
     const SYNCED: u32;
@@ -40,10 +43,10 @@ pub(crate) trait Family: Ip {
     fn evict(key: &FlowKey<Self>, seq: u32) -> bool;
     fn meet(key: &FlowKey<Self>) -> u64;
     fn promote(key: &FlowKey<Self>) -> bool;
-    /// A step of the slow stages. Where addresses are short they are done in line.
-    fn step(_ctx: *mut xdp_md, _step: Step, _found: u32) -> u64 {
-        0
-    }
+    /// A step of the slow stages. Where addresses are short most are done in line.
+    fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64;
+    /// `of`: the type of service, and the protocol above it.
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32);
 }
 
 macro_rules! its_maps {
@@ -80,6 +83,7 @@ macro_rules! its_maps {
 }
 
 impl Family for [u8; 4] {
+    type Twin = Addr;
     const RING: u32 = head::RING;
     const SYNCED: u32 = head::SYNCED;
 
@@ -146,9 +150,22 @@ impl Family for [u8; 4] {
     fn promote(key: &FlowKey<Self>) -> bool {
         xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
     }
+    #[inline(always)]
+    fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
+        match step {
+            Step::Interpret => tunnels::interpret4(ctx),
+            Step::InterpretAcross => tunnels::interpret_across4(ctx),
+            _ => tunnels::tell4(ctx, found),
+        }
+    }
+    #[inline(always)]
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32) {
+        tunnels::ask_across4(ctx, id, of);
+    }
 }
 
 impl Family for Addr {
+    type Twin = [u8; 4];
     const RING: u32 = head::RING6;
     const SYNCED: u32 = head::SYNCED6;
 
@@ -205,5 +222,9 @@ impl Family for Addr {
     #[inline(always)]
     fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
         six::step(ctx, step, found)
+    }
+    #[inline(always)]
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32) {
+        tunnels::ask_across6(ctx, id, of);
     }
 }

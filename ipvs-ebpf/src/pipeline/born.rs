@@ -59,6 +59,9 @@ fn forward<F: Frame, T: Tables>(
     if conn.status.flags & ConnFlags::ONE_PACKET != 0 {
         birth::forget(t, &p.key, conn);
     }
+    if fwd::is_wrapped(t, conn) {
+        return Err(fwd::to_be_wrapped(t, conn.dest));
+    }
     let hop = egress::to_dest(t, p, iface, conn.dest, conn.to_addr);
     fwd::to_dest(f, t, iface, p, conn, &hop)
 }

@@ -1,0 +1,71 @@
+//! The functions of their own to the verifier around tunnels.
+
+use core::hint::black_box;
+
+use aya_ebpf::bindings::xdp_md;
+use ipvs_common::{Addr, DropReason};
+use ipvs_datapath::{
+    egress,
+    fwd::wrap::{self, Inside},
+    pipeline::steps::{self, Step},
+};
+
+use crate::{kernel_tables::Maps, maps::iface, xdp::XdpFrame};
+
+/// [`wrap::wrap`]; 0, or why not.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn wrap_packet(ctx: *mut xdp_md, dest: u32, first: u64, second: u32) -> u32 {
+    let inside = Inside::of_words(first, second);
+    match wrap::wrap(&mut XdpFrame(ctx), &Maps::<[u8; 4]>::of(ctx), dest, inside) {
+        Ok(()) => 0,
+        Err(DropReason::NoHeadroom) => 1,
+        Err(_) => 2,
+    }
+}
+
+macro_rules! asking {
+    ($($name:ident: $of:ty;)*) => {
+        $(
+            /// [`egress::across`]; always 0.
+            #[unsafe(no_mangle)]
+            #[inline(never)]
+            pub(crate) extern "C" fn $name(ctx: *mut xdp_md, id: u32, of: u32) -> u32 {
+                let (tos, proto) = (of as u8, (of >> 8) as u8);
+                egress::across(&mut Maps::<$of>::of(ctx), id, tos, proto, iface());
+                0
+            }
+        )*
+    };
+}
+
+asking! {
+    ask_across4: [u8; 4];
+    ask_across6: Addr;
+}
+
+/// [`steps::take`]: an error about a tunnel.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn interpret4(ctx: *mut xdp_md) -> u64 {
+    let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<[u8; 4]>::of(ctx));
+    steps::take(Step::Interpret, frame, maps, iface(), 0).0
+}
+
+/// The same of one of IPv6 with a packet of IPv4 inside.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn interpret_across4(ctx: *mut xdp_md) -> u64 {
+    let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<[u8; 4]>::of(ctx));
+    steps::take(Step::InterpretAcross, frame, maps, iface(), 0).0
+}
+
+/// The same: what it says is told.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn tell4(ctx: *mut xdp_md, found: u32) -> u64 {
+    // Boxed because an argument that makes no difference would be left out, by the caller alone.
+    let found = black_box(found);
+    let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<[u8; 4]>::of(ctx));
+    steps::take(Step::Tell, frame, maps, iface(), found).0
+}
