@@ -5,7 +5,6 @@
 
 use core::{
     intrinsics::{AtomicOrdering, atomic_cxchg},
-    marker::PhantomData,
     mem::offset_of,
     ptr::{self, NonNull},
 };
@@ -27,38 +26,24 @@ use ipvs_datapath::{
     sched::{Found, Walk},
 };
 
-use crate::tunnels;
-
-use crate::maps::{
-    CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, MASQ_REALS,
-    REASONS, SCHED_STATES, SERVICES, SETTINGS, iface,
+use crate::{
+    maps::{
+        CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, LBLC, MASQ_REALS, REASONS,
+        SCHED_STATES, SERVICES, SETTINGS, iface,
+    },
+    tunnels,
 };
 
 mod family;
 mod limits;
 mod numbers;
+mod ring;
 mod sets;
 mod templates;
 
-pub(crate) use family::Family;
+pub(crate) use family::{Family, Maps};
 pub(crate) use numbers::key_of;
 use numbers::{add, numbered, ticket};
-
-/// The tables of a family, with the context that the routing helper wants (null where none is asked).
-pub(crate) struct Maps<A = [u8; 4]>(*mut xdp_md, PhantomData<A>);
-
-impl<A> Maps<A> {
-    #[inline(always)]
-    pub(crate) const fn of(ctx: *mut xdp_md) -> Self {
-        Self(ctx, PhantomData)
-    }
-
-    /// For who asks for no route.
-    #[inline(always)]
-    pub(crate) const fn only() -> Self {
-        Self::of(ptr::null_mut())
-    }
-}
 
 impl<A: Family> Tables for Maps<A> {
     type ConnRef = NonNull<Conn<A>>;
@@ -171,29 +156,11 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn ring_replace(&mut self, slot: &RingSlot<A>) -> RingSlot<A> {
-        let Some(place) = A::ring().get_ptr_mut(slot.seq & A::half_open_mask()) else {
-            return RingSlot::default();
-        };
-        // SAFETY: a map value; two CPUs meet here only if a whole ring of others came in between.
-        unsafe {
-            let old = ptr::read(place);
-            ptr::write(place, *slot);
-            old
-        }
+        ring::replace(slot)
     }
     #[inline(always)]
     fn look_ahead(&mut self) {
-        let Some(head) = HEADS.get(A::RING) else {
-            return;
-        };
-        let Some(oldest) = A::ring().get_ptr(*head & A::half_open_mask()) else {
-            return;
-        };
-        // SAFETY: a map value; a place that another CPU writes just now names nobody, which does no harm.
-        let oldest = unsafe { ptr::read(oldest) };
-        if oldest.used != 0 {
-            A::half_open().get_ptr(oldest.key);
-        }
+        ring::look_ahead::<A>();
     }
     #[inline(always)]
     fn put_newborn(&mut self, conn: &Conn<A>) {
@@ -336,12 +303,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn wrap<F: Frame>(&mut self, _f: &mut F, dest: u32, inside: Inside) -> Result<(), DropReason> {
-        let (first, second) = inside.words();
-        match tunnels::wrap_packet(self.0, dest, first, second) {
-            0 => Ok(()),
-            1 => Err(DropReason::NoHeadroom),
-            _ => Err(DropReason::Internal),
-        }
+        tunnels::wrap(self.0, dest, inside)
     }
     #[inline(always)]
     fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64) {

@@ -6,21 +6,32 @@ use aya_ebpf::bindings::xdp_md;
 use ipvs_common::{Addr, DropReason};
 use ipvs_datapath::{
     egress,
-    fwd::wrap::{self, Inside},
+    fwd::wrap::{self as wrapping, Inside},
     pipeline::steps::{self, Step},
 };
 
 use crate::{kernel_tables::Maps, maps::iface, xdp::XdpFrame};
 
-/// [`wrap::wrap`]; 0, or why not.
+/// [`wrapping::wrap`]; 0, or why not.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn wrap_packet(ctx: *mut xdp_md, dest: u32, first: u64, second: u32) -> u32 {
     let inside = Inside::of_words(first, second);
-    match wrap::wrap(&mut XdpFrame(ctx), &Maps::<[u8; 4]>::of(ctx), dest, inside) {
+    match wrapping::wrap(&mut XdpFrame(ctx), &Maps::<[u8; 4]>::of(ctx), dest, inside) {
         Ok(()) => 0,
         Err(DropReason::NoHeadroom) => 1,
         Err(_) => 2,
+    }
+}
+
+/// The same, called.
+#[inline(always)]
+pub(crate) fn wrap(ctx: *mut xdp_md, dest: u32, inside: Inside) -> Result<(), DropReason> {
+    let (first, second) = inside.words();
+    match wrap_packet(ctx, dest, first, second) {
+        0 => Ok(()),
+        1 => Err(DropReason::NoHeadroom),
+        _ => Err(DropReason::Internal),
     }
 }
 

@@ -71,6 +71,7 @@ impl Inside {
         })
     }
 
+    #[must_use]
     #[inline(always)]
     pub const fn words(self) -> (u64, u32) {
         let bits = if self.df { DF } else { 0 } | if self.six { SIX } else { 0 };
@@ -84,8 +85,8 @@ impl Inside {
         )
     }
 
-    #[inline(always)]
     #[must_use]
+    #[inline(always)]
     pub const fn of_words(first: u64, second: u32) -> Self {
         Self {
             len: first as u16,
@@ -118,7 +119,7 @@ const fn source_port(mixed: u64) -> u16 {
     /// The kernel's `net.ipv4.ip_local_port_range`, by default.
     const FIRST: u64 = 32_768;
     const LAST: u64 = 60_999;
-    (FIRST + ((mixed >> 32) * (LAST - FIRST) >> 32)) as u16
+    (FIRST + (((mixed >> 32) * (LAST - FIRST)) >> 32)) as u16
 }
 
 /// Another one for each packet of a flow, or routers that fragment would mix them up: made of what follows the ports, which is

@@ -1,6 +1,8 @@
 //! What each family has of its own in the kernel: its maps, and the functions of their own to the verifier, which take a short
 //! key as numbers and a long one by its address.
 
+use core::{marker::PhantomData, ptr};
+
 use aya_ebpf::{
     bindings::xdp_md,
     maps::{Array, HashMap, PerCpuArray},
@@ -16,6 +18,22 @@ use crate::{
     },
     notes, routes, six, tunnels, walks, xdp,
 };
+
+/// The tables of a family, with the context that the routing helper wants (null where none is asked).
+pub(crate) struct Maps<A = [u8; 4]>(pub(super) *mut xdp_md, PhantomData<A>);
+
+impl<A> Maps<A> {
+    #[inline(always)]
+    pub(crate) const fn of(ctx: *mut xdp_md) -> Self {
+        Self(ctx, PhantomData)
+    }
+
+    /// For who asks for no route.
+    #[inline(always)]
+    pub(crate) const fn only() -> Self {
+        Self::of(ptr::null_mut())
+    }
+}
 
 pub(crate) trait Family: Ip<Other = <Self as Family>::Twin> {
     /// The other one.
