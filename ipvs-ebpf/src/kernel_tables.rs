@@ -10,7 +10,7 @@ use core::{
 };
 
 use aya_ebpf::{
-    bindings::{BPF_NOEXIST, xdp_md},
+    bindings::BPF_NOEXIST,
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
 };
 use ipvs_common::{

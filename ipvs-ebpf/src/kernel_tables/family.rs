@@ -170,10 +170,12 @@ impl Family for [u8; 4] {
     }
     #[inline(always)]
     fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
-        match step {
-            Step::Interpret => tunnels::interpret4(ctx),
-            Step::InterpretAcross => tunnels::interpret_across4(ctx),
-            _ => tunnels::tell4(ctx, found),
+        if matches!(step, Step::Interpret) {
+            tunnels::interpret4(ctx)
+        } else if matches!(step, Step::InterpretAcross) {
+            tunnels::interpret_across4(ctx)
+        } else {
+            tunnels::tell4(ctx, found)
         }
     }
     #[inline(always)]
