@@ -30,7 +30,7 @@ pub use conn::{
     Tie,
 };
 pub use counters::Stats;
-pub use forwarding::ForwardingMethod;
+pub use forwarding::{ForwardingMethod, TunnelKind};
 pub use fragment::{Fragment, FragmentKey};
 pub use iface::{AttachMode, Egress, Iface};
 pub use net::{Addr, Address, Mac, Proto, SCTP};
@@ -46,4 +46,4 @@ pub use sync::{Note, SyncNote, Synced};
 pub use tcp::State;
 
 /// Bumped whenever the layout or the meaning of a map changes.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

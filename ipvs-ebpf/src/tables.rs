@@ -8,9 +8,9 @@
 //! undefined one (see `exit.rs`).
 
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Fragment, FragmentKey, Hop, Iface, LblcEntry, LblcKey,
-    ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
-    Template, TemplateKey,
+    Conn, Dest, DestState, DropReason, Event, FlowKey, Fragment, FragmentKey, Hop, Iface,
+    LblcEntry, LblcKey, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats,
+    Status, SyncNote, Template, TemplateKey,
 };
 
 use crate::{
@@ -19,7 +19,9 @@ use crate::{
         Table, expected, leave, promote,
         template::{self, Joined},
     },
+    egress,
     frame::Frame,
+    fwd::wrap::{self, Inside},
     icmp,
     pipeline::steps::{self, Step, Went},
     sched::{self, Found, Walk, lblcr},
@@ -89,6 +91,10 @@ pub trait Sets {
 pub trait Tables: Templates + Sets {
     /// Handle of an entry of the connection or the half-open table, good until the end of the packet.
     type ConnRef: Copy;
+    /// Those of the other family.
+    type Across<'t>: Tables<A = <Self::A as Ip>::Other>
+    where
+        Self: 't;
 
     /// Clock in ticks.
     fn now(&self) -> u64;
@@ -143,6 +149,8 @@ pub trait Tables: Templates + Sets {
     /// Hands the connection that this packet opened to the next stage.
     fn put_newborn(&mut self, conn: &Conn<Self::A>);
     fn newborn(&self) -> Option<&Conn<Self::A>>;
+    /// Hands its real server alone to the next stage.
+    fn leave_dest(&mut self, dest: u32);
     /// Hands the flow that an ICMP error asks for to the next stages.
     fn ask(&mut self, key: &FlowKey<Self::A>);
     fn asked(&self) -> Option<&FlowKey<Self::A>>;
@@ -170,6 +178,10 @@ pub trait Tables: Templates + Sets {
 
     /// Asks the routing table; fills all of a hop but `learned` and `epoch`.
     fn route(&mut self, query: &FibQuery<Self::A>) -> Hop;
+    /// Asks that of the other family.
+    fn route_across(&mut self, query: &FibQuery<<Self::A as Ip>::Other>) -> Hop;
+    /// The tables as a packet of the other family sees them.
+    fn across(&mut self) -> Self::Across<'_>;
     /// The longest packet that the way to a real server takes, and until when that is believed.
     fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64);
     /// Whether one more ICMP error may be sent. May run out of line.
@@ -262,6 +274,24 @@ pub trait Tables: Templates + Sets {
         Self: Sized,
     {
         steps::take(step, f, self, iface, found)
+    }
+
+    /// Asks for the way to a real server of the other family; see [`egress::across`]. May run out of line.
+    #[inline(always)]
+    fn ask_across(&mut self, id: u32, tos: u8, proto: u8, iface: &Iface)
+    where
+        Self: Sized,
+    {
+        egress::across(self, id, tos, proto, iface);
+    }
+
+    /// Puts the packet into a tunnel's; see [`wrap::wrap`]. May run out of line.
+    #[inline(always)]
+    fn wrap<F: Frame>(&mut self, f: &mut F, dest: u32, inside: Inside) -> Result<(), DropReason>
+    where
+        Self: Sized,
+    {
+        wrap::wrap(f, self, dest, inside)
     }
 
     /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.
