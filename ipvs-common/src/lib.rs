@@ -14,6 +14,7 @@ pub mod hdr;
 pub mod iface;
 mod layout;
 pub mod maps;
+pub mod matches;
 pub mod net;
 pub mod punt;
 pub mod reason;
@@ -31,6 +32,7 @@ pub use conn::{
 pub use counters::Stats;
 pub use forwarding::ForwardingMethod;
 pub use iface::{AttachMode, Egress, Iface};
+pub use matches::{MatchKey, MatchNode, MatchPlace, MatchSlot};
 pub use net::{Addr, Address, Mac, Proto, SCTP};
 pub use punt::{PuntHeader, PuntReason};
 pub use reason::{DropReason, Event, PassReason};

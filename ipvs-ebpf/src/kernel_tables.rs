@@ -13,22 +13,26 @@ use core::{
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, xdp_md},
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
+    maps::lpm_trie::Key,
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
-    SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
+    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, MatchKey,
+    MatchNode, MatchSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status,
+    SyncNote,
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Frame, Tables,
     conn::{Table, template::Joined},
     icmp::{Limit, Limited},
+    matching::Matched,
     pipeline::steps::{self, Step, Went},
     sched::{Found, Walk},
+    service::Marked,
 };
 
 use crate::maps::{
     CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, MASQ_REALS,
-    REASONS, SCHED_STATES, SERVICES, SETTINGS, iface,
+    MATCH_SLOTS, MATCHES, REASONS, SCHED_STATES, SERVICES, SETTINGS, iface,
 };
 
 mod family;
@@ -200,6 +204,16 @@ impl<A: Family> Tables for Maps<A> {
         A::newborn().get(0)
     }
     #[inline(always)]
+    fn leave_mark(&mut self, marked: Marked) {
+        if let Some(place) = A::newborn().get_ptr_mut(0) {
+            // SAFETY: this CPU's value.
+            unsafe {
+                (*place).mark = marked.mark;
+                (*place).seq = marked.by_rule.into();
+            }
+        }
+    }
+    #[inline(always)]
     fn ask(&mut self, key: &FlowKey<A>) {
         if let Some(place) = A::asked().get_ptr_mut(0) {
             // SAFETY: this CPU's value.
@@ -214,6 +228,18 @@ impl<A: Family> Tables for Maps<A> {
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         // SAFETY: not preallocated: a replaced value stays readable until the program ends.
         unsafe { SERVICES.get(key) }
+    }
+    #[inline(always)]
+    fn match_node(&self, key: &MatchKey) -> Option<&MatchNode> {
+        MATCHES.get(Key::new(key.prefix, key.place))
+    }
+    #[inline(always)]
+    fn match_slot(&self, slot: u32) -> Option<&MatchSlot> {
+        MATCH_SLOTS.get(slot)
+    }
+    #[inline(always)]
+    fn matched(&mut self, _iface: &Iface, key: &FlowKey<A>) -> Matched {
+        Matched(A::matched(key))
     }
     #[inline(always)]
     fn masqueraded(&self, key: &ServiceKey) -> Option<&u32> {

@@ -112,6 +112,7 @@ slow_steps! {
     admit6: Admit;
     advance6: Advance;
     meet6: Meet;
+    mark6: Mark;
     serve6: Serve;
     join_step6: Join;
     choose6: Choose;

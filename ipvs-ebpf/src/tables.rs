@@ -8,8 +8,9 @@
 //! undefined one (see `exit.rs`).
 
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
-    SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey,
+    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, MatchKey,
+    MatchNode, MatchSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status,
+    SyncNote, Template, TemplateKey,
 };
 
 use crate::{
@@ -20,8 +21,10 @@ use crate::{
     },
     frame::Frame,
     icmp,
+    matching::{self, Matched},
     pipeline::steps::{self, Step, Went},
     sched::{self, Found, Walk, lblcr},
+    service::Marked,
 };
 
 /// A count kept with each real server.
@@ -135,11 +138,16 @@ pub trait Tables: Templates + Sets {
     /// Hands the connection that this packet opened to the next stage.
     fn put_newborn(&mut self, conn: &Conn<Self::A>);
     fn newborn(&self) -> Option<&Conn<Self::A>>;
+    /// Leaves the mark of the packet to the next steps, in the place of the connection that it may open.
+    fn leave_mark(&mut self, marked: Marked);
     /// Hands the flow that an ICMP error asks for to the next stages.
     fn ask(&mut self, key: &FlowKey<Self::A>);
     fn asked(&self) -> Option<&FlowKey<Self::A>>;
 
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
+    /// The longest prefix among the match rules that is around this one, or is this one.
+    fn match_node(&self, key: &MatchKey) -> Option<&MatchNode>;
+    fn match_slot(&self, slot: u32) -> Option<&MatchSlot>;
     /// Index of a masqueraded real server with this address and port.
     fn masqueraded(&self, key: &ServiceKey) -> Option<&u32>;
     /// An entry of the dest lists.
@@ -183,6 +191,15 @@ pub trait Tables: Templates + Sets {
         Self: Sized,
     {
         sched::make(self, walk)
+    }
+
+    /// What the match rules say of a packet; see [`matching::find`]. A kernel implementation runs it out of line.
+    #[inline(always)]
+    fn matched(&mut self, iface: &Iface, key: &FlowKey<Self::A>) -> Matched
+    where
+        Self: Sized,
+    {
+        matching::find(self, iface.ifindex, key)
     }
 
     /// Looks for a client's template; see [`template::join`]. May run out of line.

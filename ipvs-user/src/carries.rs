@@ -81,7 +81,8 @@ impl Carries {
             Command::DeleteService { .. }
             | Command::Flush
             | Command::DeleteDest { .. }
-            | Command::Zero { .. } => Ok(()),
+            | Command::Zero { .. }
+            | Command::SetMatches { .. } => Ok(()),
         }
     }
 

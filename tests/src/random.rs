@@ -3,6 +3,7 @@
 
 mod flaw;
 mod icmp;
+mod matches;
 mod six;
 mod world;
 
@@ -12,6 +13,7 @@ use etherparse::Ipv4HeaderSlice;
 use fastrand::Rng;
 use ipvs_common::Proto;
 
+pub use matches::random_rules;
 pub use world::{COMMANDS, DESTS, LINK_MARKS, random_command, random_knob};
 
 use crate::{

@@ -14,7 +14,7 @@ use crate::{
         ASKED, ASKED6, CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6,
         NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
     },
-    notes, routes, six, walks, xdp,
+    matches, notes, routes, six, walks, xdp,
 };
 
 pub(crate) trait Family: Ip {
@@ -34,6 +34,7 @@ pub(crate) trait Family: Ip {
     fn tell_flow(key: &FlowKey<Self>) -> bool;
     fn tell_template(key: &TemplateKey<Self>) -> bool;
     fn join(service: &Service, key: &FlowKey<Self>) -> u64;
+    fn matched(key: &FlowKey<Self>) -> u64;
     fn lblcr_known(service: u32, dst: Self) -> u64;
     fn lblcr_join(service: u32, dst: Self, dest: u32);
     fn end(half_open: u32, key: &FlowKey<Self>) -> bool;
@@ -117,6 +118,10 @@ impl Family for [u8; 4] {
         )
     }
     #[inline(always)]
+    fn matched(key: &FlowKey<Self>) -> u64 {
+        matches::matched(src(key), dst(key), ports(key), u32::from(key.proto))
+    }
+    #[inline(always)]
     fn lblcr_known(service: u32, dst: Self) -> u64 {
         walks::lblcr_known(service, u32::from_ne_bytes(dst))
     }
@@ -177,6 +182,10 @@ impl Family for Addr {
     #[inline(always)]
     fn join(service: &Service, key: &FlowKey<Self>) -> u64 {
         six::join6(service, key)
+    }
+    #[inline(always)]
+    fn matched(key: &FlowKey<Self>) -> u64 {
+        matches::matched6(key)
     }
     #[inline(always)]
     fn lblcr_known(service: u32, dst: Self) -> u64 {

@@ -94,6 +94,7 @@ pub enum Step {
     Admit,
     Advance,
     Meet,
+    Mark,
     Serve,
     Join,
     Choose,
@@ -138,6 +139,7 @@ pub fn take<F: Frame, T: Tables>(
         | Step::Admit
         | Step::Advance
         | Step::Meet
+        | Step::Mark
         | Step::Serve
         | Step::Join
         | Step::Choose
@@ -165,17 +167,18 @@ pub fn take<F: Frame, T: Tables>(
         Step::Admit => admit(t, iface, &p, table),
         Step::Advance => advance(t, &p, table),
         Step::Meet => opening::meet(t, &p),
+        Step::Mark => opening::mark(t, iface, &p),
         Step::Serve => opening::serve(t, iface, &p),
-        Step::Join | Step::JoinAsked => opening::join(t, iface, &p, found),
-        Step::Choose => opening::choose(t, iface, &p),
-        Step::Tie | Step::TieAsked => opening::tie(t, iface, &p),
+        Step::Join | Step::JoinAsked => opening::join(t, &p, found),
+        Step::Choose => opening::choose(t, &p),
+        Step::Tie | Step::TieAsked => opening::tie(t, &p),
         Step::LeaveOld => opening::leave_old(t, &p),
         Step::Draft => opening::draft(t, iface, &p, found),
         Step::Room => room(t, &p),
         Step::Reply => reply(t, &p),
         Step::Insert => insert(t, &p),
         Step::ServeAsked => opening::serve_asked(t, iface, &p),
-        Step::DraftAsked => opening::draft_asked(t, iface, &p),
+        Step::DraftAsked => opening::draft_asked(t, &p),
         Step::Know
         | Step::Estrange
         | Step::FindWay
@@ -195,7 +198,8 @@ fn packet<F: Frame, T: Tables>(
 ) -> Result<Packet<T::A>, Exit> {
     let also_asked = matches!(
         step,
-        Step::Choose
+        Step::Mark
+            | Step::Choose
             | Step::Room
             | Step::Reply
             | Step::Insert

@@ -18,6 +18,7 @@ mod layout;
 mod loader;
 mod mapped;
 mod maps;
+mod matches;
 mod memory;
 mod migrate;
 mod object;
@@ -37,11 +38,12 @@ use std::collections::BTreeSet;
 
 use aya::maps::{HashMap, MapData, PerCpuValues};
 use ipvs_common::{
-    Addr, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, Note, SchedState, Service,
-    ServiceKey, Settings, Stats, Synced, Template, Tie,
+    Addr, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, MatchKey, MatchNode, MatchSlot,
+    Note, SchedState, Service, ServiceKey, Settings, Stats, Synced, Template, Tie,
     maps::{self as names, Capacities},
 };
 use ipvs_datapath::conn::expected::Expected;
+use nix::net::if_::if_nametoindex;
 
 pub use attach::{Attachment, Former, IfaceProgram, ModePolicy, Ready, Successor};
 pub use available::Available;
@@ -73,6 +75,7 @@ pub struct BpfDataplane {
     overload: OverloadMarks,
     lists: Mapped<ListSlot>,
     hash_tables: Mapped<[u32; 2]>,
+    match_slots: Mapped<MatchSlot>,
     egress: Option<EgressTable>,
     punt: Option<PuntRing>,
     messages: Option<Messages>,
@@ -170,6 +173,34 @@ impl Dataplane for BpfDataplane {
     fn masq_reals(&self) -> Result<Vec<(ServiceKey, u32)>> {
         let all = batch::entries(&self.maps.masq_reals);
         all.map_err(failed(names::MASQ_REALS, "read", "all"))
+    }
+
+    fn put_match_nodes(&mut self, nodes: &[(MatchKey, MatchNode)]) -> Result<()> {
+        self.enter_matches(nodes)
+    }
+
+    fn remove_match_nodes(&mut self, keys: &[MatchKey]) -> Result<()> {
+        self.drop_matches(keys)
+    }
+
+    fn match_nodes(&self) -> Result<Vec<(MatchKey, MatchNode)>> {
+        self.all_matches()
+    }
+
+    fn write_match_slots(&mut self, base: u32, slots: &[MatchSlot]) -> Result<()> {
+        let written = self.match_slots.write(base as usize, slots).then_some(());
+        written.ok_or_else(|| failed(names::MATCH_SLOTS, "update", base)("no such slots"))
+    }
+
+    fn read_match_slots(&self, base: u32, len: u32) -> Result<Vec<MatchSlot>> {
+        let mut slots = vec![MatchSlot::default(); len as usize];
+        let read = self.match_slots.read(base as usize, &mut slots);
+        let read = read.then_some(slots);
+        read.ok_or_else(|| failed(names::MATCH_SLOTS, "lookup", base)("no such slots"))
+    }
+
+    fn link(&self, name: &str) -> Option<u32> {
+        if_nametoindex(name).ok()
     }
 
     fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()> {

@@ -9,8 +9,9 @@ use std::{
 };
 
 use ipvs_common::{
-    Addr, Conn, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, Note, SchedState,
-    Service, ServiceKey, Settings, Stats, Synced, Template, TemplateKey, Tie,
+    Addr, Conn, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, MatchKey, MatchNode,
+    MatchSlot, Note, SchedState, Service, ServiceKey, Settings, Stats, Synced, Template,
+    TemplateKey, Tie,
     maps::{self, Capacities},
 };
 use ipvs_datapath::{
@@ -126,6 +127,42 @@ impl Dataplane for HostDataplane {
             .iter()
             .map(|(key, dest)| (*key, *dest))
             .collect())
+    }
+
+    fn put_match_nodes(&mut self, nodes: &[(MatchKey, MatchNode)]) -> Result<()> {
+        self.tables().matches.extend(nodes.iter().copied());
+        Ok(())
+    }
+
+    fn remove_match_nodes(&mut self, keys: &[MatchKey]) -> Result<()> {
+        let mut t = self.tables();
+        for key in keys {
+            t.matches.remove(key);
+        }
+        Ok(())
+    }
+
+    fn match_nodes(&self) -> Result<Vec<(MatchKey, MatchNode)>> {
+        let t = self.tables();
+        Ok(t.matches.iter().map(|(key, node)| (*key, *node)).collect())
+    }
+
+    fn write_match_slots(&mut self, base: u32, slots: &[MatchSlot]) -> Result<()> {
+        let mut t = self.tables();
+        let from = base as usize;
+        let room = t.match_slots.get_mut(from..from + slots.len());
+        slot(room, maps::MATCH_SLOTS, "update", base)?.copy_from_slice(slots);
+        Ok(())
+    }
+
+    fn read_match_slots(&self, base: u32, len: u32) -> Result<Vec<MatchSlot>> {
+        let t = self.tables();
+        let slots = t.match_slots.get(base as usize..(base + len) as usize);
+        Ok(slot(slots, maps::MATCH_SLOTS, "lookup", base)?.to_vec())
+    }
+
+    fn link(&self, name: &str) -> Option<u32> {
+        self.tables().links.get(name).copied()
     }
 
     fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()> {

@@ -6,9 +6,9 @@ use std::{
 };
 
 use ipvs_common::{
-    Addr, Dest, DestFlags, DestState, Entry, Flow, ForwardingMethod, LblcKey, ListSlot, Note,
-    SchedState, Scheduler, Service, ServiceKey, Settings, Stats, Synced, Template, Tie,
-    maps::Capacities,
+    Addr, Dest, DestFlags, DestState, Entry, Flow, ForwardingMethod, LblcKey, ListSlot, MatchKey,
+    MatchNode, MatchSlot, Note, SchedState, Scheduler, Service, ServiceKey, Settings, Stats,
+    Synced, Template, Tie, maps::Capacities,
 };
 use ipvs_datapath::{conn::expected::Expected, host::HostTables};
 use proptest::prelude::*;
@@ -36,6 +36,7 @@ const CAPACITIES: Capacities = Capacities {
     lblc: 8,
     lblcr: 8,
     maglev: 251,
+    match_slots: 64,
 };
 
 /// Looks after each write whether a packet at this moment would find everything it is pointed at.
@@ -120,6 +121,9 @@ impl Dataplane for Watched {
         put_dest(id: u32, dest: &Dest);
         clear_dest(id: u32);
         put_sched_state(service: u32, state: &SchedState);
+        put_match_nodes(nodes: &[(MatchKey, MatchNode)]);
+        remove_match_nodes(keys: &[MatchKey]);
+        write_match_slots(base: u32, slots: &[MatchSlot]);
         clear_caches(service: u32);
         clear_caches_of(dests: &BTreeSet<u32>);
         remove_cached(cache: Cache, keys: &[LblcKey]);
@@ -190,6 +194,9 @@ impl Dataplane for Watched {
         settings() -> Result<Settings>;
         services() -> Result<Vec<(ServiceKey, Service)>>;
         masq_reals() -> Result<Vec<(ServiceKey, u32)>>;
+        match_nodes() -> Result<Vec<(MatchKey, MatchNode)>>;
+        read_match_slots(base: u32, len: u32) -> Result<Vec<MatchSlot>>;
+        link(name: &str) -> Option<u32>;
         read_list(base: u32, len: u32) -> Result<Vec<ListSlot>>;
         read_table(base: u32, len: u32) -> Result<Vec<u32>>;
         dest(id: u32) -> Result<Dest>;
