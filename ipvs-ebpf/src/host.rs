@@ -251,12 +251,6 @@ impl<A: Width> Tables for View<'_, A> {
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         self.0.services.get(key)
     }
-    fn match_node(&self, key: &MatchKey) -> Option<&MatchNode> {
-        matches::longest(&self.0.matches, key)
-    }
-    fn match_slot(&self, slot: u32) -> Option<&MatchSlot> {
-        self.0.match_slots.get(slot as usize)
-    }
     fn masqueraded(&self, key: &ServiceKey) -> Option<&u32> {
         self.0.masq_reals.get(key)
     }

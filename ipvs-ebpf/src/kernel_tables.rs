@@ -4,7 +4,6 @@
 //! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
 use core::{
-    intrinsics::{AtomicOrdering, atomic_cxchg},
     marker::PhantomData,
     mem::offset_of,
     ptr::{self, NonNull},
@@ -13,12 +12,10 @@ use core::{
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, xdp_md},
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
-    maps::lpm_trie::Key,
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, MatchKey,
-    MatchNode, MatchSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status,
-    SyncNote,
+    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
+    SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Frame, Tables,
@@ -32,18 +29,19 @@ use ipvs_datapath::{
 
 use crate::maps::{
     CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, MASQ_REALS,
-    MATCH_SLOTS, MATCHES, REASONS, SCHED_STATES, SERVICES, SETTINGS, iface,
+    REASONS, SCHED_STATES, SERVICES, SETTINGS, iface,
 };
 
 mod family;
 mod limits;
+mod matches;
 mod numbers;
 mod sets;
 mod templates;
 
 pub(crate) use family::Family;
 pub(crate) use numbers::key_of;
-use numbers::{add, numbered, ticket};
+use numbers::{add, numbered, swap, ticket};
 
 /// The tables of a family, with the context that the routing helper wants (null where none is asked).
 pub(crate) struct Maps<A = [u8; 4]>(*mut xdp_md, PhantomData<A>);
@@ -122,17 +120,10 @@ impl<A: Family> Tables for Maps<A> {
         const { assert!(offset_of!(Conn<A>, status) % 8 == 0) };
         const { assert!(offset_of!(Conn<A>, seq) == offset_of!(Conn<A>, status) + 4) };
         // SAFETY: as in `load`; status and number are eight bytes at a multiple of eight.
-        let (_, swapped) = unsafe {
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                conn.as_ptr()
-                    .cast::<u8>()
-                    .add(offset_of!(Conn<A>, status))
-                    .cast(),
-                numbered(old, seq),
-                numbered(new, seq),
-            )
-        };
-        swapped
+        unsafe {
+            let place = conn.as_ptr().cast::<u8>().add(offset_of!(Conn<A>, status));
+            swap(place.cast(), numbered(old, seq), numbered(new, seq))
+        }
     }
     #[inline(always)]
     fn copy_to_conns(&mut self, key: &FlowKey<A>, entry: NonNull<Conn<A>>) -> bool {
@@ -230,14 +221,6 @@ impl<A: Family> Tables for Maps<A> {
         unsafe { SERVICES.get(key) }
     }
     #[inline(always)]
-    fn match_node(&self, key: &MatchKey) -> Option<&MatchNode> {
-        MATCHES.get(Key::new(key.prefix, key.place))
-    }
-    #[inline(always)]
-    fn match_slot(&self, slot: u32) -> Option<&MatchSlot> {
-        MATCH_SLOTS.get(slot)
-    }
-    #[inline(always)]
     fn matched(&mut self, _iface: &Iface, key: &FlowKey<A>) -> Matched {
         Matched(A::matched(key))
     }
@@ -309,16 +292,8 @@ impl<A: Family> Tables for Maps<A> {
         let Some(state) = SCHED_STATES.get_ptr_mut(service) else {
             return false;
         };
-        const { assert!(size_of::<SchedState>() == 8) };
         // SAFETY: a map value of eight bytes, aligned as the kernel aligns all of them.
-        let (_, swapped) = unsafe {
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                state.cast(),
-                bytemuck::cast(old),
-                bytemuck::cast(new),
-            )
-        };
-        swapped
+        unsafe { swap(state.cast(), bytemuck::cast(old), bytemuck::cast(new)) }
     }
     #[inline(always)]
     fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry> {

@@ -88,7 +88,14 @@ pub trait Sets {
     fn set_lblcr_member(&mut self, set: Self::SetRef, place: u32, dest: u32);
 }
 
-pub trait Tables: Templates + Sets {
+/// The match rules.
+pub trait Matches {
+    /// The longest prefix that is around this one, or is this one.
+    fn match_node(&self, key: &MatchKey) -> Option<&MatchNode>;
+    fn match_slot(&self, slot: u32) -> Option<&MatchSlot>;
+}
+
+pub trait Tables: Templates + Sets + Matches {
     /// Handle of an entry of the connection or the half-open table, good until the end of the packet.
     type ConnRef: Copy;
 
@@ -145,9 +152,6 @@ pub trait Tables: Templates + Sets {
     fn asked(&self) -> Option<&FlowKey<Self::A>>;
 
     fn service(&self, key: &ServiceKey) -> Option<&Service>;
-    /// The longest prefix among the match rules that is around this one, or is this one.
-    fn match_node(&self, key: &MatchKey) -> Option<&MatchNode>;
-    fn match_slot(&self, slot: u32) -> Option<&MatchSlot>;
     /// Index of a masqueraded real server with this address and port.
     fn masqueraded(&self, key: &ServiceKey) -> Option<&u32>;
     /// An entry of the dest lists.

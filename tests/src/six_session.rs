@@ -44,11 +44,15 @@ pub struct Session {
 
 impl Session {
     pub fn begin(net: &Topology) -> Result<Self> {
-        let vip = SocketAddr::V6(SocketAddrV6::new(six(VIP), PORT, 0, 0));
+        Self::with(net, SocketAddrV6::new(six(VIP), PORT, 0, 0).into())
+    }
+
+    /// With a server of either family.
+    pub fn with(net: &Topology, to: SocketAddr) -> Result<Self> {
         let stream = net
             .client
-            .enter(|| TcpStream::connect_timeout(&vip, Duration::from_secs(5)))
-            .context("connecting")?;
+            .enter(|| TcpStream::connect_timeout(&to, Duration::from_secs(5)))
+            .with_context(|| format!("connecting to {to}"))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut reader = stream.try_clone()?;
         let (mut line, mut byte) = (Vec::new(), [0]);

@@ -2,10 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use ipvs_common::{Addr, MatchKey, MatchNode};
+use ipvs_common::{Addr, MatchKey, MatchNode, MatchSlot};
+
+use super::{View, Width};
+use crate::tables::Matches;
+
+impl<A: Width> Matches for View<'_, A> {
+    fn match_node(&self, key: &MatchKey) -> Option<&MatchNode> {
+        longest(&self.0.matches, key)
+    }
+    fn match_slot(&self, slot: u32) -> Option<&MatchSlot> {
+        self.0.match_slots.get(slot as usize)
+    }
+}
 
 /// The longest prefix around a key.
-pub(super) fn longest<'t>(
+fn longest<'t>(
     matches: &'t BTreeMap<MatchKey, MatchNode>,
     key: &MatchKey,
 ) -> Option<&'t MatchNode> {

@@ -171,8 +171,7 @@ impl Dataplane for BpfDataplane {
     }
 
     fn masq_reals(&self) -> Result<Vec<(ServiceKey, u32)>> {
-        let all = batch::entries(&self.maps.masq_reals);
-        all.map_err(failed(names::MASQ_REALS, "read", "all"))
+        batch::entries(&self.maps.masq_reals).map_err(failed(names::MASQ_REALS, "read", "all"))
     }
 
     fn put_match_nodes(&mut self, nodes: &[(MatchKey, MatchNode)]) -> Result<()> {
@@ -188,15 +187,11 @@ impl Dataplane for BpfDataplane {
     }
 
     fn write_match_slots(&mut self, base: u32, slots: &[MatchSlot]) -> Result<()> {
-        let written = self.match_slots.write(base as usize, slots).then_some(());
-        written.ok_or_else(|| failed(names::MATCH_SLOTS, "update", base)("no such slots"))
+        self.put_slots(base, slots)
     }
 
     fn read_match_slots(&self, base: u32, len: u32) -> Result<Vec<MatchSlot>> {
-        let mut slots = vec![MatchSlot::default(); len as usize];
-        let read = self.match_slots.read(base as usize, &mut slots);
-        let read = read.then_some(slots);
-        read.ok_or_else(|| failed(names::MATCH_SLOTS, "lookup", base)("no such slots"))
+        self.slots(base, len)
     }
 
     fn link(&self, name: &str) -> Option<u32> {

@@ -18,6 +18,7 @@ use crate::{
     director::Director,
     ledger::{Key, Value},
     model::{Command, DestKey, DestSpec, ServiceSpec, tests::any_command},
+    plan,
 };
 
 mod crash;
@@ -36,7 +37,7 @@ const CAPACITIES: Capacities = Capacities {
     lblc: 8,
     lblcr: 8,
     maglev: 251,
-    match_slots: 64,
+    match_slots: 4096,
 };
 
 /// Looks after each write whether a packet at this moment would find everything it is pointed at.
@@ -121,8 +122,6 @@ impl Dataplane for Watched {
         put_dest(id: u32, dest: &Dest);
         clear_dest(id: u32);
         put_sched_state(service: u32, state: &SchedState);
-        put_match_nodes(nodes: &[(MatchKey, MatchNode)]);
-        remove_match_nodes(keys: &[MatchKey]);
         write_match_slots(base: u32, slots: &[MatchSlot]);
         clear_caches(service: u32);
         clear_caches_of(dests: &BTreeSet<u32>);
@@ -136,6 +135,22 @@ impl Dataplane for Watched {
         for entries in entries.chunks(each) {
             self.may_write()?;
             self.inner.put_ledger(entries)?;
+        }
+        Ok(())
+    }
+
+    fn put_match_nodes(&mut self, nodes: &[(MatchKey, MatchNode)]) -> Result<()> {
+        for node in nodes {
+            self.may_write()?;
+            self.inner.put_match_nodes(&[*node])?;
+        }
+        Ok(())
+    }
+
+    fn remove_match_nodes(&mut self, keys: &[MatchKey]) -> Result<()> {
+        for key in keys {
+            self.may_write()?;
+            self.inner.remove_match_nodes(&[*key])?;
         }
         Ok(())
     }
@@ -223,7 +238,24 @@ fn visible(t: &HostTables) -> impl PartialEq + std::fmt::Debug + use<> {
         })
         .collect();
     let retired: Vec<_> = t.dests.iter().map(|d| d.flags).collect();
-    (services, retired, t.settings)
+    (services, retired, t.settings, rules_in_force(t))
+}
+
+/// Prefixes with their port ranges, whatever number and place they have.
+fn rules_in_force(t: &HostTables) -> Vec<(MatchKey, [Vec<MatchSlot>; 2])> {
+    let set = t.settings.match_set;
+    let ours = t.matches.iter();
+    let ours = ours.filter(|(key, _)| set != 0 && key.place.set() == set);
+    let run = |base, len| t.match_slots[base as usize..(base + len) as usize].to_vec();
+    let each = ours.map(|(key, n)| {
+        let mut key = *key;
+        key.place.domain &= 0xffff;
+        (
+            key,
+            [run(n.tcp_base, n.tcp_len), run(n.udp_base, n.udp_len)],
+        )
+    });
+    each.collect()
 }
 
 type Fuse = Arc<Mutex<Option<u32>>>;
@@ -266,6 +298,18 @@ fn check_against_model(d: &Director, t: &HostTables) {
             assert_eq!((dest.position, dest.weight), (position, real.spec.weight));
         }
     }
+    let rules = d.model().matches();
+    let planned = plan::matches(rules, 1, &|name| t.links.get(name).copied());
+    let fresh = HostTables {
+        settings: Settings {
+            match_set: u32::from(!rules.is_empty()),
+            ..t.settings
+        },
+        matches: planned.nodes.into_iter().collect(),
+        match_slots: planned.slots,
+        ..t.clone()
+    };
+    assert_eq!(rules_in_force(t), rules_in_force(&fresh));
     for (_, gone) in d.model().trash() {
         let flags = t.dests[gone.dest.id as usize].flags;
         assert_eq!(flags & DestFlags::AVAILABLE, 0);

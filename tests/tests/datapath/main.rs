@@ -11,6 +11,7 @@ mod expected;
 mod icmp;
 mod icmp_six;
 mod icmp_six_asked;
+mod matches;
 mod nat_icmp_send;
 mod opening;
 mod orphans;

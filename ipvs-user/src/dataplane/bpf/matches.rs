@@ -1,7 +1,7 @@
 //! The prefixes of match rules in the kernel's trie.
 
 use aya::maps::lpm_trie::Key;
-use ipvs_common::{MatchKey, MatchNode, MatchPlace, maps as names};
+use ipvs_common::{MatchKey, MatchNode, MatchPlace, MatchSlot, maps as names};
 
 use super::{BpfDataplane, Result, absent_is_fine, failed};
 
@@ -39,5 +39,17 @@ impl BpfDataplane {
             Ok((MatchKey { prefix, place }, node))
         });
         all.collect()
+    }
+
+    pub(super) fn put_slots(&mut self, base: u32, slots: &[MatchSlot]) -> Result<()> {
+        let written = self.match_slots.write(base as usize, slots).then_some(());
+        written.ok_or_else(|| failed(names::MATCH_SLOTS, "update", base)("no such slots"))
+    }
+
+    pub(super) fn slots(&self, base: u32, len: u32) -> Result<Vec<MatchSlot>> {
+        let mut slots = vec![MatchSlot::default(); len as usize];
+        let read = self.match_slots.read(base as usize, &mut slots);
+        let read = read.then_some(slots);
+        read.ok_or_else(|| failed(names::MATCH_SLOTS, "lookup", base)("no such slots"))
     }
 }

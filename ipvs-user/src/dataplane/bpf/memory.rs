@@ -294,7 +294,7 @@ mod tests {
         let refused = Need::of(huge, 2).check(&machine(8 << 30)).unwrap_err();
         assert_eq!(refused.setting, "connections");
         let text = refused.to_string();
-        for part in ["19011 MB", "8192 MB", "`connections`", "18433 MB"] {
+        for part in ["19012 MB", "8192 MB", "`connections`", "18433 MB"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let many = Capacities {
