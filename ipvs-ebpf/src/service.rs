@@ -60,6 +60,7 @@ pub fn has_matches<T: Tables>(t: &T) -> bool {
 }
 
 /// The mark of a packet by the interface alone.
+#[must_use]
 #[inline(always)]
 pub const fn of_interface(iface: &Iface) -> Marked {
     Marked {

@@ -120,12 +120,13 @@ impl Family {
 
     /// A configuration with caches behind a mark.
     fn config(self, scheduler: &str, method: &str, rules: &str) -> String {
-        let reals: String = (0..2)
-            .map(|index| {
-                let address = self.guest(index);
-                format!("[[service.real]]\naddress = \"{address}\"\nmethod = \"{method}\"\nweight = 100\n")
-            })
-            .collect();
+        let reals = [0, 1].map(|index| {
+            let address = self.guest(index);
+            format!(
+                "[[service.real]]\naddress = \"{address}\"\nmethod = \"{method}\"\nweight = 100\n"
+            )
+        });
+        let reals = reals.concat();
         let fwmark = self.fwmark();
         format!("{rules}[[service]]\n{fwmark} = 7\nscheduler = \"{scheduler}\"\n{reals}")
     }

@@ -23,9 +23,8 @@ fn longest<'t>(
 ) -> Option<&'t MatchNode> {
     let bits = key.prefix.checked_sub(MatchKey::HEAD)?;
     let prefixes = (0..=bits).rev();
-    prefixes
-        .filter_map(|bits| matches.get(&cut(key, bits)))
-        .next()
+    let mut prefixes = prefixes.map(|bits| cut(key, bits));
+    prefixes.find_map(|prefix| matches.get(&prefix))
 }
 
 /// A key with so many bits of its address.

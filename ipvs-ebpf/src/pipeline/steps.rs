@@ -167,7 +167,10 @@ pub fn take<F: Frame, T: Tables>(
         Step::Admit => admit(t, iface, &p, table),
         Step::Advance => advance(t, &p, table),
         Step::Meet => opening::meet(t, &p),
-        Step::Mark => opening::mark(t, iface, &p),
+        Step::Mark => {
+            opening::mark(t, iface, &p);
+            Ok(0)
+        }
         Step::Serve => opening::serve(t, iface, &p),
         Step::Join | Step::JoinAsked => opening::join(t, &p, found),
         Step::Choose => opening::choose(t, &p),

@@ -193,7 +193,7 @@ impl Journal<'_> {
         wanted.sort_unstable_by_key(|(key, _)| *key);
         let slots = self.dataplane.read_match_slots(block.base, block.len);
         let stands = nodes == wanted && slots.is_ok_and(|slots| slots == planned.slots);
-        if stands && (set != 0) == !rules.is_empty() {
+        if stands && (set != 0) != rules.is_empty() {
             self.tables.matches.stands.links = links;
             return Ok(());
         }

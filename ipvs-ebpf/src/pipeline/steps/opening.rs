@@ -117,10 +117,9 @@ pub(super) fn meet<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> 
 
 /// Asks the match rules for the packet's mark.
 #[inline(always)]
-pub(super) fn mark<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
+pub(super) fn mark<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) {
     let marked = service::mark(t, &p.key, iface);
     t.leave_mark(marked);
-    Ok(0)
 }
 
 /// The mark that was left.
