@@ -13,7 +13,7 @@ use etherparse::Ipv4HeaderSlice;
 use fastrand::Rng;
 use ipvs_common::Proto;
 
-pub use matches::random_rules;
+pub use matches::{random_rules, ten_thousand_rules};
 pub use world::{COMMANDS, DESTS, LINK_MARKS, random_command, random_knob};
 
 use crate::{

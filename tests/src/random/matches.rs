@@ -1,10 +1,13 @@
 //! Random match rules, around the addresses and ports that random packets have: overlapping prefixes of every length, port ranges,
 //! sources, interfaces; and marks of which some have a service.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use fastrand::Rng;
-use ipvs_common::Proto;
+use ipvs_common::{Proto, matches::MAX_MATCHES};
 use ipvs_user::model::{
     Conditions, MatchRule, Network,
     matches::{Ports, check_rules},
@@ -33,6 +36,29 @@ pub fn random_rules(
             rules.pop();
         }
     }
+    rules
+}
+
+/// As many as there may be: prefixes of each length, and many under one prefix.
+pub fn ten_thousand_rules(rng: &mut Rng, interfaces: &[&str], over_six: bool) -> Vec<MatchRule> {
+    let mut rules = Vec::with_capacity(MAX_MATCHES + 60);
+    let mut seen = HashSet::new();
+    while rules.len() < MAX_MATCHES {
+        let mut some = random_rules(rng, 60, interfaces, over_six);
+        for rule in &mut some {
+            let (first, last) = (rng.u16(..10_000), rng.u16(10_000..));
+            rule.conditions.ports.push(first..=last);
+            if !over_six && rng.bool() {
+                let anywhere = Ipv4Addr::from_bits(rng.u32(..));
+                rule.conditions.to = Network::only(anywhere.into()).cut(rng.u8(8..=32));
+            }
+        }
+        let new = some
+            .into_iter()
+            .filter(|r| seen.insert(r.conditions.clone()));
+        rules.extend(new);
+    }
+    rules.truncate(MAX_MATCHES);
     rules
 }
 
