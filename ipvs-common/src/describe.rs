@@ -1,9 +1,9 @@
 //! How the shared types that outlive a daemon are laid out, field by field: what another version needs to read them.
 
 use crate::{
-    Addr, Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, LblcrEntry, ListSlot, MatchKey,
-    MatchNode, MatchPlace, MatchSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats,
-    Status, Template, TemplateKey,
+    Addr, Conn, Dest, DestState, FlowKey, Hop, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
+    MatchKey, MatchNode, MatchPlace, MatchSlot, RingSlot, SchedState, Service, ServiceKey,
+    Settings, Stats, Status, Template, TemplateKey,
 };
 
 /// A field of a [`Described`] type.
@@ -77,6 +77,7 @@ described! {
     RingSlot6 { key: FlowKey6, seq, used }
     TemplateKey { client, vip, vport, proto, generation }
     TemplateKey6 { client, vip, vport, proto, generation }
+    Iface { mac, mode, tx, ifindex, mark, mtu, half_open_mask, half_open6_mask, test_clock, held }
     Template { expires, timeout, dest, children, assured, renamed, told }
     ServiceKey { addr, port, proto, pad, mark }
     Service {

@@ -9,6 +9,7 @@ pub mod conn;
 pub mod counters;
 pub mod describe;
 pub mod forwarding;
+pub mod fragment;
 pub mod hash;
 pub mod hdr;
 pub mod iface;
@@ -31,6 +32,7 @@ pub use conn::{
 };
 pub use counters::Stats;
 pub use forwarding::ForwardingMethod;
+pub use fragment::{Fragment, FragmentKey};
 pub use iface::{AttachMode, Egress, Iface};
 pub use matches::{MatchKey, MatchNode, MatchPlace, MatchSlot};
 pub use net::{Addr, Address, Mac, Proto, SCTP};

@@ -134,6 +134,9 @@ fn depart<F: Frame, T: Tables>(
     if hop.kind == HopKind::Unresolved as u8 {
         return hand_over(f, t, hop, PuntReason::Neighbour, Event::HandedNeighbour);
     }
+    if iface.held != 0 {
+        return hand_over(f, t, hop, PuntReason::Fragment, Event::ReleasedEarly);
+    }
     if hop.mtu != 0 && len > hop.mtu {
         return hand_over(f, t, hop, PuntReason::Fragment, Event::HandedFragment);
     }

@@ -14,8 +14,8 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, RingSlot,
-    SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
+    Conn, Dest, DestState, Event, FlowKey, Fragment, FragmentKey, Hop, Iface, LblcEntry, LblcKey,
+    ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Frame, Tables,
@@ -170,6 +170,24 @@ impl<A: Family> Tables for Maps<A> {
         }
     }
     #[inline(always)]
+    fn fragment(&self, key: &FragmentKey<A>) -> Option<&Fragment> {
+        // SAFETY: read at once; a place that was given to another packet meanwhile sends a fragment astray at worst, as an
+        // identification used twice does.
+        unsafe { A::fragments().get(key) }
+    }
+    #[inline(always)]
+    fn put_fragment(&mut self, key: &FragmentKey<A>, fragment: &Fragment) {
+        // Without room the later ones wait in vain, and are counted.
+        let _ = A::fragments().insert(key, fragment, 0);
+    }
+    #[inline(always)]
+    fn set_fragment_dest(&mut self, key: &FragmentKey<A>, dest: u32) {
+        if let Some(known) = A::fragments().get_ptr_mut(key) {
+            // SAFETY: a map value.
+            unsafe { (*known).dest = dest };
+        }
+    }
+    #[inline(always)]
     fn look_ahead(&mut self) {
         let Some(head) = HEADS.get(A::RING) else {
             return;
@@ -221,8 +239,8 @@ impl<A: Family> Tables for Maps<A> {
         unsafe { SERVICES.get(key) }
     }
     #[inline(always)]
-    fn matched(&mut self, _iface: &Iface, key: &FlowKey<A>) -> Matched {
-        Matched(A::matched(key))
+    fn matched(&self, iface: &Iface, key: &FlowKey<A>) -> Matched {
+        Matched(A::matched(iface.ifindex, key))
     }
     #[inline(always)]
     fn masqueraded(&self, key: &ServiceKey) -> Option<&u32> {
@@ -392,7 +410,7 @@ impl<A: Family> Tables for Maps<A> {
     #[inline(always)]
     fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went {
         if A::LONG {
-            Went(A::step(self.0, step, found))
+            Went(A::step(self.0, step, found, iface))
         } else {
             steps::take(step, f, self, iface, found)
         }

@@ -9,10 +9,7 @@ use ipvs_datapath::{
     matching::{self, Matched, ROUNDS, Search},
 };
 
-use crate::{
-    kernel_tables::{Family, Maps, key_of},
-    maps::iface,
-};
+use crate::kernel_tables::{Family, Maps, key_of};
 
 /// One round of a search; 1 ends it.
 extern "C" fn round(_round: u64, search: *mut c_void) -> i64 {
@@ -29,9 +26,13 @@ extern "C" fn round6(_round: u64, search: *mut c_void) -> i64 {
 }
 
 #[inline(always)]
-fn find<A: Family>(key: &FlowKey<A>, round: extern "C" fn(u64, *mut c_void) -> i64) -> u64 {
+fn find<A: Family>(
+    ifindex: u32,
+    key: &FlowKey<A>,
+    round: extern "C" fn(u64, *mut c_void) -> i64,
+) -> u64 {
     let set = Maps::<A>::only().settings().map_or(0, |s| s.match_set);
-    let mut search = Search::new(set, iface().ifindex, key);
+    let mut search = Search::new(set, ifindex, key);
     // SAFETY: the function is of this object and takes the search, which outlives the call.
     unsafe { bpf_loop(ROUNDS, round as *mut c_void, (&raw mut search).cast(), 0) };
     search.found().0
@@ -40,15 +41,15 @@ fn find<A: Family>(key: &FlowKey<A>, round: extern "C" fn(u64, *mut c_void) -> i
 /// [`matching::find`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn matched(src: u32, dst: u32, ports: u32, proto: u32) -> u64 {
-    find(&key_of(src, dst, ports, proto), round)
+pub(crate) extern "C" fn matched(src: u32, dst: u32, ports: u32, proto: u32, ifindex: u32) -> u64 {
+    find(ifindex, &key_of(src, dst, ports, proto), round)
 }
 
 /// [`matching::find`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn matched6(key: *const FlowKey<Addr>) -> u64 {
+pub(crate) extern "C" fn matched6(key: *const FlowKey<Addr>, ifindex: u32) -> u64 {
     // SAFETY: null, or a key on the caller's stack: the verifier looks at both sides.
     let key = unsafe { key.as_ref() };
-    key.map_or(Matched::NONE.0, |key| find(key, round6))
+    key.map_or(Matched::NONE.0, |key| find(ifindex, key, round6))
 }

@@ -71,7 +71,7 @@ pub const fn of_interface(iface: &Iface) -> Marked {
 
 /// The mark of a packet: by the first match rule that fits it, or else that of its interface.
 #[inline(always)]
-pub fn mark<T: Tables>(t: &mut T, key: &FlowKey<T::A>, iface: &Iface) -> Marked {
+pub fn mark<T: Tables>(t: &T, key: &FlowKey<T::A>, iface: &Iface) -> Marked {
     if has_matches(t) && T::A::is_of_its_own(key) {
         let matched = t.matched(iface, key);
         if matched.order() != 0 {

@@ -8,9 +8,9 @@
 //! undefined one (see `exit.rs`).
 
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot, MatchKey,
-    MatchNode, MatchSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status,
-    SyncNote, Template, TemplateKey,
+    Conn, Dest, DestState, Event, FlowKey, Fragment, FragmentKey, Hop, Iface, LblcEntry, LblcKey,
+    ListSlot, MatchKey, MatchNode, MatchSlot, RingSlot, SchedState, Service, ServiceKey, Settings,
+    Stats, Status, SyncNote, Template, TemplateKey,
 };
 
 use crate::{
@@ -138,6 +138,13 @@ pub trait Tables: Templates + Sets + Matches {
     /// Puts `slot` in the place of its number and returns what was there.
     fn ring_replace(&mut self, slot: &RingSlot<Self::A>) -> RingSlot<Self::A>;
 
+    /// What the first fragment of a packet told.
+    fn fragment(&self, key: &FragmentKey<Self::A>) -> Option<&Fragment>;
+    /// Keeps that; the one longest unused makes room.
+    fn put_fragment(&mut self, key: &FragmentKey<Self::A>, fragment: &Fragment);
+    /// Sets the real server of its datagram.
+    fn set_fragment_dest(&mut self, key: &FragmentKey<Self::A>, dest: u32);
+
     /// Looks the half-open connection up that the next new one pushes out, only so that its memory is on its way to the CPU.
     #[inline(always)]
     fn look_ahead(&mut self) {}
@@ -199,7 +206,7 @@ pub trait Tables: Templates + Sets + Matches {
 
     /// What the match rules say of a packet; see [`matching::find`]. A kernel implementation runs it out of line.
     #[inline(always)]
-    fn matched(&mut self, iface: &Iface, key: &FlowKey<Self::A>) -> Matched
+    fn matched(&self, iface: &Iface, key: &FlowKey<Self::A>) -> Matched
     where
         Self: Sized,
     {

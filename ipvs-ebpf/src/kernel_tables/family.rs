@@ -3,16 +3,19 @@
 
 use aya_ebpf::{
     bindings::xdp_md,
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray},
 };
-use ipvs_common::{Addr, Conn, FlowKey, Hop, RingSlot, Service, Template, TemplateKey, maps::head};
+use ipvs_common::{
+    Addr, Conn, FlowKey, Fragment, FragmentKey, Hop, Iface, RingSlot, Service, Template,
+    TemplateKey, maps::head,
+};
 use ipvs_datapath::{FibQuery, Ip, pipeline::steps::Step};
 
 use super::numbers::{dst, ports, src};
 use crate::{
     maps::{
-        ASKED, ASKED6, CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6,
-        NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
+        ASKED, ASKED6, CONNS, CONNS6, FRAGMENTS, FRAGMENTS6, HALF_OPEN, HALF_OPEN_RING,
+        HALF_OPEN_RING6, HALF_OPEN6, NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
     },
     matches, notes, routes, six, walks, xdp,
 };
@@ -28,13 +31,14 @@ pub(crate) trait Family: Ip {
     fn templates() -> &'static HashMap<TemplateKey<Self>, Template>;
     fn newborn() -> &'static PerCpuArray<Conn<Self>>;
     fn asked() -> &'static PerCpuArray<FlowKey<Self>>;
+    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragment>;
     fn half_open_mask() -> u32;
 
     fn route(ctx: *mut xdp_md, query: &FibQuery<Self>) -> Hop;
     fn tell_flow(key: &FlowKey<Self>) -> bool;
     fn tell_template(key: &TemplateKey<Self>) -> bool;
     fn join(service: &Service, key: &FlowKey<Self>) -> u64;
-    fn matched(key: &FlowKey<Self>) -> u64;
+    fn matched(ifindex: u32, key: &FlowKey<Self>) -> u64;
     fn lblcr_known(service: u32, dst: Self) -> u64;
     fn lblcr_join(service: u32, dst: Self, dest: u32);
     fn end(half_open: u32, key: &FlowKey<Self>) -> bool;
@@ -42,13 +46,13 @@ pub(crate) trait Family: Ip {
     fn meet(key: &FlowKey<Self>) -> u64;
     fn promote(key: &FlowKey<Self>) -> bool;
     /// A step of the slow stages. Where addresses are short they are done in line.
-    fn step(_ctx: *mut xdp_md, _step: Step, _found: u32) -> u64 {
+    fn step(_ctx: *mut xdp_md, _step: Step, _found: u32, _iface: &Iface) -> u64 {
         0
     }
 }
 
 macro_rules! its_maps {
-    ($conns:ident, $half_open:ident, $ring:ident, $templates:ident, $newborn:ident, $asked:ident, $mask:ident) => {
+    ($conns:ident, $half_open:ident, $ring:ident, $templates:ident, $newborn:ident, $asked:ident, $fragments:ident, $mask:ident) => {
         #[inline(always)]
         fn conns() -> &'static HashMap<FlowKey<Self>, Conn<Self>> {
             &$conns
@@ -74,6 +78,10 @@ macro_rules! its_maps {
             &$asked
         }
         #[inline(always)]
+        fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragment> {
+            &$fragments
+        }
+        #[inline(always)]
         fn half_open_mask() -> u32 {
             iface().$mask
         }
@@ -91,6 +99,7 @@ impl Family for [u8; 4] {
         TEMPLATES,
         NEWBORN,
         ASKED,
+        FRAGMENTS,
         half_open_mask
     );
 
@@ -118,8 +127,9 @@ impl Family for [u8; 4] {
         )
     }
     #[inline(always)]
-    fn matched(key: &FlowKey<Self>) -> u64 {
-        matches::matched(src(key), dst(key), ports(key), u32::from(key.proto))
+    fn matched(ifindex: u32, key: &FlowKey<Self>) -> u64 {
+        let proto = u32::from(key.proto);
+        matches::matched(src(key), dst(key), ports(key), proto, ifindex)
     }
     #[inline(always)]
     fn lblcr_known(service: u32, dst: Self) -> u64 {
@@ -164,6 +174,7 @@ impl Family for Addr {
         TEMPLATES6,
         NEWBORN6,
         ASKED6,
+        FRAGMENTS6,
         half_open6_mask
     );
 
@@ -184,8 +195,8 @@ impl Family for Addr {
         six::join6(service, key)
     }
     #[inline(always)]
-    fn matched(key: &FlowKey<Self>) -> u64 {
-        matches::matched6(key)
+    fn matched(ifindex: u32, key: &FlowKey<Self>) -> u64 {
+        matches::matched6(key, ifindex)
     }
     #[inline(always)]
     fn lblcr_known(service: u32, dst: Self) -> u64 {
@@ -212,7 +223,7 @@ impl Family for Addr {
         six::promote_conn6(key) != 0
     }
     #[inline(always)]
-    fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
-        six::step(ctx, step, found)
+    fn step(ctx: *mut xdp_md, step: Step, found: u32, iface: &Iface) -> u64 {
+        six::step(ctx, step, found, iface)
     }
 }

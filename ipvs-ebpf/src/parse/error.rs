@@ -5,7 +5,7 @@ pub(crate) mod v6;
 
 use ipvs_common::{Address, DropReason, FlowKey, Iface, PassReason, Proto, hdr::Icmp};
 
-use super::{L3, Packet};
+use super::{L3, Packet, Piece};
 use crate::{Ip, exit::Exit, frame::Frame, tables::Tables};
 
 /// An ICMP error, without what it quotes.
@@ -101,8 +101,8 @@ pub fn inside<F: Frame, A: Ip>(f: &mut F, report: &Report<A>) -> Result<Quoted<A
 /// The packet that may open a connection: the one that came, or that which an ICMP error's quoted one would be the answer to
 /// (`schedule_icmp`).
 #[inline(always)]
-pub fn opening<F: Frame, T: Tables>(f: &mut F, t: &T, iface: &Iface) -> Result<Packet<T::A>, Exit> {
-    let exit = match T::A::any_packet(f, iface) {
+pub fn opening<F: Frame, T: Tables>(f: &mut F, t: &T) -> Result<Packet<T::A>, Exit> {
+    let exit = match T::A::any_packet(f) {
         Ok(p) => return Ok(p),
         Err(exit) => exit,
     };
@@ -125,5 +125,6 @@ pub fn asked<T: Tables>(t: &T) -> Result<Packet<T::A>, Exit> {
         tos: 0,
         df: false,
         flags: 0,
+        piece: Piece::Whole,
     })
 }

@@ -4,16 +4,18 @@
 //! They do what [`super::slow`], [`super::open`] and [`super::enter`] do in one go.
 
 mod errors;
+mod fragments;
 mod opening;
 
 use ipvs_common::{ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface};
 
 pub use self::{
     errors::{icmp_slowly, tunneled_slowly},
+    fragments::fragment_slowly,
     opening::open_slowly,
 };
 
-use super::{answer_later, refuse, slow};
+use super::{answer_later, fragment, refuse, slow};
 use crate::{
     Ip,
     conn::{self, Table, advance, birth, expected, promote, template},
@@ -37,6 +39,9 @@ const ON: u64 = 0xff;
 const DONE: u64 = 0xfe;
 
 impl Went {
+    /// Nobody knows what to go on with.
+    pub const NOWHERE: Self = Self(1 | (DropReason::Internal.slot() as u64) << 32);
+
     #[inline(always)]
     const fn on(found: u32) -> Self {
         Self(ON | (found as u64) << 32)
@@ -95,6 +100,7 @@ pub enum Step {
     Advance,
     Meet,
     Mark,
+    Own,
     Serve,
     Join,
     Choose,
@@ -105,8 +111,6 @@ pub enum Step {
     Reply,
     Insert,
     ServeAsked,
-    JoinAsked,
-    TieAsked,
     DraftAsked,
     Know,
     Estrange,
@@ -114,6 +118,8 @@ pub enum Step {
     Relay,
     Interpret,
     Tell,
+    Recall,
+    Follow,
 }
 
 /// Takes a step; `found` is what the first one found.
@@ -132,6 +138,8 @@ pub fn take<F: Frame, T: Tables>(
         Step::Relay => return Went::done(errors::relay(f, t, iface)),
         Step::Interpret => return Went::of(errors::interpret(f, t, iface)),
         Step::Tell => return Went::done(errors::tell(f, t, iface, found)),
+        Step::Recall => return Went::of(fragment::recall(f, t, iface)),
+        Step::Follow => return Went::of(fragment::follow(f, t, iface, found)),
         Step::Look
         | Step::Overdue
         | Step::StartOver
@@ -140,6 +148,7 @@ pub fn take<F: Frame, T: Tables>(
         | Step::Advance
         | Step::Meet
         | Step::Mark
+        | Step::Own
         | Step::Serve
         | Step::Join
         | Step::Choose
@@ -150,11 +159,9 @@ pub fn take<F: Frame, T: Tables>(
         | Step::Reply
         | Step::Insert
         | Step::ServeAsked
-        | Step::JoinAsked
-        | Step::TieAsked
         | Step::DraftAsked => {}
     }
-    let p = match packet(step, f, t, iface) {
+    let p = match packet(step, f, t) {
         Ok(p) => p,
         Err(exit) => return Went(exit.word()),
     };
@@ -171,10 +178,11 @@ pub fn take<F: Frame, T: Tables>(
             opening::mark(t, iface, &p);
             Ok(0)
         }
+        Step::Own => fragment::own(t, iface, &p),
         Step::Serve => opening::serve(t, iface, &p),
-        Step::Join | Step::JoinAsked => opening::join(t, &p, found),
+        Step::Join => opening::join(t, &p, found),
         Step::Choose => opening::choose(t, &p),
-        Step::Tie | Step::TieAsked => opening::tie(t, &p),
+        Step::Tie => opening::tie(t, &p),
         Step::LeaveOld => opening::leave_old(t, &p),
         Step::Draft => opening::draft(t, iface, &p, found),
         Step::Room => room(t, &p),
@@ -187,33 +195,31 @@ pub fn take<F: Frame, T: Tables>(
         | Step::FindWay
         | Step::Relay
         | Step::Interpret
-        | Step::Tell => Err(DropReason::Internal.into()),
+        | Step::Tell
+        | Step::Recall
+        | Step::Follow => Err(DropReason::Internal.into()),
     })
 }
 
-/// The packet that a step is about. Some steps are also those of a connection that an ICMP error opens.
+/// The packet that a step is about. From where it is known that no connection is its own it is the one that was left, or that an
+/// ICMP error asked for: as much of it as makes a connection.
 #[inline(always)]
-fn packet<F: Frame, T: Tables>(
-    step: Step,
-    f: &mut F,
-    t: &T,
-    iface: &Iface,
-) -> Result<Packet<T::A>, Exit> {
-    let also_asked = matches!(
+fn packet<F: Frame, T: Tables>(step: Step, f: &mut F, t: &T) -> Result<Packet<T::A>, Exit> {
+    let opens = matches!(
         step,
         Step::Mark
+            | Step::Own
+            | Step::Join
             | Step::Choose
+            | Step::Tie
             | Step::Room
             | Step::Reply
             | Step::Insert
             | Step::ServeAsked
             | Step::DraftAsked
     );
-    if also_asked {
-        return error::opening(f, t, iface);
-    }
-    if !matches!(step, Step::JoinAsked | Step::TieAsked) {
-        return T::A::any_packet(f, iface);
+    if !opens {
+        return T::A::any_packet(f);
     }
     // Only because an argument that makes no difference would be left out, by the caller alone.
     if f.is_empty() {

@@ -12,7 +12,7 @@ use crate::{
     frame::Frame,
     icmp::Error,
     parse::{
-        L3, Packet,
+        L3, Packet, Piece,
         error::{self, Quoted, Report},
     },
     service, stats,
@@ -62,6 +62,7 @@ pub(super) fn tell<F: Frame, T: Tables>(
         tos: 0,
         df: false,
         flags: 0,
+        piece: Piece::Whole,
     };
     leave_by(f, t, iface, &p, answer)
 }

@@ -3,6 +3,7 @@
 //! Knows how a table is stored and how a program gets into the kernel; knows nothing of services, interfaces' addresses or
 //! configuration files.
 
+mod again;
 mod attach;
 mod available;
 mod batch;
@@ -45,6 +46,7 @@ use ipvs_common::{
 use ipvs_datapath::conn::expected::Expected;
 use nix::net::if_::if_nametoindex;
 
+pub use again::{Again, Looked};
 pub use attach::{Attachment, Former, IfaceProgram, ModePolicy, Ready, Successor};
 pub use available::Available;
 pub(super) use error::os_error;
@@ -78,6 +80,7 @@ pub struct BpfDataplane {
     match_slots: Mapped<MatchSlot>,
     egress: Option<EgressTable>,
     punt: Option<PuntRing>,
+    again: Option<Again>,
     messages: Option<Messages>,
     buffers: Buffers,
     ledger: HashMap<MapData, Key, Value>,
@@ -100,6 +103,11 @@ impl BpfDataplane {
     /// The frames that the programs hand over; there is one reader.
     pub const fn take_punt(&mut self) -> Option<PuntRing> {
         self.punt.take()
+    }
+
+    /// The way back for frames that were held; there is one who holds any.
+    pub const fn take_again(&mut self) -> Option<Again> {
+        self.again.take()
     }
 
     /// What the talking build says; `None` of any other.
@@ -339,16 +347,7 @@ impl Dataplane for BpfDataplane {
     }
 
     fn cached(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>> {
-        Ok(match cache {
-            Cache::Lblc => {
-                let entries = self.lblc()?;
-                entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
-            }
-            Cache::Lblcr => {
-                let entries = self.lblcr()?;
-                entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
-            }
-        })
+        self.cache(cache)
     }
 
     fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()> {
