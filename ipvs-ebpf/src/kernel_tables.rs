@@ -4,7 +4,6 @@
 //! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
 use core::{
-    intrinsics::{AtomicOrdering, atomic_cxchg},
     mem::offset_of,
     ptr::{self, NonNull},
 };
@@ -23,8 +22,10 @@ use ipvs_datapath::{
     conn::{Table, template::Joined},
     fwd::wrap::Inside,
     icmp::{Limit, Limited},
+    matching::Matched,
     pipeline::steps::{self, Step, Went},
     sched::{Found, Walk},
+    service::Marked,
 };
 
 use crate::{
@@ -37,6 +38,7 @@ use crate::{
 
 mod family;
 mod limits;
+mod matches;
 mod numbers;
 mod ring;
 mod sets;
@@ -44,7 +46,7 @@ mod templates;
 
 pub(crate) use family::{Family, Maps};
 pub(crate) use numbers::key_of;
-use numbers::{add, numbered, ticket};
+use numbers::{add, numbered, swap, ticket};
 
 impl<A: Family> Tables for Maps<A> {
     type ConnRef = NonNull<Conn<A>>;
@@ -111,17 +113,10 @@ impl<A: Family> Tables for Maps<A> {
         const { assert!(offset_of!(Conn<A>, status) % 8 == 0) };
         const { assert!(offset_of!(Conn<A>, seq) == offset_of!(Conn<A>, status) + 4) };
         // SAFETY: as in `load`; status and number are eight bytes at a multiple of eight.
-        let (_, swapped) = unsafe {
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                conn.as_ptr()
-                    .cast::<u8>()
-                    .add(offset_of!(Conn<A>, status))
-                    .cast(),
-                numbered(old, seq),
-                numbered(new, seq),
-            )
-        };
-        swapped
+        unsafe {
+            let place = conn.as_ptr().cast::<u8>().add(offset_of!(Conn<A>, status));
+            swap(place.cast(), numbered(old, seq), numbered(new, seq))
+        }
     }
     #[inline(always)]
     fn copy_to_conns(&mut self, key: &FlowKey<A>, entry: NonNull<Conn<A>>) -> bool {
@@ -200,6 +195,16 @@ impl<A: Family> Tables for Maps<A> {
         }
     }
     #[inline(always)]
+    fn leave_mark(&mut self, marked: Marked) {
+        if let Some(place) = A::newborn().get_ptr_mut(0) {
+            // SAFETY: this CPU's value.
+            unsafe {
+                (*place).mark = marked.mark;
+                (*place).seq = marked.by_rule.into();
+            }
+        }
+    }
+    #[inline(always)]
     fn ask(&mut self, key: &FlowKey<A>) {
         if let Some(place) = A::asked().get_ptr_mut(0) {
             // SAFETY: this CPU's value.
@@ -214,6 +219,10 @@ impl<A: Family> Tables for Maps<A> {
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         // SAFETY: not preallocated: a replaced value stays readable until the program ends.
         unsafe { SERVICES.get(key) }
+    }
+    #[inline(always)]
+    fn matched(&self, iface: &Iface, key: &FlowKey<A>) -> Matched {
+        Matched(A::matched(iface.ifindex, key))
     }
     #[inline(always)]
     fn masqueraded(&self, key: &ServiceKey) -> Option<&u32> {
@@ -283,16 +292,8 @@ impl<A: Family> Tables for Maps<A> {
         let Some(state) = SCHED_STATES.get_ptr_mut(service) else {
             return false;
         };
-        const { assert!(size_of::<SchedState>() == 8) };
         // SAFETY: a map value of eight bytes, aligned as the kernel aligns all of them.
-        let (_, swapped) = unsafe {
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                state.cast(),
-                bytemuck::cast(old),
-                bytemuck::cast(new),
-            )
-        };
-        swapped
+        unsafe { swap(state.cast(), bytemuck::cast(old), bytemuck::cast(new)) }
     }
     #[inline(always)]
     fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry> {

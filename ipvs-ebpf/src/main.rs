@@ -28,6 +28,8 @@ mod kernel_tables;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod matches;
+#[cfg(target_arch = "bpf")]
 mod notes;
 #[cfg(target_arch = "bpf")]
 mod object;

@@ -1,7 +1,7 @@
 //! Datagrams of 64 KB and segments that a router cuts, with real sockets: they come in fragments and arrive, by every method.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket},
     time::Duration,
 };
 
@@ -13,7 +13,6 @@ use ipvs_tests::{
     six,
     topology::{CLIENT, Director, GUESTS, Start, Topology, VIP, within},
 };
-use ipvs_user::slowpath::PacketSocket;
 
 /// As long as a datagram can be, less the server's name.
 const LONGEST: usize = 65_000;
@@ -74,9 +73,7 @@ fn commands(way: Way, six: bool) -> Vec<String> {
         format!("-a -u 10.0.0.5:53 -r 10.0.1.6 {}", way.option()),
     ];
     let line = |line: String| if six { six::command(&line) } else { line };
-    lines
-        .map(|l| format!("ipvsadm {}", line(l)))
-        .to_vec()
+    lines.map(|l| format!("ipvsadm {}", line(l))).to_vec()
 }
 
 fn asks(net: &Topology, six: bool) -> Result<String> {
@@ -98,13 +95,23 @@ fn long_datagrams(way: Way, six: bool) -> Result<()> {
     let net = Topology::new()?;
     if way == Way::Tunnel {
         // Room for the outer header.
-        net.dom0.ip("link set vif1 mtu 1540\nlink set vif2 mtu 1540\n")?;
+        net.dom0
+            .ip("link set vif1 mtu 1540\nlink set vif2 mtu 1540\n")?;
         for guest in &net.guests {
             guest.ip("link set eth0 mtu 1540")?;
         }
     }
     servers(&net, way, six)?;
-    let _unpacks = (way == Way::Tunnel && !six).then(|| net.guests_unpack()).transpose()?;
+    if way == Way::Tunnel && six {
+        // What a guest sends is no longer than what the others' links take: nobody else cuts it.
+        for guest in &net.guests {
+            let router = six::six(Ipv4Addr::new(10, 0, 1, 1));
+            guest.ip(&format!("route replace default via {router} mtu 1500\n"))?;
+        }
+    }
+    let _unpacks = (way == Way::Tunnel)
+        .then(|| net.guests_unpack())
+        .transpose()?;
     let director = Director::start(&net.dom0, &Start::default())?;
     for command in commands(way, six) {
         director.run(&command)?;
@@ -115,12 +122,8 @@ fn long_datagrams(way: Way, six: bool) -> Result<()> {
     let stats = director.run("ipvsadm -Ln --stats --exact")?;
     let row = stats.lines().find(|line| line.starts_with("UDP"));
     let row = row.with_context(|| stats.clone())?;
-    let conns_and_packets = format!(" 2 {:>12}", 2 * TIMES);
     let words: Vec<_> = row.split_whitespace().skip(2).take(2).collect();
-    ensure!(
-        words == ["2", &(2 * TIMES).to_string()],
-        "{conns_and_packets}: {stats}"
-    );
+    ensure!(words == ["2", &(2 * TIMES).to_string()], "{stats}");
     director.stop()?;
     Ok(())
 }
@@ -207,9 +210,8 @@ fn segments(net: &Topology, servers: &MailServers, director: &Director) -> Resul
     servers.mail_in(net, &mut session, 1 << 20)?;
     session.quit()?;
     net.nothing_refused()?;
-    let fragments = net.dom0.get("../net/snmp").unwrap_or_default();
     let reasons = director.run("ipvsd reasons")?;
-    ensure!(!reasons.contains("fragment_lost"), "{reasons}\n{fragments}");
+    ensure!(!reasons.contains("fragment_lost"), "{reasons}");
     Ok(())
 }
 
@@ -224,12 +226,10 @@ fn fragments_that_overtook_the_first_one_arrive_too() {
         }
         // The neighbours get known.
         let name = asks(&net, false)?;
-        let answers = net
-            .client
-            .udp(std::net::SocketAddrV4::new(CLIENT, 4000))?;
+        let answers = net.client.udp(SocketAddrV4::new(CLIENT, 4000))?;
         answers.set_read_timeout(Some(Duration::from_secs(5)))?;
         let frame = backwards(&net)?;
-        send(&net, "dom0", &frame)?;
+        net.router.send_frames("dom0", &frame)?;
         let mut buffer = [0; 4096];
         let n = answers.recv(&mut buffer).context("no answer")?;
         ensure!(n > 3000, "{n} bytes came back");
@@ -238,16 +238,16 @@ fn fragments_that_overtook_the_first_one_arrive_too() {
             ensure!(reasons.contains(expected), "{name}: {reasons}");
         }
         // The director's own are not lost either.
-        let own = net.dom0.udp(std::net::SocketAddrV4::new(VIP, 4001))?;
+        let own = net.dom0.udp(SocketAddrV4::new(VIP, 4001))?;
         own.set_read_timeout(Some(Duration::from_secs(5)))?;
         let mut mine = Packet::udp(
-            std::net::SocketAddrV4::new(CLIENT, 4000),
-            std::net::SocketAddrV4::new(VIP, 4001),
+            SocketAddrV4::new(CLIENT, 4000),
+            SocketAddrV4::new(VIP, 4001),
         );
         mine.df = false;
-        let mut frames = cut(&net, mine)?;
+        let mut frames = cut(&net, mine, 78)?;
         frames.reverse();
-        send(&net, "dom0", &frames)?;
+        net.router.send_frames("dom0", &frames)?;
         let n = own.recv(&mut buffer).context("the director's own")?;
         ensure!(n == 3000, "{n} bytes arrived");
         director.stop()?;
@@ -258,19 +258,19 @@ fn fragments_that_overtook_the_first_one_arrive_too() {
 /// A datagram of the client in fragments, the last one first.
 fn backwards(net: &Topology) -> Result<Vec<Vec<u8>>> {
     let mut packet = Packet::udp(
-        std::net::SocketAddrV4::new(CLIENT, 4000),
-        std::net::SocketAddrV4::new(VIP, PORT),
+        SocketAddrV4::new(CLIENT, 4000),
+        SocketAddrV4::new(VIP, PORT),
     );
     packet.df = false;
-    let mut frames = cut(net, packet)?;
+    let mut frames = cut(net, packet, 77)?;
     frames.reverse();
     Ok(frames)
 }
 
-fn cut(net: &Topology, packet: Packet) -> Result<Vec<Vec<u8>>> {
+fn cut(net: &Topology, packet: Packet, id: u32) -> Result<Vec<Vec<u8>>> {
     let (from, to) = (mac(net, false)?, mac(net, true)?);
     let frame = packet.data(3000).between(from, to).frame();
-    Ok(pieces(&frame, false, &[1000, 2000], 77))
+    Ok(pieces(&frame, false, &[1000, 2000], id))
 }
 
 /// Of the link between router and dom0: dom0's end, or the router's.
@@ -284,16 +284,4 @@ fn mac(net: &Topology, of_dom0: bool) -> Result<[u8; 6]> {
     let text = shown.split_whitespace().nth(2).context("no address")?;
     let bytes: Result<Vec<u8>, _> = text.split(':').map(|b| u8::from_str_radix(b, 16)).collect();
     bytes?.try_into().ok().context("no address of six bytes")
-}
-
-/// From the router, by its link to dom0.
-fn send(net: &Topology, interface: &str, frames: &[Vec<u8>]) -> Result<()> {
-    net.router.enter(|| {
-        let ifindex = nix::net::if_::if_nametoindex(interface)?;
-        let socket = PacketSocket::open()?;
-        for frame in frames {
-            socket.send_frame(ifindex, frame)?;
-        }
-        Ok(())
-    })
 }

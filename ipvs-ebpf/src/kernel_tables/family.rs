@@ -19,7 +19,7 @@ use crate::{
         ASKED, ASKED6, CONNS, CONNS6, FRAGMENTS, FRAGMENTS6, HALF_OPEN, HALF_OPEN_RING,
         HALF_OPEN_RING6, HALF_OPEN6, NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
     },
-    notes, routes, six, tunnels, walks, xdp,
+    matches, notes, routes, six, tunnels, walks, xdp,
 };
 
 /// The tables of a family, with the context that the routing helper wants (null where none is asked).
@@ -59,6 +59,7 @@ pub(crate) trait Family: Ip<Other = <Self as Family>::Twin> {
     fn tell_flow(key: &FlowKey<Self>) -> bool;
     fn tell_template(key: &TemplateKey<Self>) -> bool;
     fn join(service: &Service, key: &FlowKey<Self>) -> u64;
+    fn matched(ifindex: u32, key: &FlowKey<Self>) -> u64;
     fn lblcr_known(service: u32, dst: Self) -> u64;
     fn lblcr_join(service: u32, dst: Self, dest: u32);
     fn end(half_open: u32, key: &FlowKey<Self>) -> bool;
@@ -148,6 +149,11 @@ impl Family for [u8; 4] {
         )
     }
     #[inline(always)]
+    fn matched(ifindex: u32, key: &FlowKey<Self>) -> u64 {
+        let proto = u32::from(key.proto);
+        matches::matched(src(key), dst(key), ports(key), proto, ifindex)
+    }
+    #[inline(always)]
     fn lblcr_known(service: u32, dst: Self) -> u64 {
         walks::lblcr_known(service, u32::from_ne_bytes(dst))
     }
@@ -224,6 +230,10 @@ impl Family for Addr {
     #[inline(always)]
     fn join(service: &Service, key: &FlowKey<Self>) -> u64 {
         six::join6(service, key)
+    }
+    #[inline(always)]
+    fn matched(ifindex: u32, key: &FlowKey<Self>) -> u64 {
+        matches::matched6(key, ifindex)
     }
     #[inline(always)]
     fn lblcr_known(service: u32, dst: Self) -> u64 {

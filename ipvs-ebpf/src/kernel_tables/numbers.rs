@@ -1,7 +1,7 @@
 //! Keys and statuses as plain numbers: what a function of its own may take, and what the CPU can swap; and numbers that tell
 //! connections apart.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 use ipvs_common::{FlowKey, Status};
 
@@ -62,4 +62,17 @@ pub(super) unsafe fn add(field: *mut u32, delta: u32) {
     // The result is not used: with a used result and relaxed order LLVM 22 miscompiles this (llvm-project#210280).
     // SAFETY: the caller's promise.
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, delta) };
+}
+
+/// Replaces a number if it still is `old`; tells whether it was.
+///
+/// # Safety
+/// `place` points into a live map value and is aligned.
+#[inline(always)]
+pub(super) unsafe fn swap(place: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: the caller's promise.
+    let (_, swapped) = unsafe {
+        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(place, old, new)
+    };
+    swapped
 }
