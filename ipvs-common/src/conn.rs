@@ -160,29 +160,18 @@ impl Hop {
     #[must_use]
     #[inline(always)]
     pub fn unresolved(ifindex: u32, xmit: u8, next_hop: Addr) -> Self {
-        let [a0, a1, a2, a3, a4, a5, b0, b1, b2, b3, b4, b5, rest @ ..] = next_hop.bytes();
-        Self {
-            ifindex,
-            dst_mac: [a0, a1, a2, a3, a4, a5],
-            src_mac: [b0, b1, b2, b3, b4, b5],
-            mtu: 0,
-            kind: HopKind::Unresolved as u8,
-            xmit,
-            learned: u32::from_ne_bytes(rest),
-            epoch: 0,
-        }
+        // In words: bytes would fill the registers and then the stack of a kernel program.
+        let [a, b, c, d]: [u32; 4] = bytemuck::cast(next_hop);
+        let kind = u32::from_ne_bytes([0, 0, HopKind::Unresolved as u8, xmit]);
+        bytemuck::cast([ifindex, a, b, c, kind, d, 0])
     }
 
     /// That address.
     #[must_use]
     #[inline(always)]
-    pub const fn next_hop(&self) -> Addr {
-        let [a0, a1, a2, a3, a4, a5] = self.dst_mac;
-        let [b0, b1, b2, b3, b4, b5] = self.src_mac;
-        let [c0, c1, c2, c3] = self.learned.to_ne_bytes();
-        Addr::v6([
-            a0, a1, a2, a3, a4, a5, b0, b1, b2, b3, b4, b5, c0, c1, c2, c3,
-        ])
+    pub fn next_hop(&self) -> Addr {
+        let [_, a, b, c, _, d, _]: [u32; 7] = bytemuck::cast(*self);
+        bytemuck::cast([a, b, c, d])
     }
 }
 

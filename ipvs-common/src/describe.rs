@@ -85,7 +85,8 @@ described! {
         table_len, wrr_max, wrr_step,
     }
     Dest {
-        addr, tunnel_src, weight, upper, lower, service, position, port, method, flags, policy, pad,
+        addr, tunnel_src, weight, upper, lower, service, position, port, method, flags, policy, tunnel, overhead,
+        tunnel_port, pad,
     }
     ListSlot { dest, weight }
     DestState { active, inactive, persistent, overloaded, hop: Hop, path_mtu, path_until, pad }

@@ -31,7 +31,7 @@ pub use conn::{
     Tie,
 };
 pub use counters::Stats;
-pub use forwarding::ForwardingMethod;
+pub use forwarding::{ForwardingMethod, TunnelKind};
 pub use fragment::{Fragment, FragmentKey};
 pub use iface::{AttachMode, Egress, Iface};
 pub use matches::{MatchKey, MatchNode, MatchPlace, MatchSlot};
@@ -48,4 +48,4 @@ pub use sync::{Note, SyncNote, Synced};
 pub use tcp::State;
 
 /// Bumped whenever the layout or the meaning of a map changes.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

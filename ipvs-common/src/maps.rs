@@ -90,8 +90,11 @@ pub mod stage {
     pub const ERROR_TO_SIX: u32 = 2;
     /// ICMP errors that open connections. Over IPv6 [`OPEN`] does that, too.
     pub const ASKED: u32 = ICMP + 2 * ERROR_TO_SIX;
+    /// Packets for tunnels that take more than another header of the same IP; then those of IPv6.
+    pub const WRAP: u32 = ASKED + 1;
+    pub const WRAP_TO_SIX: u32 = 1;
     /// Fragments; that of IPv6 follows.
-    pub const FRAGMENT: u32 = ASKED + 1;
+    pub const FRAGMENT: u32 = WRAP + WRAP_TO_SIX + 1;
     pub const FRAGMENT6: u32 = FRAGMENT + 1;
     /// Those of either family that the daemon held ([`crate::PuntReason::Early`]) and gives back. No stage calls it.
     pub const HELD: u32 = FRAGMENT6 + 1;
@@ -112,6 +115,8 @@ pub mod stage {
         "ipvs6_icmp",
         "ipvs6_tunneled",
         "ipvs_asked",
+        "ipvs_wrap",
+        "ipvs6_wrap",
         "ipvs_fragment",
         "ipvs6_fragment",
         "ipvs_held",

@@ -140,6 +140,12 @@ pub struct DestFlags;
 impl DestFlags {
     /// In a service's list. Without it the real server was deleted and only old connections refer to it.
     pub const AVAILABLE: u8 = 1;
+    /// Its tunnel takes more than the other header of its service's own family.
+    pub const WRAPPED: u8 = 2;
+    /// Of the other address family than its service.
+    pub const OTHER_FAMILY: u8 = 4;
+    /// The tunnel's own header has a checksum.
+    pub const CHECKSUM: u8 = 8;
 }
 
 /// A real server of one service, as configured. The daemon alone writes it.
@@ -166,7 +172,13 @@ pub struct Dest {
     pub flags: u8,
     /// [`Policy`] of its service.
     pub policy: u8,
-    pub pad: [u8; 7],
+    /// A [`crate::TunnelKind`].
+    pub tunnel: u8,
+    /// Bytes that its tunnel puts before a packet.
+    pub overhead: u8,
+    /// Of gue, network order.
+    pub tunnel_port: [u8; 2],
+    pub pad: [u8; 3],
 }
 
 /// A place in a service's list.

@@ -1,6 +1,6 @@
 //! Where a rewritten packet goes: next hops and their cache, and the verdict that sends it.
 
-use ipvs_common::{AttachMode, Event, Hop, HopKind, Iface, Settings};
+use ipvs_common::{Address, AttachMode, DestFlags, Event, Hop, HopKind, Iface, Settings};
 
 use crate::{
     Ip,
@@ -28,12 +28,18 @@ pub fn fresh_by<T: Tables>(t: &T, s: &Settings, hop: &Hop) -> bool {
 fn ask<T: Tables>(t: &mut T, query: &FibQuery<T::A>) -> Hop {
     t.event(Event::FibLookup);
     let mut hop = t.route(query);
+    remember(t, &mut hop);
+    hop
+}
+
+/// When and under which settings it was asked.
+#[inline(always)]
+fn remember<T: Tables>(t: &T, hop: &mut Hop) {
     // Where the neighbour is unknown, its address is in that place.
     if hop.kind != HopKind::Unresolved as u8 {
         hop.learned = t.now() as u32;
         hop.epoch = t.settings().map_or(0, |s| s.epoch);
     }
-    hop
 }
 
 /// The way to a real server; kept with it. As in ip_vs the client's address does not choose the route.
@@ -58,6 +64,45 @@ pub fn to_dest<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, id: u32, a
     hop
 }
 
+/// The way through a tunnel, which may be one of the other family.
+#[inline(always)]
+pub fn through<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface, id: u32) -> Hop {
+    let Some(dest) = t.dest(id) else {
+        return Hop::default();
+    };
+    let (across, addr) = (
+        dest.flags & DestFlags::OTHER_FAMILY != 0,
+        Address::narrow(dest.addr),
+    );
+    let known = t.dest_state(id).map(|s| s.hop);
+    if !across || known.is_some_and(|hop| fresh(t, &hop)) {
+        return to_dest(t, p, iface, id, addr);
+    }
+    t.ask_across(id, p.tos, p.key.proto, iface);
+    t.dest_state(id).map_or(Hop::default(), |s| s.hop)
+}
+
+/// Asks for the way to a real server of the other family, and keeps it there.
+#[inline(always)]
+pub fn across<T: Tables>(t: &mut T, id: u32, tos: u8, proto: u8, iface: &Iface) {
+    let Some(addr) = t.dest(id).map(|d| d.addr) else {
+        return;
+    };
+    let query = FibQuery {
+        src: Default::default(),
+        dst: Address::narrow(addr),
+        tos,
+        proto,
+        ifindex: iface.ifindex,
+        mark: 0,
+    };
+    t.event(Event::FibLookup);
+    let mut hop = t.route_across(&query);
+    remember(t, &mut hop);
+    narrow(t, id, &mut hop);
+    t.set_dest_hop(id, &hop);
+}
+
 /// What a router on the way said it takes; see [`learn`].
 #[inline(always)]
 fn narrow<T: Tables>(t: &T, id: u32, hop: &mut Hop) {
@@ -70,13 +115,14 @@ fn narrow<T: Tables>(t: &T, id: u32, hop: &mut Hop) {
 }
 
 /// Believes that the way to a real server takes no packet longer than `mtu`, for as long as the kernel believes such a thing.
-/// Returns the length that it takes.
+/// Returns the length that it takes. `O`: the family of the tunnel.
 #[inline(always)]
-pub fn learn<T: Tables>(t: &mut T, id: u32, mtu: u16) -> u16 {
+pub fn learn<T: Tables, O: Ip>(t: &mut T, id: u32, mtu: u16) -> u16 {
     /// Seconds; the kernel's `net.ipv4.route.mtu_expires`, and the same of IPv6.
     const EXPIRES: u64 = 600;
     let mut hop = t.dest_state(id).map_or(Hop::default(), |s| s.hop);
-    let mtu = mtu.max(T::A::LEAST_PATH);
+    let overhead = t.dest(id).map_or(0, |d| d.overhead);
+    let mtu = mtu.max(O::least_path(overhead));
     if hop.mtu != 0 && hop.mtu <= mtu {
         return hop.mtu;
     }

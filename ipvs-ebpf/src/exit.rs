@@ -139,6 +139,8 @@ impl Exit {
     pub const ASKED: Self = Self(STAGE | (stage::ASKED as u64) << 32);
     /// The same.
     pub const TUNNELED: Self = Self(STAGE | (stage::TUNNELED as u64) << 32);
+    /// The same.
+    pub const WRAP: Self = Self(STAGE | (stage::WRAP as u64) << 32);
 
     #[inline(always)]
     pub const fn answer(error: icmp::Error, dest: u32) -> Self {

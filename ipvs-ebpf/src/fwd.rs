@@ -5,9 +5,11 @@ pub mod error;
 pub mod masq;
 pub mod reply;
 pub mod tunnel;
+pub mod wrap;
+pub mod wrapped;
 
 use ipvs_common::{
-    Address, Conn, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface, PassReason,
+    Address, Conn, DestFlags, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface, PassReason,
     PuntHeader, PuntReason,
 };
 
@@ -43,19 +45,23 @@ pub fn to_dest<F: Frame, T: Tables>(
     }
     if hop.kind == HopKind::Local as u8 {
         if conn.status.method != ForwardingMethod::Masq as u8 {
-            // The routing table says the same of its own addresses and of those it has no route to; the source of a way
-            // to an own address is that address.
-            let is_own = t.dest(conn.dest).is_some_and(|d| d.tunnel_src == d.addr);
-            return Err(if is_own {
-                PassReason::Localnode.into()
-            } else {
-                DropReason::NoRoute.into()
-            });
+            return Err(local(t, conn.dest));
         }
     } else if p.ttl <= 1 {
         return Err(answer(conn, icmp::Error::TIME_EXCEEDED));
     }
     by_method(f, t, iface, p, conn, hop)
+}
+
+/// The routing table says the same of its own addresses and of those it has no route to; the source of a way to an own address is
+/// that address.
+#[inline(always)]
+fn local<T: Tables>(t: &T, dest: u32) -> Exit {
+    if t.dest(dest).is_some_and(|d| d.tunnel_src == d.addr) {
+        PassReason::Localnode.into()
+    } else {
+        DropReason::NoRoute.into()
+    }
 }
 
 /// Whether a way leads out of the director.
@@ -82,6 +88,23 @@ pub fn past_dests<F: Frame, T: Tables>(
         return Err(Exit::answer(icmp::Error::TIME_EXCEEDED, NO_DEST));
     }
     droute::forward(f, t, iface, p, conn, hop)
+}
+
+/// Whether packets of a connection go through a tunnel that takes more than another header of the same IP. Those have a stage of
+/// their own, which is told of the real server by [`Tables::leave_dest`].
+#[must_use]
+#[inline(always)]
+pub fn is_wrapped<T: Tables>(t: &T, conn: &Conn<T::A>) -> bool {
+    conn.status.method == ForwardingMethod::Tunnel as u8
+        && t.dest(conn.dest)
+            .is_some_and(|d| d.flags & DestFlags::WRAPPED != 0)
+}
+
+/// Leaves a packet to that stage.
+#[inline(always)]
+pub fn to_be_wrapped<T: Tables>(t: &mut T, dest: u32) -> Exit {
+    t.leave_dest(dest);
+    Exit::WRAP
 }
 
 /// The dispatch.
@@ -130,17 +153,30 @@ fn depart<F: Frame, T: Tables>(
     hop: &Hop,
     len: u16,
 ) -> Result<Verdict, Exit> {
+    depart_by(f, t, iface, hop, len, false)
+}
+
+/// The same, where the way may be one of the other family.
+#[inline(always)]
+fn depart_by<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    hop: &Hop,
+    len: u16,
+    across: bool,
+) -> Result<Verdict, Exit> {
     rewrite::l2(f, hop)?;
-    if hop.kind == HopKind::Unresolved as u8 {
-        return hand_over(f, t, hop, PuntReason::Neighbour, Event::HandedNeighbour);
-    }
-    if iface.held != 0 {
-        return hand_over(f, t, hop, PuntReason::Fragment, Event::ReleasedEarly);
-    }
-    if hop.mtu != 0 && len > hop.mtu {
-        return hand_over(f, t, hop, PuntReason::Fragment, Event::HandedFragment);
-    }
-    Ok(egress::send(iface, hop))
+    let (reason, event) = if hop.kind == HopKind::Unresolved as u8 {
+        (PuntReason::Neighbour, Event::HandedNeighbour)
+    } else if iface.held != 0 {
+        (PuntReason::Fragment, Event::ReleasedEarly)
+    } else if hop.mtu != 0 && len > hop.mtu {
+        (PuntReason::Fragment, Event::HandedFragment)
+    } else {
+        return Ok(egress::send(iface, hop));
+    };
+    hand_over(f, t, hop, reason, event, across)
 }
 
 #[inline(always)]
@@ -150,13 +186,18 @@ fn hand_over<F: Frame, T: Tables>(
     hop: &Hop,
     reason: PuntReason,
     event: Event,
+    across: bool,
 ) -> Result<Verdict, Exit> {
     let header = PuntHeader {
         reason: reason as u32,
         ifindex: hop.ifindex,
         len: f.len() as u32,
         mtu: u32::from(hop.mtu),
-        next_hop: T::A::next_hop(hop),
+        next_hop: if across {
+            <T::A as Ip>::Other::next_hop(hop)
+        } else {
+            T::A::next_hop(hop)
+        },
         dst_mac: hop.dst_mac,
         src_mac: hop.src_mac,
     };

@@ -154,6 +154,10 @@ fn insert<K: Ord + Copy, V: Copy>(
 impl<A: Width> Tables for View<'_, A> {
     /// Whether half-open, and the key.
     type ConnRef = (bool, FlowKey<A>);
+    type Across<'t>
+        = View<'t, A::Other>
+    where
+        Self: 't;
 
     fn now(&self) -> u64 {
         self.0.clock
@@ -253,6 +257,9 @@ impl<A: Width> Tables for View<'_, A> {
             known.dest = dest;
         }
     }
+    fn leave_dest(&mut self, dest: u32) {
+        self.flows_mut().newborn.dest = dest;
+    }
     fn ask(&mut self, key: &FlowKey<A>) {
         self.flows_mut().asked = *key;
     }
@@ -345,6 +352,12 @@ impl<A: Width> Tables for View<'_, A> {
         }
         // Without a neighbour the kernel's helper tells neither the address to send from nor the MTU.
         A::unresolved(via.ifindex, xmit, next_hop)
+    }
+    fn route_across(&mut self, query: &FibQuery<A::Other>) -> Hop {
+        self.across().route(query)
+    }
+    fn across(&mut self) -> View<'_, A::Other> {
+        self.0.of()
     }
     fn random(&mut self) -> u32 {
         // Xorshift (Marsaglia 2003).

@@ -268,6 +268,7 @@ fn build<F: Frame, A: Ip>(
             tos: A::ERROR_TOS,
             ttl: 64,
             df: false,
+            id: [0; 2],
         },
     )?;
     let (type_, code) = A::error(error);

@@ -19,16 +19,19 @@ use crate::{
 
 /// An address, and the headers that carry it.
 pub trait Ip: Address {
+    /// The other version.
+    type Other: Ip<Other = Self>;
+
     /// IP's number of its ICMP.
     const ICMP: u8;
     /// Bytes of a header without options.
     const HEADER: usize;
     /// IP's number of a packet of this kind within another.
     const WITHIN: u8;
+    /// Ethernet's number of its packets, in network order.
+    const ETHERTYPE: [u8; 2];
     /// What every link carries at least.
     const LEAST_MTU: u16;
-    /// No way to a real server is believed to take less, whatever a router says.
-    const LEAST_PATH: u16;
     /// IP length of the longest error of its ICMP.
     const LONGEST_ERROR: usize;
     /// Type of service of its errors.
@@ -110,6 +113,10 @@ pub trait Ip: Address {
     fn requote<F: Frame>(f: &mut F, q: &Quoted<Self>, end: End, to: Self)
     -> Result<(), DropReason>;
 
+    /// No way to a real server is believed to take less, whatever a router says, where its tunnel takes so many bytes.
+    #[must_use]
+    fn least_path(overhead: u8) -> u16;
+
     /// Whether an error of this type and code is about a packet that was too long for a link.
     #[must_use]
     fn says_too_big(kind: u8, code: u8) -> bool;
@@ -117,6 +124,10 @@ pub trait Ip: Address {
     /// What a client hears of an error about the tunnel that its packet was in, in the form of [`icmp::Error::of_tunnel`].
     #[must_use]
     fn told(kind: u8, code: u8) -> (u8, u8);
+
+    /// The same for a client of the other family.
+    #[must_use]
+    fn told_across(kind: u8, code: u8) -> (u8, u8);
 
     /// Outer header of a packet of this kind that travels within another one.
     #[must_use]
@@ -129,6 +140,7 @@ pub trait Ip: Address {
             tos: outer_tos(p.tos),
             ttl: p.ttl.wrapping_sub(1),
             df,
+            id: [0; 2],
         }
     }
 }
@@ -146,11 +158,13 @@ pub struct Header<A> {
     pub ttl: u8,
     /// Must not be fragmented.
     pub df: bool,
+    /// Identification, for one that may be. None: [0, 0].
+    pub id: [u8; 2],
 }
 
 /// The inner service class, but "congestion experienced" becomes "capable" outside (RFC 3168, 9.1.1, full functionality).
 #[inline(always)]
-const fn outer_tos(inner: u8) -> u8 {
+pub(crate) const fn outer_tos(inner: u8) -> u8 {
     const CE: u8 = 3;
     const ECT0: u8 = 2;
     if inner & CE == CE {

@@ -4,22 +4,23 @@
 //! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
 use core::{
-    marker::PhantomData,
     mem::offset_of,
     ptr::{self, NonNull},
 };
 
 use aya_ebpf::{
-    bindings::{BPF_NOEXIST, xdp_md},
+    bindings::BPF_NOEXIST,
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Fragment, FragmentKey, Hop, Iface, LblcEntry, LblcKey,
-    ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
+    Conn, Dest, DestState, DropReason, Event, FlowKey, Fragment, FragmentKey, Hop, Iface,
+    LblcEntry, LblcKey, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats,
+    Status, SyncNote,
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Frame, Tables,
     conn::{Table, template::Joined},
+    fwd::wrap::Inside,
     icmp::{Limit, Limited},
     matching::Matched,
     pipeline::steps::{self, Step, Went},
@@ -27,40 +28,32 @@ use ipvs_datapath::{
     service::Marked,
 };
 
-use crate::maps::{
-    CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, HEADS, LBLC, MASQ_REALS,
-    REASONS, SCHED_STATES, SERVICES, SETTINGS, iface,
+use crate::{
+    maps::{
+        CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, LBLC, MASQ_REALS, REASONS,
+        SCHED_STATES, SERVICES, SETTINGS, iface,
+    },
+    tunnels,
 };
 
 mod family;
 mod limits;
 mod matches;
 mod numbers;
+mod ring;
 mod sets;
 mod templates;
 
-pub(crate) use family::Family;
+pub(crate) use family::{Family, Maps};
 pub(crate) use numbers::key_of;
 use numbers::{add, numbered, swap, ticket};
 
-/// The tables of a family, with the context that the routing helper wants (null where none is asked).
-pub(crate) struct Maps<A = [u8; 4]>(*mut xdp_md, PhantomData<A>);
-
-impl<A: Family> Maps<A> {
-    #[inline(always)]
-    pub(crate) const fn of(ctx: *mut xdp_md) -> Self {
-        Self(ctx, PhantomData)
-    }
-
-    /// For who asks for no route.
-    #[inline(always)]
-    pub(crate) const fn only() -> Self {
-        Self::of(ptr::null_mut())
-    }
-}
-
 impl<A: Family> Tables for Maps<A> {
     type ConnRef = NonNull<Conn<A>>;
+    type Across<'t>
+        = Maps<A::Other>
+    where
+        Self: 't;
 
     #[inline(always)]
     fn now(&self) -> u64 {
@@ -159,15 +152,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn ring_replace(&mut self, slot: &RingSlot<A>) -> RingSlot<A> {
-        let Some(place) = A::ring().get_ptr_mut(slot.seq & A::half_open_mask()) else {
-            return RingSlot::default();
-        };
-        // SAFETY: a map value; two CPUs meet here only if a whole ring of others came in between.
-        unsafe {
-            let old = ptr::read(place);
-            ptr::write(place, *slot);
-            old
-        }
+        ring::replace(slot)
     }
     #[inline(always)]
     fn fragment(&self, key: &FragmentKey<A>) -> Option<&Fragment> {
@@ -189,17 +174,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn look_ahead(&mut self) {
-        let Some(head) = HEADS.get(A::RING) else {
-            return;
-        };
-        let Some(oldest) = A::ring().get_ptr(*head & A::half_open_mask()) else {
-            return;
-        };
-        // SAFETY: a map value; a place that another CPU writes just now names nobody, which does no harm.
-        let oldest = unsafe { ptr::read(oldest) };
-        if oldest.used != 0 {
-            A::half_open().get_ptr(oldest.key);
-        }
+        ring::look_ahead::<A>();
     }
     #[inline(always)]
     fn put_newborn(&mut self, conn: &Conn<A>) {
@@ -211,6 +186,13 @@ impl<A: Family> Tables for Maps<A> {
     #[inline(always)]
     fn newborn(&self) -> Option<&Conn<A>> {
         A::newborn().get(0)
+    }
+    #[inline(always)]
+    fn leave_dest(&mut self, dest: u32) {
+        if let Some(place) = A::newborn().get_ptr_mut(0) {
+            // SAFETY: this CPU's value.
+            unsafe { (*place).dest = dest };
+        }
     }
     #[inline(always)]
     fn leave_mark(&mut self, marked: Marked) {
@@ -328,6 +310,22 @@ impl<A: Family> Tables for Maps<A> {
         A::route(self.0, query)
     }
     #[inline(always)]
+    fn route_across(&mut self, query: &FibQuery<A::Other>) -> Hop {
+        <A::Other as Family>::route(self.0, query)
+    }
+    #[inline(always)]
+    fn across(&mut self) -> Maps<A::Other> {
+        Maps::of(self.0)
+    }
+    #[inline(always)]
+    fn ask_across(&mut self, id: u32, tos: u8, proto: u8, _iface: &Iface) {
+        A::ask_across(self.0, id, u32::from(tos) | u32::from(proto) << 8);
+    }
+    #[inline(always)]
+    fn wrap<F: Frame>(&mut self, _f: &mut F, dest: u32, inside: Inside) -> Result<(), DropReason> {
+        tunnels::wrap(self.0, dest, inside)
+    }
+    #[inline(always)]
     fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64) {
         limits::set_path(id, mtu, until);
     }
@@ -409,7 +407,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went {
-        if A::LONG {
+        if A::LONG || matches!(step, Step::Interpret | Step::InterpretAcross | Step::Tell) {
             Went(A::step(self.0, step, found, iface))
         } else {
             steps::take(step, f, self, iface, found)

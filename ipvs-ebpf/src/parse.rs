@@ -3,16 +3,16 @@
 pub mod error;
 
 use ipvs_common::{
-    Address, FlowKey, FragmentKey, Iface, PassReason, Proto,
+    Addr, Address, FlowKey, FragmentKey, Iface, PassReason, Proto,
     hdr::{Eth, Ports, Tcp, Udp},
 };
 
-use crate::{exit::Exit, frame::Frame};
+use crate::{Ip, exit::Exit, frame::Frame};
 
 /// Offset of the IP header.
 pub const L3: usize = size_of::<Eth>();
 
-pub(crate) const ETHERTYPE_IPV6: u16 = 0x86ddu16.to_be();
+pub(crate) const ETHERTYPE_IPV6: u16 = u16::from_ne_bytes(<Addr as Ip>::ETHERTYPE);
 
 /// TCP flag bits, at their place in the header.
 pub mod flag {

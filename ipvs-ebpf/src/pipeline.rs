@@ -3,9 +3,9 @@
 //!
 //! `fast`: an established connection, nothing unusual. `slow`: any known connection, with whatever its packet brings about.
 //! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. `icmp`: errors about
-//! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. A stage that is not the right one says
-//! so before it has changed a byte. `fragment`: fragments, of which the first one then goes the way of a packet, and the others that of
-//! the first.
+//! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. `wrap`:
+//! into a tunnel that takes more than another header of the same IP. `fragment`: fragments, of which the first one then goes the way of a
+//! packet, and the others that of the first. A stage that is not the right one says so before it has changed a byte.
 
 mod asked;
 mod born;
@@ -18,12 +18,13 @@ mod open;
 mod slow;
 pub mod steps;
 mod tunneled;
+mod wrap;
 
 use ipvs_common::{Conn, DropReason, ForwardingMethod, Iface, Status, hdr::Eth};
 
 pub use self::{
     asked::asked, born::born, enter::enter, fast::fast, fragment::fragment, icmp::icmp, open::open,
-    slow::slow, tunneled::tunneled,
+    slow::slow, steps::about_tunnel as tunneled, wrap::wrap,
 };
 use crate::{
     Ip,

@@ -41,6 +41,7 @@ pub fn build<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, hop: &Hop) -> Result<(),
             tos: 0,
             ttl: 64,
             df: true,
+            id: [0; 2],
         },
     )?;
     *f.at::<Header>(l4)? = reset;

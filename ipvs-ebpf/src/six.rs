@@ -129,6 +129,7 @@ slow_steps! {
     find_way6: FindWay;
     relay6: Relay;
     interpret6: Interpret;
+    interpret_across6: InterpretAcross;
     tell6: Tell;
     recall6: Recall;
     follow6: Follow;

@@ -8,9 +8,9 @@
 //! undefined one (see `exit.rs`).
 
 use ipvs_common::{
-    Conn, Dest, DestState, Event, FlowKey, Fragment, FragmentKey, Hop, Iface, LblcEntry, LblcKey,
-    ListSlot, MatchKey, MatchNode, MatchSlot, RingSlot, SchedState, Service, ServiceKey, Settings,
-    Stats, Status, SyncNote, Template, TemplateKey,
+    Conn, Dest, DestState, DropReason, Event, FlowKey, Fragment, FragmentKey, Hop, Iface,
+    LblcEntry, LblcKey, ListSlot, MatchKey, MatchNode, MatchSlot, RingSlot, SchedState, Service,
+    ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey,
 };
 
 use crate::{
@@ -19,7 +19,9 @@ use crate::{
         Table, expected, leave, promote,
         template::{self, Joined},
     },
+    egress,
     frame::Frame,
+    fwd::wrap::{self, Inside},
     icmp,
     matching::{self, Matched},
     pipeline::steps::{self, Step, Went},
@@ -98,6 +100,10 @@ pub trait Matches {
 pub trait Tables: Templates + Sets + Matches {
     /// Handle of an entry of the connection or the half-open table, good until the end of the packet.
     type ConnRef: Copy;
+    /// Those of the other family.
+    type Across<'t>: Tables<A = <Self::A as Ip>::Other>
+    where
+        Self: 't;
 
     /// Clock in ticks.
     fn now(&self) -> u64;
@@ -152,6 +158,8 @@ pub trait Tables: Templates + Sets + Matches {
     /// Hands the connection that this packet opened to the next stage.
     fn put_newborn(&mut self, conn: &Conn<Self::A>);
     fn newborn(&self) -> Option<&Conn<Self::A>>;
+    /// Hands its real server alone to the next stage.
+    fn leave_dest(&mut self, dest: u32);
     /// Leaves the mark of the packet to the next steps, in the place of the connection that it may open.
     fn leave_mark(&mut self, marked: Marked);
     /// Hands the flow that an ICMP error asks for to the next stages.
@@ -181,6 +189,10 @@ pub trait Tables: Templates + Sets + Matches {
 
     /// Asks the routing table; fills all of a hop but `learned` and `epoch`.
     fn route(&mut self, query: &FibQuery<Self::A>) -> Hop;
+    /// Asks that of the other family.
+    fn route_across(&mut self, query: &FibQuery<<Self::A as Ip>::Other>) -> Hop;
+    /// The tables as a packet of the other family sees them.
+    fn across(&mut self) -> Self::Across<'_>;
     /// The longest packet that the way to a real server takes, and until when that is believed.
     fn set_dest_path(&mut self, id: u32, mtu: u16, until: u64);
     /// Whether one more ICMP error may be sent. May run out of line.
@@ -282,6 +294,24 @@ pub trait Tables: Templates + Sets + Matches {
         Self: Sized,
     {
         steps::take(step, f, self, iface, found)
+    }
+
+    /// Asks for the way to a real server of the other family; see [`egress::across`]. May run out of line.
+    #[inline(always)]
+    fn ask_across(&mut self, id: u32, tos: u8, proto: u8, iface: &Iface)
+    where
+        Self: Sized,
+    {
+        egress::across(self, id, tos, proto, iface);
+    }
+
+    /// Puts the packet into a tunnel's; see [`wrap::wrap`]. May run out of line.
+    #[inline(always)]
+    fn wrap<F: Frame>(&mut self, f: &mut F, dest: u32, inside: Inside) -> Result<(), DropReason>
+    where
+        Self: Sized,
+    {
+        wrap::wrap(f, self, dest, inside)
     }
 
     /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.

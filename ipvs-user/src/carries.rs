@@ -37,7 +37,12 @@ pub struct Carries(u8);
 
 impl Carries {
     /// What the datapath of this build carries, in the kernel and on the host alike.
-    pub const DATAPATH: Self = Self::of(&[Feature::Ipv6]);
+    pub const DATAPATH: Self = Self::of(&[
+        Feature::Ipv6,
+        Feature::Gue,
+        Feature::Gre,
+        Feature::MixedFamilies,
+    ]);
     pub const ALL: Self = Self::of(&[
         Feature::Ipv6,
         Feature::Sctp,

@@ -151,6 +151,8 @@ impl Director {
             effects.extend(applied.map_err(|error| DirectorError::Refused { index, error })?);
             let carried = self.dataplane.carries().check(command);
             carried.map_err(|error| DirectorError::NotCarried { index, error })?;
+            let told = self.can_be_told(command);
+            told.map_err(|error| DirectorError::Refused { index, error })?;
         }
         Ok(Rehearsed { model, effects })
     }

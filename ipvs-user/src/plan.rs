@@ -8,9 +8,12 @@ pub use hash_table::hash_table;
 pub use list_space::{Block, ListSpace};
 pub use matches::{LinkOf, Matches, matches};
 
-use ipvs_common::{Addr, Dest, DestFlags, ListSlot, Proto, Service, ServiceFlags, SettingsFlags};
+use ipvs_common::{
+    Addr, Dest, DestFlags, ListSlot, Proto, Service, ServiceFlags, SettingsFlags, TunnelKind,
+    hdr::{Ipv4, Ipv6},
+};
 
-use crate::model::{Model, RealServer, Trashed, VirtualService, WrrRange};
+use crate::model::{Model, RealServer, Trashed, TunnelChecksum, VirtualService, WrrRange};
 
 /// Bits of [`ipvs_common::Settings::flags`] that follow from the model; the others are not the model's.
 pub const MODEL_FLAGS: u32 = SettingsFlags::HAS_FWMARK
@@ -80,6 +83,7 @@ pub fn dests<'a>(
 fn dest(service: &VirtualService, real: &RealServer, position: u32, source: SourceOf<'_>) -> Dest {
     // Whatever the method is now: connections keep the one they began with, and may be tunnels.
     let tunnel_src = source(real.key.addr).unwrap_or(Addr::UNSPECIFIED);
+    let there = reach(real, service.key.addr.is_v4());
     Dest {
         addr: real.key.addr,
         tunnel_src,
@@ -90,8 +94,32 @@ fn dest(service: &VirtualService, real: &RealServer, position: u32, source: Sour
         position,
         port: real.key.port.to_be_bytes(),
         method: real.spec.method as u8,
-        flags: DestFlags::AVAILABLE,
+        flags: DestFlags::AVAILABLE | there.flags,
         policy: service.spec.policy,
+        ..there
+    }
+}
+
+/// How packets get to a real server of a service of IPv4, or of IPv6, if they get there by tunnel.
+fn reach(real: &RealServer, is_v4: bool) -> Dest {
+    let tunnel = real.spec.tunnel;
+    let checksum = tunnel.checksum != TunnelChecksum::None;
+    let other_family = real.key.addr.is_v4() != is_v4;
+    let ip = if real.key.addr.is_v4() {
+        size_of::<Ipv4>()
+    } else {
+        size_of::<Ipv6>()
+    };
+    let bit = |is: bool, flag: u8| if is { flag } else { 0 };
+    Dest {
+        tunnel: tunnel.kind as u8,
+        overhead: ip as u8 + tunnel.kind.header(checksum),
+        tunnel_port: tunnel.port.to_be_bytes(),
+        flags: bit(
+            other_family || tunnel.kind != TunnelKind::Ipip,
+            DestFlags::WRAPPED,
+        ) | bit(other_family, DestFlags::OTHER_FAMILY)
+            | bit(checksum, DestFlags::CHECKSUM),
         ..Dest::default()
     }
 }
@@ -124,6 +152,8 @@ pub const fn deleted(dest: &Dest) -> Dest {
 #[must_use]
 pub fn gone(gone: &Trashed, model: &Model, source: SourceOf<'_>) -> Dest {
     let real = &gone.dest;
+    let service = model.service_by_id(gone.service);
+    let is_v4 = service.map_or(real.key.addr.is_v4(), |s| s.key.addr.is_v4());
     Dest {
         addr: real.key.addr,
         tunnel_src: source(real.key.addr).unwrap_or(Addr::UNSPECIFIED),
@@ -133,10 +163,8 @@ pub fn gone(gone: &Trashed, model: &Model, source: SourceOf<'_>) -> Dest {
         service: gone.service,
         port: real.key.port.to_be_bytes(),
         method: real.spec.method as u8,
-        policy: model
-            .service_by_id(gone.service)
-            .map_or(0, |s| s.spec.policy),
-        ..Dest::default()
+        policy: service.map_or(0, |s| s.spec.policy),
+        ..reach(real, is_v4)
     }
 }
 

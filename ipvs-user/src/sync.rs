@@ -12,7 +12,10 @@ pub mod message;
 mod socket;
 pub mod task;
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use nix::net::if_::if_nametoindex;
 use serde::{Deserialize, Serialize};
@@ -75,6 +78,10 @@ pub enum Error {
     NoGroup(IpAddr),
     #[error("there are no {count} ports (sync_ports) from {first} on")]
     NoPorts { first: u16, count: u32 },
+    #[error(
+        "real server {0} is of another address family than its service, which a sync daemon's messages have no room for"
+    )]
+    Mixed(SocketAddr),
     #[error("connections are not synchronised by this director yet: no sync daemon can be started")]
     NotCarried,
     /// The system, or the tables, refused.

@@ -25,6 +25,31 @@ pub const fn four(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::new(a, b, c as u8, d as u8))
 }
 
+/// Before an address in a command: of the other family.
+const OTHER: char = '~';
+
+/// A line of ipvsadm for services of IPv4.
+#[must_use]
+pub fn command_of_four(line: &str) -> String {
+    let word = |word: &str| {
+        let other = word.strip_prefix(OTHER).and_then(twin);
+        other.unwrap_or_else(|| word.to_owned())
+    };
+    let words: Vec<_> = line.split(' ').map(word).collect();
+    words.join(" ")
+}
+
+/// The twin of an address, perhaps with a port.
+fn twin(word: &str) -> Option<String> {
+    let (address, port) = word.split_once(':').unwrap_or((word, ""));
+    let address = six(address.parse::<Ipv4Addr>().ok()?);
+    Some(if port.is_empty() {
+        address.to_string()
+    } else {
+        format!("[{address}]:{port}")
+    })
+}
+
 /// The twin of a line of ipvsadm.
 #[must_use]
 pub fn command(line: &str) -> String {
@@ -32,16 +57,10 @@ pub fn command(line: &str) -> String {
         if word == MASK.0 {
             return MASK.1.to_owned();
         }
-        let (address, port) = word.split_once(':').unwrap_or((word, ""));
-        let Ok(address) = address.parse::<Ipv4Addr>() else {
-            return word.to_owned();
-        };
-        let address = six(address);
-        if port.is_empty() {
-            address.to_string()
-        } else {
-            format!("[{address}]:{port}")
+        if let Some(other) = word.strip_prefix(OTHER) {
+            return other.to_owned();
         }
+        twin(word).unwrap_or_else(|| word.to_owned())
     };
     let mut words: Vec<_> = line.split(' ').map(word).collect();
     if let Some(mark) = words.iter().position(|w| w == "-f") {
@@ -72,6 +91,12 @@ mod tests {
         assert_eq!(
             command("ipvsadm -A -t 1.2.3.4:80 -p 30 -M 255.255.255.0"),
             "ipvsadm -A -t [2001:db8:102:3::4]:80 -p 30 -M 64"
+        );
+        let other = "ipvsadm -a -f 7 -r ~10.0.1.10:80 -i";
+        assert_eq!(command(other), "ipvsadm -a -f 7 -6 -r 10.0.1.10:80 -i");
+        assert_eq!(
+            command_of_four(other),
+            "ipvsadm -a -f 7 -r [2001:db8:a00:1::a]:80 -i"
         );
     }
 }

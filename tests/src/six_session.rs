@@ -1,8 +1,8 @@
-//! Sessions over IPv6 with servers that send back what they get. Knows nothing of the director.
+//! Sessions, mostly over IPv6, with servers that send back what they get. Knows nothing of the director.
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
@@ -17,7 +17,7 @@ use crate::{
 /// Port of the virtual address.
 pub const PORT: u16 = 25;
 
-/// A server in a namespace: tells its name and who calls, then sends back what it gets.
+/// A server in a namespace, for both families: tells its name and who calls, then sends back what it gets.
 pub fn serve(netns: &Netns, port: u16) -> Result<()> {
     let name = netns.name();
     let listener = netns.enter(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))?;
@@ -30,7 +30,7 @@ pub fn serve(netns: &Netns, port: u16) -> Result<()> {
 }
 
 fn answer(name: &str, mut stream: TcpStream, from: SocketAddr) -> Result<()> {
-    writeln!(stream, "{name} {}", from.ip())?;
+    writeln!(stream, "{name} {}", from.ip().to_canonical())?;
     let mut sender = stream.try_clone()?;
     Ok(std::io::copy(&mut stream, &mut sender).map(|_| ())?)
 }
@@ -44,7 +44,12 @@ pub struct Session {
 
 impl Session {
     pub fn begin(net: &Topology) -> Result<Self> {
-        Self::with(net, SocketAddrV6::new(six(VIP), PORT, 0, 0).into())
+        Self::begin_with(net, six(VIP).into())
+    }
+
+    /// With a virtual address of either family.
+    pub fn begin_with(net: &Topology, vip: IpAddr) -> Result<Self> {
+        Self::with(net, SocketAddr::new(vip, PORT))
     }
 
     /// With a server of either family.

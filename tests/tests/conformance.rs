@@ -96,7 +96,7 @@ enum Family {
 impl Family {
     fn command(self, line: &str) -> String {
         match self {
-            Self::Four => line.to_owned(),
+            Self::Four => six::command_of_four(line),
             Self::Six => six::command(line),
         }
     }

@@ -2,11 +2,13 @@
 //! about them, and one that is longer than the way takes is fragmented, where packets are.
 
 use ipvs_common::{
-    Address, Conn, ConnFlags, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface, PassReason,
+    Address, Conn, ConnFlags, DropReason, Event, ForwardingMethod, Hop, HopKind, Iface,
     hdr::{Icmp, Ports},
 };
 
-use super::{Tunnel, depart, leads_on, masq, must_leave, reply, tunnel};
+use super::{
+    Tunnel, depart, is_wrapped, leads_on, local, masq, must_leave, reply, to_be_wrapped, tunnel,
+};
 use crate::{
     Ip, egress,
     exit::{Exit, NO_DEST, Verdict},
@@ -31,6 +33,16 @@ pub fn way<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>, conn: &Conn<T:
         ((T::A::default(), conn.to_addr), conn.dest)
     };
     egress::of_error(t, p, iface, way, dest)
+}
+
+/// One that goes through a tunnel with a stage of its own; counted here.
+#[inline(always)]
+pub fn is_left<T: Tables>(t: &mut T, p: &Packet<T::A>, conn: &Conn<T::A>) -> Result<(), Exit> {
+    if !is_wrapped(t, conn) {
+        return Ok(());
+    }
+    stats::inbound_if_listed(t, conn.dest, p);
+    Err(to_be_wrapped(t, conn.dest))
 }
 
 /// Sends an error there.
@@ -73,19 +85,15 @@ fn to_dest<F: Frame, T: Tables>(
         return translated(f, t, iface, report, conn, End::Source, hop);
     }
     let dest = t.dest(conn.dest).ok_or(DropReason::Internal)?;
-    let ends = Tunnel {
-        src: Address::narrow(dest.tunnel_src),
-        dst: Address::narrow(dest.addr),
-    };
     if hop.kind == HopKind::Local as u8 {
-        return Err(if ends.src == ends.dst {
-            PassReason::Localnode.into()
-        } else {
-            DropReason::NoRoute.into()
-        });
+        return Err(local(t, conn.dest));
     }
     if conn.status.method == ForwardingMethod::Tunnel as u8 {
-        return wrapped(f, t, iface, &report.p, ends, hop);
+        let ends = Tunnel {
+            src: Address::narrow(dest.tunnel_src),
+            dst: Address::narrow(dest.addr),
+        };
+        return through(f, t, iface, &report.p, ends, hop);
     }
     unchanged(f, t, iface, &report.p, hop)
 }
@@ -167,7 +175,7 @@ fn complete<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, src: A, dst: A) -> Result
 
 /// Where routers fragment no packets, an error that is too long ends here.
 #[inline(always)]
-fn fits<A: Ip>(hop: &Hop, len: u16) -> Result<(), Exit> {
+pub(super) fn fits<A: Ip>(hop: &Hop, len: u16) -> Result<(), Exit> {
     if A::NEVER_FRAGMENTED && hop.mtu != 0 && len > hop.mtu {
         return Err(DropReason::IcmpTooBig.into());
     }
@@ -192,7 +200,7 @@ fn unchanged<F: Frame, T: Tables>(
 
 /// Through the tunnel.
 #[inline(always)]
-fn wrapped<F: Frame, T: Tables>(
+fn through<F: Frame, T: Tables>(
     f: &mut F,
     t: &mut T,
     iface: &Iface,
@@ -212,7 +220,7 @@ fn wrapped<F: Frame, T: Tables>(
 
 /// One less to live.
 #[inline(always)]
-fn age<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>) -> Result<(), Exit> {
+pub(super) fn age<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>) -> Result<(), Exit> {
     if p.ttl <= 1 {
         return Err(DropReason::IcmpTtlExceeded.into());
     }

@@ -1,4 +1,5 @@
-//! IP in IP (RFC 2003, RFC 2473): the packet travels inside another one to the real server, which unpacks it.
+//! IP in the same IP (RFC 2003, RFC 2473): the packet travels inside another one to the real server, which unpacks it. Other tunnels
+//! have a stage of their own ([`super::wrapped`]).
 
 use ipvs_common::{Address, Conn, DropReason, Hop, Iface, SettingsFlags};
 

@@ -91,7 +91,10 @@ impl<A: Ip> Flows<A> {
 }
 
 /// A family that the tables on the host have.
-pub trait Width: Ip {
+pub trait Width: Ip<Other = <Self as Width>::Twin> {
+    /// The other one.
+    type Twin: Width<Twin = Self>;
+
     #[must_use]
     fn flows(tables: &HostTables) -> &Flows<Self>;
     fn flows_mut(tables: &mut HostTables) -> &mut Flows<Self>;
@@ -108,6 +111,8 @@ pub struct Room {
 }
 
 impl Width for [u8; 4] {
+    type Twin = Addr;
+
     fn flows(tables: &HostTables) -> &Flows<Self> {
         &tables.four
     }
@@ -124,6 +129,8 @@ impl Width for [u8; 4] {
 }
 
 impl Width for Addr {
+    type Twin = [u8; 4];
+
     fn flows(tables: &HostTables) -> &Flows<Self> {
         &tables.six
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Stages that a packet may go through; more would be a circle.
-const MOST_STAGES: u32 = 8;
+const MOST_STAGES: u32 = 12;
 
 /// Decides on a frame, rewrites it, and counts every way out that is not "forwarded".
 pub fn run<F: Frame>(f: &mut F, t: &mut HostTables, iface: &Iface) -> Verdict {
@@ -51,6 +51,7 @@ fn stages<F: Frame, T: Tables>(first: Verdict, f: &mut F, t: &mut T, iface: &Ifa
             Action::Stage(stage::BORN) => pipeline::born(f, t, iface),
             Action::Stage(stage::ICMP) => pipeline::icmp(f, t, iface),
             Action::Stage(stage::TUNNELED) => pipeline::tunneled(f, t, iface),
+            Action::Stage(stage::WRAP) => pipeline::wrap(f, t, iface),
             Action::Stage(stage::ASKED) if !T::A::LONG => pipeline::asked(f, t, iface),
             Action::Stage(_) => pipeline::open(f, t, iface),
         };

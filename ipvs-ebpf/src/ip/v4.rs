@@ -19,19 +19,20 @@ use crate::{
     rewrite::{csum, l4::End},
 };
 
-const ETHERTYPE: u16 = 0x0800u16.to_be();
+const ETHERTYPE: u16 = u16::from_ne_bytes(<[u8; 4] as Ip>::ETHERTYPE);
 const MORE: u16 = 0x2000;
 /// Bits of a fragment's place; the first one of a packet has its ports.
 pub(crate) const OFFSET: u16 = 0x1fff;
 pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 
 impl Ip for [u8; 4] {
+    type Other = Addr;
+
     const ICMP: u8 = 1;
     const HEADER: usize = size_of::<Ipv4>();
     const WITHIN: u8 = 4;
+    const ETHERTYPE: [u8; 2] = [0x08, 0x00];
     const LEAST_MTU: u16 = 68;
-    /// The kernel's `net.ipv4.route.min_pmtu`.
-    const LEAST_PATH: u16 = 552;
     const LONGEST_ERROR: usize = 576;
     const ERROR_TOS: u8 = 0xc0;
     const NEVER_FRAGMENTED: bool = false;
@@ -145,7 +146,7 @@ impl Ip for [u8; 4] {
             vihl: 0x45,
             tos: h.tos,
             tot_len: h.len.to_be_bytes(),
-            id: [0; 2],
+            id: h.id,
             frags: frags.to_be_bytes(),
             ttl: h.ttl,
             proto: h.proto,
@@ -220,6 +221,12 @@ impl Ip for [u8; 4] {
         Ok(())
     }
 
+    /// The kernel's `net.ipv4.route.min_pmtu`.
+    #[inline(always)]
+    fn least_path(_overhead: u8) -> u16 {
+        552
+    }
+
     #[inline(always)]
     fn says_too_big(kind: u8, code: u8) -> bool {
         error::v4::says_too_big(kind, code)
@@ -228,6 +235,11 @@ impl Ip for [u8; 4] {
     #[inline(always)]
     fn told(kind: u8, code: u8) -> (u8, u8) {
         error::v4::told(kind, code)
+    }
+
+    #[inline(always)]
+    fn told_across(kind: u8, code: u8) -> (u8, u8) {
+        error::v4::told_across(kind, code)
     }
 }
 

@@ -41,12 +41,13 @@ pub(crate) const IS_FRAGMENT: u16 = OFFSET | MORE;
 const FRAGMENT_HEADER: usize = 8;
 
 impl Ip for Addr {
+    type Other = [u8; 4];
+
     const ICMP: u8 = 58;
     const HEADER: usize = size_of::<Ipv6>();
     const WITHIN: u8 = 41;
+    const ETHERTYPE: [u8; 2] = [0x86, 0xdd];
     const LEAST_MTU: u16 = 1280;
-    /// What a tunnel needs to carry that: on a way that takes less, short packets arrive all the same.
-    const LEAST_PATH: u16 = Self::LEAST_MTU + Self::HEADER as u16;
     const LONGEST_ERROR: usize = 1280;
     const ERROR_TOS: u8 = 0;
     const NEVER_FRAGMENTED: bool = true;
@@ -254,6 +255,12 @@ impl Ip for Addr {
         Ok(())
     }
 
+    /// What a tunnel needs to carry what every link does: on a way that takes less, short packets arrive all the same.
+    #[inline(always)]
+    fn least_path(overhead: u8) -> u16 {
+        Self::LEAST_MTU + u16::from(overhead)
+    }
+
     #[inline(always)]
     fn says_too_big(kind: u8, _code: u8) -> bool {
         error::v6::says_too_big(kind)
@@ -262,6 +269,11 @@ impl Ip for Addr {
     #[inline(always)]
     fn told(kind: u8, code: u8) -> (u8, u8) {
         error::v6::told(kind, code)
+    }
+
+    #[inline(always)]
+    fn told_across(kind: u8, code: u8) -> (u8, u8) {
+        error::v6::told_across(kind, code)
     }
 }
 

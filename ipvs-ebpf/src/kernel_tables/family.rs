@@ -1,6 +1,8 @@
 //! What each family has of its own in the kernel: its maps, and the functions of their own to the verifier, which take a short
 //! key as numbers and a long one by its address.
 
+use core::{marker::PhantomData, ptr};
+
 use aya_ebpf::{
     bindings::xdp_md,
     maps::{Array, HashMap, LruHashMap, PerCpuArray},
@@ -17,10 +19,29 @@ use crate::{
         ASKED, ASKED6, CONNS, CONNS6, FRAGMENTS, FRAGMENTS6, HALF_OPEN, HALF_OPEN_RING,
         HALF_OPEN_RING6, HALF_OPEN6, NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
     },
-    matches, notes, routes, six, walks, xdp,
+    matches, notes, routes, six, tunnels, walks, xdp,
 };
 
-pub(crate) trait Family: Ip {
+/// The tables of a family, with the context that the routing helper wants (null where none is asked).
+pub(crate) struct Maps<A = [u8; 4]>(pub(super) *mut xdp_md, PhantomData<A>);
+
+impl<A> Maps<A> {
+    #[inline(always)]
+    pub(crate) const fn of(ctx: *mut xdp_md) -> Self {
+        Self(ctx, PhantomData)
+    }
+
+    /// For who asks for no route.
+    #[inline(always)]
+    pub(crate) const fn only() -> Self {
+        Self::of(ptr::null_mut())
+    }
+}
+
+pub(crate) trait Family: Ip<Other = <Self as Family>::Twin> {
+    /// The other one.
+    type Twin: Family<Twin = Self>;
+
     /// Places among the heads.
     const RING: u32;
     const SYNCED: u32;
@@ -45,10 +66,10 @@ pub(crate) trait Family: Ip {
     fn evict(key: &FlowKey<Self>, seq: u32) -> bool;
     fn meet(key: &FlowKey<Self>) -> u64;
     fn promote(key: &FlowKey<Self>) -> bool;
-    /// A step of the slow stages. Where addresses are short they are done in line.
-    fn step(_ctx: *mut xdp_md, _step: Step, _found: u32, _iface: &Iface) -> u64 {
-        0
-    }
+    /// A step of the slow stages. Where addresses are short most are done in line.
+    fn step(ctx: *mut xdp_md, step: Step, found: u32, iface: &Iface) -> u64;
+    /// `of`: the type of service, and the protocol above it.
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32);
 }
 
 macro_rules! its_maps {
@@ -89,6 +110,7 @@ macro_rules! its_maps {
 }
 
 impl Family for [u8; 4] {
+    type Twin = Addr;
     const RING: u32 = head::RING;
     const SYNCED: u32 = head::SYNCED;
 
@@ -161,9 +183,24 @@ impl Family for [u8; 4] {
     fn promote(key: &FlowKey<Self>) -> bool {
         xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
     }
+    #[inline(always)]
+    fn step(ctx: *mut xdp_md, step: Step, found: u32, iface: &Iface) -> u64 {
+        if matches!(step, Step::Interpret) {
+            tunnels::interpret4(ctx, found, iface)
+        } else if matches!(step, Step::InterpretAcross) {
+            tunnels::interpret_across4(ctx, found, iface)
+        } else {
+            tunnels::tell4(ctx, found, iface)
+        }
+    }
+    #[inline(always)]
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32) {
+        tunnels::ask_across4(ctx, id, of);
+    }
 }
 
 impl Family for Addr {
+    type Twin = [u8; 4];
     const RING: u32 = head::RING6;
     const SYNCED: u32 = head::SYNCED6;
 
@@ -225,5 +262,9 @@ impl Family for Addr {
     #[inline(always)]
     fn step(ctx: *mut xdp_md, step: Step, found: u32, iface: &Iface) -> u64 {
         six::step(ctx, step, found, iface)
+    }
+    #[inline(always)]
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32) {
+        tunnels::ask_across6(ctx, id, of);
     }
 }

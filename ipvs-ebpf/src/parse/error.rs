@@ -3,10 +3,13 @@
 pub(crate) mod v4;
 pub(crate) mod v6;
 
-use ipvs_common::{Address, DropReason, FlowKey, Iface, PassReason, Proto, hdr::Icmp};
+use ipvs_common::{
+    Addr, Address, DropReason, FlowKey, Iface, PassReason, Proto,
+    hdr::{Icmp, Udp},
+};
 
 use super::{L3, Packet, Piece};
-use crate::{Ip, exit::Exit, frame::Frame, tables::Tables};
+use crate::{Ip, exit::Exit, frame::Frame, fwd::wrap, tables::Tables};
 
 /// An ICMP error, without what it quotes.
 #[derive(Clone, Copy, Debug)]
@@ -89,13 +92,76 @@ pub fn report<F: Frame, A: Ip>(f: &mut F, iface: &Iface) -> Result<Report<A>, Ex
     })
 }
 
-/// The packet inside a quoted packet of a tunnel, if that is one.
-#[inline(always)]
-pub fn inside<F: Frame, A: Ip>(f: &mut F, report: &Report<A>) -> Result<Quoted<A>, Exit> {
-    if report.quoted.key.proto != A::WITHIN {
-        return Err(PassReason::IcmpStranger.into());
+/// Where the packet begins that a quoted packet of a tunnel carries, and of which family it is. One register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Carried(u32);
+
+impl Carried {
+    const SIX: u32 = 1 << 16;
+
+    /// `number`: as IP counts them.
+    #[inline(always)]
+    fn new(at: usize, number: u8) -> Result<Self, Exit> {
+        match number {
+            <[u8; 4]>::WITHIN => Ok(Self(at as u32)),
+            Addr::WITHIN => Ok(Self(at as u32 | Self::SIX)),
+            _ => Err(PassReason::IcmpStranger.into()),
+        }
     }
-    A::quoted(f, report.quoted.l4, end(&report.p))
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn at(self) -> usize {
+        (self.0 & 0xffff) as usize
+    }
+
+    /// Whether it is of the family of `A`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_of<A: Ip>(self) -> bool {
+        (self.0 & Self::SIX != 0) == A::LONG
+    }
+}
+
+/// What a quoted packet carries, if it is one of a tunnel.
+#[inline(always)]
+pub fn carried<F: Frame, A: Ip>(f: &mut F, report: &Report<A>) -> Result<Carried, Exit> {
+    let strange = PassReason::IcmpStranger;
+    let (at, proto) = (report.quoted.l4, report.quoted.key.proto);
+    match proto {
+        wrap::GRE => {
+            let [flags, kind] = *f.at::<[[u8; 2]; 2]>(at).map_err(|_| strange)?;
+            let number = match kind {
+                <[u8; 4]>::ETHERTYPE => <[u8; 4]>::WITHIN,
+                Addr::ETHERTYPE => Addr::WITHIN,
+                _ => 0,
+            };
+            match flags {
+                [0, 0] => Carried::new(at + 4, number),
+                wrap::GRE_CHECKSUM => Carried::new(at + 8, number),
+                _ => Err(strange.into()),
+            }
+        }
+        wrap::IN_UDP => {
+            let at = at + size_of::<Udp>();
+            let gue = *f.at::<[u8; wrap::GUE_HEADER]>(at).map_err(|_| strange)?;
+            match gue {
+                [0, number, 0, 0] => Carried::new(at + wrap::GUE_HEADER, number),
+                _ => Err(strange.into()),
+            }
+        }
+        number => Carried::new(at, number),
+    }
+}
+
+/// That packet.
+#[inline(always)]
+pub fn inside<F: Frame, A: Ip, O: Ip>(
+    f: &mut F,
+    report: &Report<O>,
+    carried: Carried,
+) -> Result<Quoted<A>, Exit> {
+    A::quoted(f, carried.at(), end(&report.p))
 }
 
 /// The packet that may open a connection: the one that came, or that which an ICMP error's quoted one would be the answer to

@@ -63,6 +63,9 @@ fn forward<F: Frame, T: Tables>(
             fragment::of_one_packet(f, t, conn.dest);
         }
     }
+    if fwd::is_wrapped(t, conn) {
+        return Err(fwd::to_be_wrapped(t, conn.dest));
+    }
     let hop = egress::to_dest(t, p, iface, conn.dest, conn.to_addr);
     fwd::to_dest(f, t, iface, p, conn, &hop)
 }

@@ -1,7 +1,7 @@
 //! An established connection whose packet changes nothing but its timer, on a way that is known: one look into the
 //! connection table, no question to the kernel.
 
-use ipvs_common::{DestFlags, Hop, Iface, Settings};
+use ipvs_common::{DestFlags, ForwardingMethod, Hop, Iface, Settings};
 
 use super::refuse;
 use crate::{
@@ -64,7 +64,10 @@ fn request<F: Frame, T: Tables>(
 ) -> Option<Result<Verdict, Exit>> {
     let id = hit.conn.dest;
     let dest = t.dest(id)?;
-    if dest.flags & DestFlags::AVAILABLE == 0 {
+    let flags = dest.flags;
+    // One comparison for what is the rule.
+    let unusual = flags & (DestFlags::AVAILABLE | DestFlags::WRAPPED) != DestFlags::AVAILABLE;
+    if unusual && flags & DestFlags::AVAILABLE == 0 {
         return None;
     }
     let hop = t.dest_state(id)?.hop;
@@ -75,6 +78,9 @@ fn request<F: Frame, T: Tables>(
     stats::inbound(t, id, p);
     advance::count(t, hit);
     advance::touch(t, hit, hit.conn.status.state);
+    if unusual && hit.conn.status.method == ForwardingMethod::Tunnel as u8 {
+        return Some(Err(fwd::to_be_wrapped(t, id)));
+    }
     Some(fwd::by_method(f, t, iface, p, &hit.conn, &hop))
 }
 

@@ -1,6 +1,6 @@
 //! ICMP errors about connections: from the client's side to the real server, from a masqueraded real server's side to the client.
 
-use ipvs_common::{ConnFlags, DropReason, FlowKey, Iface, PassReason, SettingsFlags};
+use ipvs_common::{ConnFlags, DropReason, FlowKey, Iface, PassReason, Proto, SettingsFlags};
 
 use super::{refuse, steps};
 use crate::{
@@ -35,6 +35,7 @@ fn whole<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Ver
     let Some(hit) = known(f, t, &report)? else {
         return Err(stranger(t, &report));
     };
+    relay::is_left(t, &report.p, &hit.conn)?;
     let hop = relay::way(t, iface, &report.p, &hit.conn);
     relay::forward(f, t, iface, &report, &hit.conn, &hop)
 }
@@ -71,8 +72,18 @@ pub(super) fn stranger<T: Tables>(t: &mut T, report: &Report<T::A>) -> Exit {
     if let Err(exit) = service::at_work(t) {
         return exit;
     }
+    if report.quoted.key.proto == Proto::Udp as u8 {
+        // Perhaps of a tunnel.
+        return Exit::TUNNELED;
+    }
+    nobodys(t, report)
+}
+
+/// What becomes of an error about no connection, nor about a tunnel.
+#[inline(always)]
+pub(super) fn nobodys<T: Tables>(t: &mut T, report: &Report<T::A>) -> Exit {
     let flags = t.settings().map_or(0, |s| s.flags);
-    if flags & SettingsFlags::SCHEDULE_ICMP == 0 {
+    if flags & SettingsFlags::SCHEDULE_ICMP == 0 || !report.quoted.has_ports() {
         return PassReason::IcmpStranger.into();
     }
     t.ask(&report.quoted.answered());

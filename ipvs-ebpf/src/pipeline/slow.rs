@@ -118,6 +118,9 @@ fn request<F: Frame, T: Tables>(
     stats::inbound(t, id, p);
     advance::count(t, hit);
     advance::packet(t, p, hit);
+    if fwd::is_wrapped(t, &hit.conn) {
+        return Err(fwd::to_be_wrapped(t, id));
+    }
     let hop = egress::to_dest(t, p, iface, id, hit.conn.to_addr);
     fwd::to_dest(f, t, iface, p, &hit.conn, &hop)
 }

@@ -10,7 +10,7 @@ mod opening;
 use ipvs_common::{ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface};
 
 pub use self::{
-    errors::{icmp_slowly, tunneled_slowly},
+    errors::{about_tunnel, icmp_slowly},
     fragments::fragment_slowly,
     opening::open_slowly,
 };
@@ -117,6 +117,7 @@ pub enum Step {
     FindWay,
     Relay,
     Interpret,
+    InterpretAcross,
     Tell,
     Recall,
     Follow,
@@ -137,6 +138,7 @@ pub fn take<F: Frame, T: Tables>(
         Step::FindWay => return Went::of(errors::find_way(f, t, iface)),
         Step::Relay => return Went::done(errors::relay(f, t, iface)),
         Step::Interpret => return Went::of(errors::interpret(f, t, iface)),
+        Step::InterpretAcross => return Went::of(errors::interpret_across(f, t, iface)),
         Step::Tell => return Went::done(errors::tell(f, t, iface, found)),
         Step::Recall => return Went::of(fragment::recall(f, t, iface)),
         Step::Follow => return Went::of(fragment::follow(f, t, iface, found)),
@@ -195,6 +197,7 @@ pub fn take<F: Frame, T: Tables>(
         | Step::FindWay
         | Step::Relay
         | Step::Interpret
+        | Step::InterpretAcross
         | Step::Tell
         | Step::Recall
         | Step::Follow => Err(DropReason::Internal.into()),

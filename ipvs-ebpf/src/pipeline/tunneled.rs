@@ -1,42 +1,34 @@
 //! ICMP errors about packets that the director sent through a tunnel: their clients are told, in terms of what those sent.
 
-use ipvs_common::{Address as _, DropReason, Event, FlowKey, ForwardingMethod, Iface, PassReason};
+use ipvs_common::{
+    Dest, DropReason, Event, FlowKey, ForwardingMethod, Iface, PassReason, TunnelKind,
+};
 
 use super::{
-    icmp::{living, verify},
-    leave_by, refuse, steps,
+    icmp::{self, living, verify},
+    leave_by, refuse,
 };
 use crate::{
     Ip, egress,
     exit::{Exit, Verdict},
     frame::Frame,
+    fwd::wrap,
     icmp::Error,
     parse::{
         L3, Packet, Piece,
-        error::{self, Quoted, Report},
+        error::{Quoted, Report},
     },
     service, stats,
     tables::Tables,
 };
 
+/// Any UDP may turn out to be of no tunnel; then it is as if nobody had asked.
 #[inline(always)]
-pub fn tunneled<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    if T::A::LONG {
-        return steps::tunneled_slowly(f, t, iface);
+pub(super) fn instead<T: Tables>(t: &mut T, report: &Report<T::A>, exit: Exit) -> Exit {
+    if exit == PassReason::IcmpStranger.into() {
+        return icmp::nobodys(t, report);
     }
-    match whole(f, t, iface) {
-        Ok(verdict) => verdict,
-        Err(exit) => refuse(t, exit),
-    }
-}
-
-#[inline(always)]
-fn whole<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Verdict, Exit> {
-    let report = error::report::<_, T::A>(f, iface)?;
-    let inner = error::inside(f, &report)?;
-    let answer = in_clients_terms(f, t, &report, &inner)?;
-    let left = left(&report.p, &inner);
-    Ok(tell(f, t, iface, inner.l3, inner.key, left, answer))
+    exit
 }
 
 /// Tells the client that sent what begins at `start` and is quoted as far as `left` bytes.
@@ -69,25 +61,26 @@ pub(super) fn tell<F: Frame, T: Tables>(
 
 /// As much of the client's packet as the error quotes.
 #[inline(always)]
-pub(super) fn left<A: Ip>(message: &Packet<A>, inner: &Quoted<A>) -> u16 {
+pub(super) fn left<A: Ip, O: Ip>(message: &Packet<O>, inner: &Quoted<A>) -> u16 {
     (L3 + message.len as usize - inner.l3) as u16
 }
 
-/// The error about the client's packet that follows from one about the tunnel's.
+/// The error about the client's packet that follows from one about the tunnel's, which is of the family `O`.
 #[inline(always)]
-pub(super) fn in_clients_terms<F: Frame, T: Tables>(
+pub(super) fn in_clients_terms<F: Frame, T: Tables, O: Ip>(
     f: &mut F,
     t: &mut T,
-    report: &Report<T::A>,
+    report: &Report<O>,
     inner: &Quoted<T::A>,
 ) -> Result<Exit, Exit> {
     let hit = living(t, &inner.key).ok_or(PassReason::IcmpStranger)?;
     let id = hit.conn.dest;
     let dest = t.dest(id).ok_or(PassReason::IcmpStranger)?;
     let ours = hit.conn.status.method == ForwardingMethod::Tunnel as u8
-        && T::A::narrow(dest.addr) == report.quoted.key.dst
-        && T::A::narrow(dest.tunnel_src) == report.quoted.key.src
-        && T::A::narrow(dest.tunnel_src) == report.p.key.dst;
+        && dest.addr == report.quoted.key.dst.wide()
+        && dest.tunnel_src == report.quoted.key.src.wide()
+        && dest.tunnel_src == report.p.key.dst.wide()
+        && carries::<T::A, O>(dest, &report.quoted);
     if !ours {
         return Err(PassReason::IcmpStranger.into());
     }
@@ -96,7 +89,7 @@ pub(super) fn in_clients_terms<F: Frame, T: Tables>(
     let mut mtu = 0;
     if report.too_big() {
         let overhead = (inner.l3 - report.quoted.l3) as u16;
-        mtu = egress::learn(t, id, report.mtu).saturating_sub(overhead);
+        mtu = egress::learn::<T, O>(t, id, report.mtu).saturating_sub(overhead);
         if !inner.df {
             return Err(DropReason::TunnelError.into());
         }
@@ -104,6 +97,21 @@ pub(super) fn in_clients_terms<F: Frame, T: Tables>(
     // As in ip_vs both what is told and what is sent for it count as replies.
     stats::outbound(t, id, left(&report.p, inner));
     t.event(Event::IcmpRelayed);
-    let error = Error::of_tunnel(T::A::told(report.kind, report.code), mtu);
-    Ok(Exit::answer(error, id))
+    let told = if O::LONG == T::A::LONG {
+        O::told(report.kind, report.code)
+    } else {
+        O::told_across(report.kind, report.code)
+    };
+    Ok(Exit::answer(Error::of_tunnel(told, mtu), id))
+}
+
+/// Whether such a packet goes to that real server.
+#[inline(always)]
+fn carries<A: Ip, O: Ip>(dest: &Dest, quoted: &Quoted<O>) -> bool {
+    let proto = quoted.key.proto;
+    match TunnelKind::from_number(dest.tunnel) {
+        Some(TunnelKind::Gue) => proto == wrap::IN_UDP && quoted.key.dport == dest.tunnel_port,
+        Some(TunnelKind::Gre) => proto == wrap::GRE,
+        Some(TunnelKind::Ipip) | None => proto == A::WITHIN,
+    }
 }

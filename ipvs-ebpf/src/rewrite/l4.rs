@@ -16,7 +16,13 @@ use ipvs_common::{
 };
 
 use super::csum;
-use crate::{Ip, exit::Exit, frame::Frame, parse::Packet, tables::Tables};
+use crate::{
+    Ip,
+    exit::Exit,
+    frame::Frame,
+    parse::{L3, Packet},
+    tables::Tables,
+};
 
 /// Which end of the packet a translation replaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,6 +95,21 @@ pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet<T::A>) -> 
         t.event(Event::ChecksumCompleted);
     }
     Ok(())
+}
+
+/// Sum of the words of a packet, as they are on the wire: what a card is to complete (`keeps`) counts as done.
+#[inline(always)]
+pub fn sum<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, keeps: bool) -> Result<u16, Exit> {
+    if keeps && p.l4_len != 0 {
+        let check = *f.at::<[u8; 2]>(check_offset(p))?;
+        let pseudo = csum::fold(csum::pseudo(p.key.src, p.key.dst, p.key.proto, p.l4_len));
+        if u16::from_be_bytes(check) == pseudo {
+            // With a right checksum what it covers sums to zero, together with the pseudo header.
+            let before = f.sum(L3, p.l4 - L3)?;
+            return Ok(csum::fold(before + u32::from(!pseudo)));
+        }
+    }
+    Ok(csum::fold(f.sum(L3, usize::from(p.len))?))
 }
 
 /// Writes a port and brings the checksum in line with it and with the address that replaces the same end.

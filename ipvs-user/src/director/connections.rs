@@ -45,7 +45,7 @@ impl Director {
             .collect();
         let conns = pair(self.dataplane.conns()?);
         let living = conns.iter().filter(|p| p.expires > now);
-        list.extend(living.map(|p| p.line(remaining(p.expires))));
+        list.extend(living.map(|p| p.line(reals.get(&p.dest), remaining(p.expires))));
         Ok(list)
     }
 }
@@ -68,6 +68,8 @@ struct Paired {
     client: SocketAddr,
     virt: SocketAddr,
     real: SocketAddr,
+    /// Index of its real server.
+    dest: u32,
     state: u8,
     expires: u64,
     told: bool,
@@ -84,6 +86,7 @@ impl Paired {
             } else {
                 socket(conn.to_addr, conn.to_port)
             },
+            dest: conn.dest,
             state: conn.status.state,
             expires: conn.expires,
             told: conn.told != 0,
@@ -96,18 +99,23 @@ impl Paired {
             client: socket(key.dst, key.dport),
             virt: socket(conn.to_addr, conn.to_port),
             real: socket(key.src, key.sport),
+            dest: conn.dest,
             state: conn.status.state,
             expires: conn.expires,
             told: conn.told != 0,
         }
     }
 
-    fn line(&self, remaining: u64) -> Connection {
+    fn line(&self, real: Option<&DestKey>, remaining: u64) -> Connection {
+        // An entry of IPv4 has no room for a real server of IPv6.
+        let wide = real.filter(|r| self.virt.is_ipv4() && !r.addr.is_v4());
         Connection {
             proto: self.proto,
             client: self.client,
             virt: self.virt,
-            real: self.real,
+            real: wide.map_or(self.real, |r| {
+                SocketAddr::new(r.addr.ip(), self.real.port())
+            }),
             state: State::from_number(self.state).map_or("ERR!", State::name),
             remaining,
             template: false,

@@ -11,13 +11,14 @@ mod turn;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use ipvs_common::{
-    self as tables, ConnFlags, Flow, ForwardingMethod, Note, SettingsFlags, State, Template, Tie,
+    self as tables, ConnFlags, Flow, ForwardingMethod, Note, ServiceKey, SettingsFlags, State,
+    Template, Tie,
 };
 
 use super::Director;
 use crate::{
     dataplane::{Seen, TableError},
-    model::{DestKey, Model},
+    model::{Command, DestKey, Model, ModelError},
     sync::{Entry, entry},
     sysctl::Knob,
 };
@@ -38,6 +39,10 @@ pub(super) struct Sync {
     reals: Option<BTreeMap<u32, (DestKey, ForwardingMethod)>>,
     unbound: Unbound,
     counts: Counts,
+}
+
+fn is_mixed(service: &ServiceKey, dest: &DestKey) -> bool {
+    service.addr.is_v4() != dest.addr.is_v4()
 }
 
 /// Something that a walk found, to be told of.
@@ -98,6 +103,32 @@ impl Sync {
 }
 
 impl Director {
+    /// ip_vs's messages have one address family for a connection: while a sync daemon runs no real server may be of another one
+    /// than its service, and while there is such a real server no daemon is started.
+    pub(super) fn can_be_told(&self, command: &Command) -> Result<(), ModelError> {
+        let (Command::AddDest { service, dest, .. } | Command::EditDest { service, dest, .. }) =
+            command
+        else {
+            return Ok(());
+        };
+        let runs = SettingsFlags::SYNC_MASTER | SettingsFlags::SYNC_BACKUP;
+        if is_mixed(service, dest) && self.tables.settings().flags & runs != 0 {
+            let what = "a real server of the other address family, while a sync daemon runs";
+            return Err(ModelError::Invalid(format!("{}: {what}", dest.socket())));
+        }
+        Ok(())
+    }
+
+    /// A real server of another address family than its service's.
+    #[must_use]
+    pub fn mixed_dest(&self) -> Option<DestKey> {
+        let mut services = self.model.services();
+        services.find_map(|s| {
+            let mut keys = s.dests.iter().map(|d| d.key);
+            keys.find(|dest| is_mixed(&s.key, dest))
+        })
+    }
+
     /// From here on [`Self::changes_to_tell`] and [`Self::due_to_tell`] have something to say, or no longer.
     pub fn tell_backup(&mut self, tell: bool) -> Result<(), TableError> {
         if tell {

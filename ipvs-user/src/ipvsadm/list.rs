@@ -170,7 +170,7 @@ fn tunnel_info(d: &Dest) -> String {
     let checksum = |t: Tunnel| match t.checksum {
         TunnelChecksum::None => "-c",
         TunnelChecksum::Full => "+c",
-        TunnelChecksum::Remote => "+r",
+        TunnelChecksum::Remote => "r+c",
     };
     match (d.spec.method, d.spec.tunnel) {
         (Method::Masq | Method::Droute, _) => "n/a".to_owned(),

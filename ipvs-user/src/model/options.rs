@@ -34,6 +34,8 @@ impl Engine {
     }
 }
 
+pub use ipvs_common::TunnelKind;
+
 /// How packets are packed for a real server behind a tunnel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tunnel {
@@ -49,39 +51,6 @@ impl Tunnel {
         port: 0,
         checksum: TunnelChecksum::None,
     };
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TunnelKind {
-    /// IP in IP.
-    Ipip = 0,
-    /// Generic UDP encapsulation.
-    Gue = 1,
-    /// Generic routing encapsulation.
-    Gre = 2,
-}
-
-impl TunnelKind {
-    pub const ALL: [Self; 3] = [Self::Ipip, Self::Gue, Self::Gre];
-
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ipip => "ipip",
-            Self::Gue => "gue",
-            Self::Gre => "gre",
-        }
-    }
-
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|k| k.name() == name)
-    }
-
-    #[must_use]
-    pub fn from_number(n: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|k| *k as u8 == n)
-    }
 }
 
 /// Checksum of the outer header of gue and gre.

@@ -1,5 +1,7 @@
-//! IPv4 fragmentation (RFC 791, 3.2), for the packets that are too long once they are tunneled. Packets of IPv6 are fragmented
-//! by their senders alone, so here they go as they are or not at all.
+//! Fragmentation (RFC 791, 3.2; RFC 8200, 4.5), for the packets that are too long once they are tunneled. Packets of IPv6 are
+//! fragmented by their senders alone: that is the director where they carry one of IPv4.
+
+mod six;
 
 use super::frame::ETHERNET;
 
@@ -13,8 +15,7 @@ const OFFSET: u16 = 0x1fff;
 const UNIT: usize = 8;
 
 /// Cuts an Ethernet frame's IPv4 packet so that no piece is longer than `mtu`; a packet that fits comes back whole. One
-/// without an identification gets `id`. Empty if the frame holds no IP packet, if the MTU leaves no room for data, or if it is one
-/// of IPv6 that does not fit.
+/// without an identification gets `id`. Empty if the frame holds no IP packet, or if the MTU leaves no room for data.
 ///
 /// Whether the packet may be fragmented at all was decided before.
 #[must_use]
@@ -27,7 +28,10 @@ fn cut(frame: &[u8], mtu: usize, id: u16) -> Option<Vec<Vec<u8>>> {
     let first = *packet.first()?;
     if first >> 4 == 6 {
         let packet = packet.get(..length_v6(packet)?)?;
-        return (packet.len() <= mtu).then(|| vec![[ethernet, packet].concat()]);
+        if packet.len() > mtu {
+            return six::cut(ethernet, packet, mtu, id);
+        }
+        return Some(vec![[ethernet, packet].concat()]);
     }
     let header_len = usize::from(first & 0xf) * 4;
     if first >> 4 != 4 || header_len < MIN_HEADER {
@@ -117,7 +121,8 @@ fn length_v6(packet: &[u8]) -> Option<usize> {
     Some(HEADER + usize::from(word(packet, 4)?))
 }
 
-/// A packet that says "do not fragment", or is one of IPv6, and is longer than `mtu`.
+/// A packet that says "do not fragment", or is one of IPv6, and is longer than `mtu`. (Of a tunnel's packet over IPv6 it is no
+/// longer known whether the client forbids it.)
 #[must_use]
 pub(super) fn is_forbidden(frame: &[u8], mtu: usize) -> bool {
     let packet = frame.get(ETHERNET..).unwrap_or_default();

@@ -119,6 +119,9 @@ impl<N: Network> Task<N> {
             return Err(Error::Runs(role));
         }
         super::check(&wanted)?;
+        if let Some(real) = block_in_place(|| lock(&self.director).mixed_dest()) {
+            return Err(Error::Mixed(real.socket()));
+        }
         let links = self.network.links().await;
         let links = links.map_err(|e| Error::Failed(e.to_string()))?;
         let link = links.into_iter().find(|l| l.name == wanted.interface);

@@ -9,8 +9,8 @@ use super::{
     network::{DIRECTOR_MAC, ROUTER_MAC},
     output::{Output, XDP_REDIRECT},
     service::{
-        self, BenchService, DR, DR6, FLOOR, IPIP, MASQ, MASQ6, NEW_DR, NEW_LBLC, NEW_MASQ, NEW_WLC,
-        NOBODY,
+        self, BenchService, DR, DR6, FLOOR, GRE, GUE, IPIP, MASQ, MASQ6, NEW_DR, NEW_LBLC,
+        NEW_MASQ, NEW_WLC, NOBODY,
     },
     walk::Template,
 };
@@ -86,7 +86,7 @@ fn floors(harness: &Harness) -> Result<Vec<Case>> {
     .collect()
 }
 
-fn hits(director: &Director) -> Result<[Case; 8]> {
+fn hits(director: &Director) -> Result<[Case; 10]> {
     let hit = |name, service, output| {
         let template = Template::request(service, flag::ACK);
         Ok::<_, anyhow::Error>(Case::known(name, director.tx()?, template, output))
@@ -99,6 +99,8 @@ fn hits(director: &Director) -> Result<[Case; 8]> {
             ..hit("masq_out_hit", MASQ, Output::TranslatedBack)?
         },
         hit("ipip_hit", IPIP, Output::Encapsulated { aged: 1 })?,
+        hit("gre_hit", GRE, Output::InGre)?,
+        hit("gue_hit", GUE, Output::InGue)?,
         Case {
             program: director.redirect()?,
             verdict: Some(XDP_REDIRECT),
@@ -158,7 +160,7 @@ pub(super) fn kept(cases: &[Case]) -> Vec<BenchService> {
     // The harnesses' packets meet no table.
     let of_director = || cases.iter().filter(|c| c.output != Output::Drop);
     let wants = |service: &BenchService| of_director().any(|c| c.template.service == *service);
-    [DR, IPIP, MASQ, DR6, MASQ6]
+    [DR, IPIP, GRE, GUE, MASQ, DR6, MASQ6]
         .into_iter()
         .filter(wants)
         .collect()

@@ -17,7 +17,7 @@ use super::{
     memory::Memory,
     network::{DIRECTOR, DIRECTOR_MAC},
     rules,
-    service::{self, BenchService, DR, DR6, IPIP, MASQ, MASQ6},
+    service::{self, BenchService, DR, DR6, GRE, GUE, IPIP, MASQ, MASQ6},
     walk::{Order, Template},
 };
 use crate::packet::flag;
@@ -125,13 +125,17 @@ impl Director {
 }
 
 /// What opens a connection at each service that keeps them, in order.
-fn handshakes() -> [Template; 12] {
+fn handshakes() -> [Template; 16] {
     let from_client = |service, flags| Template::request(service, flags);
     [
         from_client(DR, flag::SYN),
         from_client(DR, flag::ACK),
         from_client(IPIP, flag::SYN),
         from_client(IPIP, flag::ACK),
+        from_client(GRE, flag::SYN),
+        from_client(GRE, flag::ACK),
+        from_client(GUE, flag::SYN),
+        from_client(GUE, flag::ACK),
         from_client(MASQ, flag::SYN),
         Template::reply(MASQ, flag::SYN | flag::ACK),
         from_client(MASQ, flag::ACK),

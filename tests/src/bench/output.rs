@@ -1,10 +1,11 @@
 //! What has to become of a packet.
 
-use ipvs_common::{Mac, bench::client};
+use ipvs_common::{Iface, Mac, bench::client};
+use ipvs_datapath::{Ip, fwd::wrap::Inside, host::HostFrame};
 
 use super::{
     network::{DIRECTOR, DIRECTOR_MAC, ROUTER_MAC},
-    service::BenchService,
+    service::{BenchService, GUE_PORT},
     walk::Template,
 };
 use crate::packet::{Packet, checksum, ethernet};
@@ -14,6 +15,11 @@ const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
 pub(super) const XDP_REDIRECT: u32 = 4;
+
+/// IP's numbers.
+const IN_IP: u8 = 4;
+const UDP: u8 = 17;
+const GRE: u8 = 47;
 
 /// What a program has to make of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +42,9 @@ pub(super) enum Output {
     Encapsulated {
         aged: u8,
     },
+    /// Sent on in GRE, or in GUE.
+    InGre,
+    InGue,
 }
 
 impl Output {
@@ -48,7 +57,9 @@ impl Output {
             | Self::Direct
             | Self::Translated
             | Self::TranslatedBack
-            | Self::Encapsulated { .. } => XDP_TX,
+            | Self::Encapsulated { .. }
+            | Self::InGre
+            | Self::InGue => XDP_TX,
         }
     }
 
@@ -76,27 +87,55 @@ impl Output {
             }
             Self::Encapsulated { aged } => {
                 packet.ttl -= aged;
-                return encapsulated(&packet, service, place);
+                return encapsulated(&packet, service, place, IN_IP, &[]);
+            }
+            Self::InGre => {
+                packet.ttl -= 1;
+                return encapsulated(&packet, service, place, GRE, &[0, 0, 8, 0]);
+            }
+            Self::InGue => {
+                let header = gue(&packet);
+                packet.ttl -= 1;
+                return encapsulated(&packet, service, place, UDP, &header);
             }
         }
         packet.frame()
     }
 }
 
-/// The frame with the packet inside another one.
-fn encapsulated(packet: &Packet, service: BenchService, place: u16) -> Vec<u8> {
+/// The headers of UDP and GUE, without a checksum, from the port that the flow is hashed to.
+fn gue(packet: &Packet) -> Vec<u8> {
+    let frame = packet.frame();
+    let len = (frame.len() - size_of::<[u8; 14]>() + 12) as u16;
+    let mut frame = HostFrame::new(&frame);
+    let parsed = <[u8; 4] as Ip>::packet(&mut frame, &Iface::default());
+    let inside = parsed.map(|p| Inside::of(&mut frame, &p, true));
+    let port = inside.map_or(0, |inside| inside.map_or(0, |inside| inside.port));
+    let words = [port, GUE_PORT, len, 0, u16::from(IN_IP), 0];
+    words.into_iter().flat_map(u16::to_be_bytes).collect()
+}
+
+/// The frame with the packet inside another one, behind a header.
+fn encapsulated(
+    packet: &Packet,
+    service: BenchService,
+    place: u16,
+    proto: u8,
+    header: &[u8],
+) -> Vec<u8> {
     let inner = packet.frame().split_off(size_of::<[u8; 14]>());
-    let len = (inner.len() + 20) as u16;
+    let len = (inner.len() + header.len() + 20) as u16;
     let mut outer = vec![0x45, 0];
     outer.extend(len.to_be_bytes());
-    // No identification; DF; IP in IP; no checksum yet.
-    outer.extend([0, 0, 0x40, 0, packet.ttl, 4, 0, 0]);
+    // No identification; DF; no checksum yet.
+    outer.extend([0, 0, 0x40, 0, packet.ttl, proto, 0, 0]);
     outer.extend(DIRECTOR.octets());
     outer.extend(service.real(place).ip().octets());
     let check = checksum(&outer).to_be_bytes();
     outer[10..12].copy_from_slice(&check);
     let mut frame = ethernet(DIRECTOR_MAC, service.mac(place), 0x0800);
     frame.extend(outer);
+    frame.extend(header);
     frame.extend(inner);
     frame
 }

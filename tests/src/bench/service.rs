@@ -5,10 +5,12 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use ipvs_common::{
-    ForwardingMethod, Mac, Proto, Scheduler, ServiceKey,
+    ForwardingMethod, Mac, Proto, Scheduler, ServiceKey, TunnelKind,
     bench::{FRAME, FRAME6},
 };
-use ipvs_user::model::{Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec};
+use ipvs_user::model::{
+    Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec, Tunnel, TunnelChecksum,
+};
 
 use crate::six::six;
 
@@ -16,6 +18,9 @@ use crate::six::six;
 const PORT: u16 = 80;
 /// Where masqueraded real servers listen.
 const INNER_PORT: u16 = 8080;
+
+/// Where receivers of GUE listen.
+pub(super) const GUE_PORT: u16 = 6080;
 
 /// Real servers of a service with connections that stay, a power of two.
 pub(super) const REALS: u8 = 16;
@@ -36,12 +41,15 @@ pub(super) struct BenchService {
     pub(super) reals: u16,
     /// Over IPv6.
     pub(super) six: bool,
+    tunnel: TunnelKind,
 }
 
 // Services with connections that stay, those that only ever see new clients, and the one of the floors.
 pub(super) const DR: BenchService = fixed(0, ForwardingMethod::Droute, Scheduler::Rr);
 pub(super) const MASQ: BenchService = fixed(1, ForwardingMethod::Masq, Scheduler::Rr);
 pub(super) const IPIP: BenchService = fixed(2, ForwardingMethod::Tunnel, Scheduler::Rr);
+pub(super) const GRE: BenchService = tunnel(201, TunnelKind::Gre);
+pub(super) const GUE: BenchService = tunnel(202, TunnelKind::Gue);
 pub(super) const DR6: BenchService = over_six(DR);
 pub(super) const MASQ6: BenchService = over_six(MASQ);
 pub(super) const NEW_DR: BenchService = fixed(3, ForwardingMethod::Droute, Scheduler::Rr);
@@ -62,6 +70,14 @@ const fn fixed(number: u8, method: ForwardingMethod, scheduler: Scheduler) -> Be
         scheduler,
         reals: REALS as u16,
         six: false,
+        tunnel: TunnelKind::Ipip,
+    }
+}
+
+const fn tunnel(number: u8, tunnel: TunnelKind) -> BenchService {
+    BenchService {
+        tunnel,
+        ..fixed(number, ForwardingMethod::Tunnel, Scheduler::Rr)
     }
 }
 
@@ -80,6 +96,7 @@ pub(super) const fn masq_of_few() -> BenchService {
         scheduler: Scheduler::Rr,
         reals: SIZES[0],
         six: false,
+        tunnel: TunnelKind::Ipip,
     }
 }
 
@@ -99,7 +116,7 @@ pub(super) fn by_scheduler() -> impl Iterator<Item = BenchService> {
 /// Those that the director has.
 pub(super) fn all() -> impl Iterator<Item = BenchService> {
     let fixed = [
-        DR, MASQ, IPIP, DR6, MASQ6, NEW_DR, NEW_MASQ, NEW_WLC, NEW_LBLC,
+        DR, MASQ, IPIP, GRE, GUE, DR6, MASQ6, NEW_DR, NEW_MASQ, NEW_WLC, NEW_LBLC,
     ];
     let few = [masq_of_few()];
     fixed.into_iter().chain(few).chain(by_scheduler())
@@ -143,7 +160,7 @@ impl BenchService {
     }
 
     const fn is_sized(self) -> bool {
-        self.number >= FIRST_SIZED && self.number != NOBODY.number
+        self.number >= FIRST_SIZED && self.number < NOBODY.number
     }
 
     /// A real server by its place in the list.
@@ -207,10 +224,25 @@ impl BenchService {
             Command::AddDest {
                 service,
                 dest: DestKey::new(self.ip(*real.ip()), real.port()),
-                spec: DestSpec::new(self.method, self.weight(place)),
+                spec: DestSpec {
+                    tunnel: self.tunnel(),
+                    ..DestSpec::new(self.method, self.weight(place))
+                },
             }
         });
         [add].into_iter().chain(dests).collect()
+    }
+
+    const fn tunnel(self) -> Tunnel {
+        Tunnel {
+            kind: self.tunnel,
+            port: if matches!(self.tunnel, TunnelKind::Gue) {
+                GUE_PORT
+            } else {
+                0
+            },
+            checksum: TunnelChecksum::None,
+        }
     }
 
     fn weight(self, place: u16) -> u32 {

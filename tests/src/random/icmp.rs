@@ -29,7 +29,7 @@ impl Generator {
         let mac = self.network.links[link].mac;
         let mut frame = error.between(self.network.gateway_mac, mac).frame();
         if self.rng.u8(..16) == 0 {
-            let header = if self.six { 40 } else { 20 };
+            let header = if is_six(&frame) { 40 } else { 20 };
             frame[ETHERNET + header + 2] ^= 1;
         }
         (link, frame)
@@ -51,13 +51,13 @@ impl Generator {
         } else {
             Ipv4Addr::new(192, 0, 2, 254)
         };
-        self.error(&answer, self.at(from))
+        self.error(&answer, from)
     }
 
     /// About a packet that the director sent, from where it went to or from a router before that.
     fn on_real_side(&mut self) -> (usize, IcmpError) {
         let sent = self.sent[self.rng.usize(..self.sent.len())].clone();
-        let real = self.receiver(&sent);
+        let real = receiver(&sent);
         let way = real.map(|real| self.network.way(real));
         let link = match way {
             Some(Way::Link(link, _)) => link,
@@ -68,33 +68,16 @@ impl Generator {
             Some(real) if self.rng.bool() => real,
             Some(_) | None => behind,
         };
-        (link, self.error(&sent, self.at(from)))
+        (link, self.error(&sent, from))
     }
 
-    /// Whom a packet was sent to; of IPv6, whose twin.
-    fn receiver(&self, sent: &[u8]) -> Option<Ipv4Addr> {
-        if self.six {
-            let to = sent.get(ETHERNET + 24..)?.first_chunk::<16>()?;
-            return four(Ipv6Addr::from(*to));
-        }
-        let to = sent.get(ETHERNET + 16..)?.first_chunk::<4>()?;
-        Some(Ipv4Addr::from(*to))
-    }
-
-    /// An address, or its twin.
-    fn at(&self, addr: Ipv4Addr) -> IpAddr {
-        if self.six {
-            six(addr).into()
+    /// An error of the family of what it is about, from an address or its twin.
+    fn error(&mut self, about: &[u8], from: Ipv4Addr) -> IcmpError {
+        let of_six = is_six(about);
+        let (from, kind): (IpAddr, _) = if of_six {
+            (six(from).into(), flaw6::kind(&mut self.rng))
         } else {
-            addr.into()
-        }
-    }
-
-    fn error(&mut self, about: &[u8], from: IpAddr) -> IcmpError {
-        let kind = if self.six {
-            flaw6::kind(&mut self.rng)
-        } else {
-            kind(&mut self.rng)
+            (from.into(), kind(&mut self.rng))
         };
         let mut error = IcmpError::about(about, from, kind);
         error.mtu = match self.rng.u8(..4) {
@@ -104,11 +87,11 @@ impl Generator {
         if self.rng.u8(..16) == 0 {
             error.ttl = self.rng.u8(..3);
         }
-        if self.six && self.rng.u8(..16) == 0 {
+        if of_six && self.rng.u8(..16) == 0 {
             error.extensions = flaw6::extensions(&mut self.rng);
         }
         let len = error.quoted.len();
-        let enough = if self.six { 48 } else { 28 };
+        let enough = if of_six { 48 } else { 28 };
         let least = if self.rng.u8(..8) == 0 {
             0
         } else {
@@ -132,6 +115,21 @@ impl Generator {
             self.sent[place] = sent;
         }
     }
+}
+
+/// Whether a frame is one of IPv6.
+fn is_six(frame: &[u8]) -> bool {
+    frame.get(12..ETHERNET) == Some(&[0x86, 0xdd])
+}
+
+/// Whom a packet was sent to; of IPv6, whose twin.
+fn receiver(sent: &[u8]) -> Option<Ipv4Addr> {
+    if is_six(sent) {
+        let to = sent.get(ETHERNET + 24..)?.first_chunk::<16>()?;
+        return four(Ipv6Addr::from(*to));
+    }
+    let to = sent.get(ETHERNET + 16..)?.first_chunk::<4>()?;
+    Some(Ipv4Addr::from(*to))
 }
 
 /// Type and code, mostly of errors.

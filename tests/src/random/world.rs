@@ -12,7 +12,7 @@ pub const LINK_MARKS: [u32; 4] = [0, 0, 0, 7];
 /// Indices of real servers that are in use at most.
 pub const DESTS: u32 = 64;
 
-/// The configuration, as lines of ipvsadm.
+/// The configuration, as lines of ipvsadm; `~` is before addresses of the other family.
 pub const COMMANDS: [&str; 65] = [
     "ipvsadm -A -t 203.0.113.10:80 -s rr",
     "ipvsadm -a -t 203.0.113.10:80 -r 10.0.1.10:8080 -m",
@@ -21,16 +21,16 @@ pub const COMMANDS: [&str; 65] = [
     "ipvsadm -A -t 203.0.113.10:25 -s wlc",
     "ipvsadm -a -t 203.0.113.10:25 -r 10.0.1.11 -g",
     "ipvsadm -a -t 203.0.113.10:25 -r 10.0.2.11 -g -w 3",
-    "ipvsadm -a -t 203.0.113.10:25 -r 10.0.3.11 -i -w 2",
+    "ipvsadm -a -t 203.0.113.10:25 -r 10.0.3.11 -i --tun-type gre -w 2",
     "ipvsadm -A -t 203.0.113.11:80 -s lblc",
-    "ipvsadm -a -t 203.0.113.11:80 -r 10.0.1.12 -i -w 5",
+    "ipvsadm -a -t 203.0.113.11:80 -r 10.0.1.12 -i --tun-type gue --tun-port 6080 -w 5",
     "ipvsadm -a -t 203.0.113.11:80 -r 10.0.2.12 -i -w 7",
     "ipvsadm -a -t 203.0.113.11:80 -r 10.0.2.13 -g -w 9",
     "ipvsadm -A -u 203.0.113.10:53 -s rr",
     "ipvsadm -a -u 203.0.113.10:53 -r 10.0.1.13:5353 -m",
     "ipvsadm -a -u 203.0.113.10:53 -r 10.0.3.13:53 -m",
     "ipvsadm -A -u 203.0.113.10:54 -s wlc",
-    "ipvsadm -a -u 203.0.113.10:54 -r 10.0.1.14 -i",
+    "ipvsadm -a -u 203.0.113.10:54 -r 10.0.1.14 -i --tun-type gue --tun-port 6081 --tun-csum",
     "ipvsadm -a -u 203.0.113.10:54 -r 10.0.2.14 -g",
     "ipvsadm -A -u 203.0.113.12:0 -s rr -p 60",
     "ipvsadm -a -u 203.0.113.12:0 -r 10.0.1.15:0 -m",
@@ -49,7 +49,7 @@ pub const COMMANDS: [&str; 65] = [
     "ipvsadm -a -t 203.0.113.15:80 -r 10.0.1.18:80 -g -w 0",
     "ipvsadm -A -f 7 -s lblc -p 20",
     "ipvsadm -a -f 7 -r 10.0.1.19 -g -w 4",
-    "ipvsadm -a -f 7 -r 10.0.2.19 -i -w 4",
+    "ipvsadm -a -f 7 -r ~10.0.2.19 -i -w 4",
     "ipvsadm -a -f 7 -r 10.0.2.18:99 -m -w 4",
     "ipvsadm -A -f 8 -s lblcr",
     "ipvsadm -a -f 8 -r 10.0.1.18 -g -w 3",
@@ -62,12 +62,12 @@ pub const COMMANDS: [&str; 65] = [
     "ipvsadm -a -t 203.0.113.16:80 -r 10.0.3.10:80 -g -w 9",
     "ipvsadm -A -t 203.0.113.17:80 -s sh -b sh-fallback",
     "ipvsadm -a -t 203.0.113.17:80 -r 10.0.1.11 -g -w 0",
-    "ipvsadm -a -t 203.0.113.17:80 -r 10.0.2.11 -i -w 2 -x 15 -y 3",
+    "ipvsadm -a -t 203.0.113.17:80 -r 10.0.2.11 -i --tun-type gre --tun-csum -w 2 -x 15 -y 3",
     "ipvsadm -a -t 203.0.113.17:80 -r 10.0.3.11 -g -w 2",
     "ipvsadm -A -t 203.0.113.18:80 -s lblcr",
     "ipvsadm -a -t 203.0.113.18:80 -r 10.0.1.12 -g -w 2",
     "ipvsadm -a -t 203.0.113.18:80 -r 10.0.2.12 -g -w 3 -x 25",
-    "ipvsadm -a -t 203.0.113.18:80 -r 10.0.2.13 -i -w 4",
+    "ipvsadm -a -t 203.0.113.18:80 -r ~10.0.2.13:80 -i --tun-type gue --tun-port 6080 --tun-remcsum -w 4",
     "ipvsadm -A -t 203.0.113.19:21 -s wrr -p 50",
     "ipvsadm -a -t 203.0.113.19:21 -r 10.0.1.13 -m -w 6",
     "ipvsadm -a -t 203.0.113.19:21 -r 10.0.3.13 -g -w 4",

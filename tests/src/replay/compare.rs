@@ -1,5 +1,7 @@
-//! Compares frames, all but what cannot be reproduced: the identification of packets that the director makes, and the time
-//! of day in ICMP timestamps.
+//! Compares frames, all but what cannot be reproduced: the identification of packets that the director makes, the time
+//! of day in ICMP timestamps, and what the kernel draws by lot.
+
+pub(crate) mod drawn;
 
 use std::{collections::BTreeSet, fmt};
 
@@ -101,7 +103,7 @@ pub(super) fn frames(expected: &[&Frame], sent: &[Frame], cause: &[u8]) -> Vec<D
             )));
         } else if expected.bytes != sent.bytes
             && !same_but_id(&expected.bytes, &sent.bytes, cause)
-            && !same_but_label(&expected.bytes, &sent.bytes)
+            && !drawn::same_but_for(&expected.bytes, &sent.bytes)
         {
             found.push(Difference::new(contrast));
         }
@@ -194,21 +196,6 @@ fn same_but_id(expected: &[u8], sent: &[u8], cause: &[u8]) -> bool {
         header.is_ok_and(|h| checksum(h.slice()) == 0)
     };
     made_here(expected) && right(sent) && without_id(expected) == without_id(sent)
-}
-
-/// Whether two packets of IPv6 are the same but for their flow labels: the kernel labels its own as it likes.
-fn same_but_label(expected: &[u8], sent: &[u8]) -> bool {
-    without_label(expected).is_some_and(|e| Some(e) == without_label(sent))
-}
-
-fn without_label(frame: &[u8]) -> Option<Vec<u8>> {
-    let mut frame = frame.to_vec();
-    if frame.get(12..ETHERNET)? != [0x86, 0xdd] {
-        return None;
-    }
-    *frame.get_mut(ETHERNET + 1)? &= 0xf0;
-    frame.get_mut(ETHERNET + 2..ETHERNET + 4)?.fill(0);
-    Some(frame)
 }
 
 /// Where the type and code of an ICMP message, its checksum, and the times of a timestamp reply are.

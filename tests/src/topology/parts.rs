@@ -24,6 +24,8 @@ pub enum Part {
     Ipip,
     /// That of IPv6 in IPv6.
     Ip6Tnl,
+    /// Those of every tunnel that ip_vs has, in and over either version.
+    Tunnels,
     IpVs,
     Nftables,
 }
@@ -40,6 +42,25 @@ impl Part {
             Self::Ip6Tnl => {
                 load("ip6_tunnel");
                 netns.ip("link set ip6tnl0 up").is_ok()
+            }
+            Self::Tunnels => {
+                let modules = [
+                    "ipip",
+                    "sit",
+                    "ip6_tunnel",
+                    "ip_gre",
+                    "ip6_gre",
+                    "fou",
+                    "fou6",
+                ];
+                modules.into_iter().for_each(load);
+                let devices = "link set tunl0 up\n\
+                     link set sit0 up\n\
+                     link set ip6tnl0 up\n\
+                     link add trial type gre local 10.0.0.1 remote 10.0.0.2\n\
+                     link add trial6 type ip6gre local fd00::1 remote fd00::2\n";
+                let port = ["fou", "add", "port", "6080", "gue"];
+                netns.ip(devices).is_ok() && netns.output("ip", &port).is_ok()
             }
             Self::IpVs => {
                 load("ip_vs");

@@ -142,6 +142,6 @@ fn of_family(command: &str, six: bool) -> String {
     if six {
         six::command(command)
     } else {
-        command.to_owned()
+        six::command_of_four(command)
     }
 }

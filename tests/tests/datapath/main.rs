@@ -24,4 +24,5 @@ mod rig;
 mod schedulers;
 mod six;
 mod sync;
+mod tunnels;
 mod ways;

@@ -22,7 +22,7 @@ pub(crate) struct Rig {
     pub(crate) console: Console,
     clock: u64,
     /// Between the twins of all addresses.
-    six: bool,
+    pub(crate) six: bool,
 }
 
 impl Rig {
@@ -57,8 +57,11 @@ impl Rig {
     }
 
     pub(crate) fn ipvsadm(&self, line: &str) {
-        let twin = six::command(line);
-        let line = if self.six { &twin } else { line };
+        let line = if self.six {
+            six::command(line)
+        } else {
+            six::command_of_four(line)
+        };
         let outcome = self.console.run(&format!("ipvsadm {line}")).unwrap();
         assert_eq!(outcome.status, 0, "{line}: {}", outcome.stderr);
     }

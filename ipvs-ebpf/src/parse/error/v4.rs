@@ -38,6 +38,21 @@ pub(crate) const fn told(kind: u8, code: u8) -> (u8, u8) {
     (place, code)
 }
 
+/// Type and code for a client of IPv6 whose packet is in a tunnel of IPv4 (RFC 7915, 4.2).
+#[inline(always)]
+pub(crate) const fn told_across(kind: u8, code: u8) -> (u8, u8) {
+    match (kind, code) {
+        (UNREACHABLE, FRAGMENTATION_NEEDED) => (1, 0),
+        // A port.
+        (UNREACHABLE, 3) => (0, 4),
+        // Prohibited.
+        (UNREACHABLE, 9 | 10 | 13 | 15) => (0, 1),
+        (UNREACHABLE, _) => (0, 0),
+        (SOURCE_QUENCH, _) => (0, 3),
+        (_, code) => (2, code & 1),
+    }
+}
+
 /// The type of a place.
 #[inline(always)]
 pub(crate) const fn kind(place: u8) -> u8 {

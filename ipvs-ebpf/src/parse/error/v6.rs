@@ -39,6 +39,22 @@ pub(crate) const fn told(kind: u8, code: u8) -> (u8, u8) {
     }
 }
 
+/// Type and code for a client of IPv4 whose packet is in a tunnel of IPv6 (RFC 7915, 5.2).
+#[inline(always)]
+pub(crate) const fn told_across(kind: u8, code: u8) -> (u8, u8) {
+    const HOST_UNREACHABLE: u8 = 1;
+    match (kind, code) {
+        // Prohibited.
+        (UNREACHABLE, 1) => (0, 10),
+        // A port.
+        (UNREACHABLE, 4) => (0, 3),
+        // Fragmentation needed.
+        (TOO_BIG, _) => (0, 4),
+        (TIME_EXCEEDED, code) => (2, code & 1),
+        _ => (0, HOST_UNREACHABLE),
+    }
+}
+
 /// The type of a place.
 #[inline(always)]
 pub(crate) const fn kind(place: u8) -> u8 {

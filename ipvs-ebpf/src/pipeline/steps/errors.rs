@@ -12,7 +12,7 @@ use crate::{
     frame::Frame,
     fwd::error as relaying,
     icmp::Error,
-    parse::error::{self, Message, Quoted},
+    parse::error::{self, Carried, Message, Quoted, Report},
     tables::Tables,
 };
 
@@ -34,9 +34,9 @@ fn icmp_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Resul
     t.step(Step::Relay, f, iface, 0).verdict()
 }
 
-/// [`super::super::tunneled`].
+/// Errors about packets of tunnels, of either family.
 #[inline(always)]
-pub fn tunneled_slowly<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+pub fn about_tunnel<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     match tunneled_steps(f, t, iface) {
         Ok(verdict) => verdict,
         Err(exit) => refuse(t, exit),
@@ -50,6 +50,20 @@ fn tunneled_steps<F: Frame, T: Tables>(
     iface: &Iface,
 ) -> Result<Verdict, Exit> {
     let start = t.step(Step::Interpret, f, iface, 0).how()?;
+    if start == OTHER_FAMILY {
+        return across(f, t, iface);
+    }
+    t.step(Step::Tell, f, iface, start).verdict()
+}
+
+/// In the place of a packet's beginning: it is one of the other family.
+const OTHER_FAMILY: u32 = 0;
+
+/// The tunnel of one family had a packet of the other one inside.
+#[inline(always)]
+fn across<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Verdict, Exit> {
+    let mut t = t.across();
+    let start = t.step(Step::InterpretAcross, f, iface, 0).how()?;
     t.step(Step::Tell, f, iface, start).verdict()
 }
 
@@ -84,6 +98,7 @@ pub(super) fn find_way<F: Frame, T: Tables>(
 ) -> Result<u32, Exit> {
     let Message { p, .. } = T::A::message(f, iface)?;
     let mut conn = *t.newborn().ok_or(DropReason::Internal)?;
+    relaying::is_left(t, &p, &conn)?;
     conn.hop = relaying::way(t, iface, &p, &conn);
     t.put_newborn(&conn);
     Ok(0)
@@ -110,8 +125,36 @@ pub(super) fn interpret<F: Frame, T: Tables>(
     iface: &Iface,
 ) -> Result<u32, Exit> {
     let report = error::report::<_, T::A>(f, iface)?;
-    let inner = error::inside(f, &report)?;
-    let answer = tunneled::in_clients_terms(f, t, &report, &inner)?;
+    let found = match error::carried(f, &report) {
+        Ok(carried) if !carried.is_of::<T::A>() => return Ok(OTHER_FAMILY),
+        Ok(carried) => interpreted(f, t, &report, carried),
+        Err(exit) => Err(exit),
+    };
+    found.map_err(|exit| tunneled::instead(t, &report, exit))
+}
+
+/// The same, where the tunnel is one of the other family.
+#[inline(always)]
+pub(super) fn interpret_across<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+) -> Result<u32, Exit> {
+    let report = error::report::<_, <T::A as Ip>::Other>(f, iface)?;
+    let carried = error::carried(f, &report)?;
+    let found = interpreted(f, t, &report, carried);
+    found.map_err(|exit| tunneled::instead(&mut t.across(), &report, exit))
+}
+
+#[inline(always)]
+fn interpreted<F: Frame, T: Tables, O: Ip>(
+    f: &mut F,
+    t: &mut T,
+    report: &Report<O>,
+    carried: Carried,
+) -> Result<u32, Exit> {
+    let inner = error::inside(f, report, carried)?;
+    let answer = tunneled::in_clients_terms(f, t, report, &inner)?;
     let Ending::Answer(error, dest) = answer.ending() else {
         return Err(answer);
     };

@@ -49,7 +49,7 @@ pub(in crate::api) fn sync_error(e: Error) -> wire::Error {
         Error::Runs(_) => ErrorCode::SyncRuns,
         Error::NotRunning(_) => ErrorCode::NoSync,
         Error::NoDevice(_) => ErrorCode::NoDevice,
-        Error::NoGroup(_) | Error::NoPorts { .. } => ErrorCode::Invalid,
+        Error::NoGroup(_) | Error::NoPorts { .. } | Error::Mixed(_) => ErrorCode::Invalid,
         Error::Failed(_) => ErrorCode::Tables,
         Error::NotCarried => ErrorCode::NotCarried,
     };

@@ -325,3 +325,26 @@ fn entering_is_an_event() {
     let entered = Event::SyncEntered.slot() as usize;
     assert_eq!(b.tables().reasons[entered], 1);
 }
+
+#[test]
+fn real_server_of_the_other_family_and_a_sync_daemon_exclude_each_other() {
+    let mut b = Bench::with_three(Scheduler::Rr);
+    let mixed = Command::AddDest {
+        service: web(),
+        dest: DestKey::new("2001:db8::1".parse().unwrap(), 80),
+        spec: DestSpec::new(ForwardingMethod::Tunnel, 1),
+    };
+    for set in [Director::tell_backup, Director::listen_to_master] {
+        set(&mut b.director, true).unwrap();
+        let refused = b.director.execute(&mixed).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "[2001:db8::1]:80: a real server of the other address family, while a sync daemon runs"
+        );
+        set(&mut b.director, false).unwrap();
+    }
+    assert_eq!(b.director.mixed_dest(), None);
+    b.director.execute(&mixed).unwrap();
+    let found = b.director.mixed_dest().unwrap();
+    assert_eq!(found.socket().to_string(), "[2001:db8::1]:80");
+}

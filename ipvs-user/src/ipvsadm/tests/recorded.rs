@@ -121,24 +121,12 @@ async fn what_is_not_carried_is_refused_and_changes_nothing() {
     let before = printed(&daemon, "-Ln").await;
     let cases = [
         (
-            "-a -t 203.0.113.10:80 -r [2001:db8::1]:80 -i",
-            "real servers of the other address family are not carried by the datapath yet: real server [2001:db8::1]:80 of tcp 203.0.113.10:80",
-        ),
-        (
             "-A --sctp-service 203.0.113.10:9",
             "SCTP services are not carried by the datapath yet: sctp 203.0.113.10:9",
         ),
         (
             "-A -u 203.0.113.10:9 --pe sip",
             "persistence engines are not carried by the datapath yet: udp 203.0.113.10:9",
-        ),
-        (
-            "-a -t 203.0.113.10:80 -r 10.0.0.1 -i --tun-type gue --tun-port 6080",
-            "gue tunnels are not carried by the datapath yet: real server 10.0.0.1:80 of tcp 203.0.113.10:80",
-        ),
-        (
-            "-a -t 203.0.113.10:80 -r 10.0.0.1 -i --tun-type gre",
-            "gre tunnels are not carried by the datapath yet: real server 10.0.0.1:80 of tcp 203.0.113.10:80",
         ),
         (
             "--start-daemon master --mcast-interface lo",
