@@ -26,7 +26,7 @@ const LONG_STRINGS: [&str; 2] = ["\"\"\"", "'''"];
 pub struct Reader {
     known: HashMap<Box<str>, Arc<ServiceConfig>>,
     /// All that is no service, as text and as it was read: match rules may be many.
-    head: Option<(String, Config)>,
+    head: Option<Box<(String, Config)>>,
     /// What they were checked against.
     maglev: u32,
 }
@@ -54,13 +54,13 @@ impl Reader {
     }
 
     fn head(&mut self, text: String) -> Option<Config> {
-        if let Some((known, config)) = &self.head
-            && *known == text
+        if let Some(known) = self.head.as_deref()
+            && known.0 == text
         {
-            return Some(config.clone());
+            return Some(known.1.clone());
         }
         let config = head(&text)?;
-        self.head = Some((text, config.clone()));
+        self.head = Some(Box::new((text, config.clone())));
         Some(config)
     }
 
