@@ -30,6 +30,7 @@ mod access;
 mod desk;
 mod expected;
 mod knobs;
+mod matches;
 mod openapi;
 pub(crate) mod random;
 mod remembered;

@@ -25,6 +25,8 @@ const LONG_STRINGS: [&str; 2] = ["\"\"\"", "'''"];
 #[derive(Default)]
 pub struct Reader {
     known: HashMap<Box<str>, Arc<ServiceConfig>>,
+    /// All that is no service, as text and as it was read: match rules may be many.
+    head: Option<Box<(String, Config)>>,
     /// What they were checked against.
     maglev: u32,
 }
@@ -51,13 +53,24 @@ impl Reader {
         }
     }
 
+    fn head(&mut self, text: String) -> Option<Config> {
+        if let Some(known) = self.head.as_deref()
+            && known.0 == text
+        {
+            return Some(known.1.clone());
+        }
+        let config = head(&text)?;
+        self.head = Some(Box::new((text, config.clone())));
+        Some(config)
+    }
+
     /// `None`: it must be read as a whole.
     fn by_pieces(&mut self, text: &str) -> Option<Config> {
         if LONG_STRINGS.iter().any(|quotes| text.contains(quotes)) {
             return None;
         }
         let pieces = cut(text);
-        let mut config = head(&pieces.head)?;
+        let mut config = self.head(pieces.head)?;
         let limits = limits(config.capacities);
         if self.maglev != limits.maglev {
             self.known.clear();
@@ -181,6 +194,20 @@ udp = "10.0.0.5:53"
         let after = read(&mut reader, &FILE.replace("masq", "droute"));
         assert!(!Arc::ptr_eq(&before.services[0], &after.services[0]));
         assert!(Arc::ptr_eq(&before.services[1], &after.services[1]));
+    }
+
+    #[test]
+    fn unchanged_rules_are_not_read_again() {
+        let mut reader = Reader::default();
+        let rules = "[[match]]\nmark = 7\nto = '0.0.0.0/0'\n";
+        let before = read(&mut reader, &format!("{rules}{FILE}"));
+        let after = read(
+            &mut reader,
+            &format!("{rules}{}", FILE.replace("masq", "droute")),
+        );
+        assert!(Arc::ptr_eq(&before.matches, &after.matches));
+        let after = read(&mut reader, &format!("{}{FILE}", rules.replace('7', "8")));
+        assert!(!Arc::ptr_eq(&before.matches, &after.matches));
     }
 
     #[test]

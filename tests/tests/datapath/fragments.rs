@@ -26,7 +26,7 @@ fn both() -> [(bool, Rig); 2] {
 }
 
 /// A datagram of 1208 bytes with its header, in three fragments.
-fn cut(rig: &Rig, from: usize, packet: Packet, six: bool, id: u32) -> Vec<Vec<u8>> {
+pub(crate) fn cut(rig: &Rig, from: usize, packet: Packet, six: bool, id: u32) -> Vec<Vec<u8>> {
     let packet = Packet {
         df: false,
         ..packet
@@ -46,7 +46,7 @@ fn is_early(outcome: &Outcome) -> bool {
 }
 
 /// Puts them on a link; the frames that leave by another.
-fn through(rig: &mut Rig, from: usize, to: usize, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+pub(crate) fn through(rig: &mut Rig, from: usize, to: usize, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let each = frames.iter().map(|frame| {
         let outcome = run(rig, from, frame);
         assert_eq!(link(&outcome), Some(to), "{:?}", outcome.verdict);

@@ -6,6 +6,7 @@ use fastrand::Rng;
 use ipvs_common::{Addr, FlowKey, Proto, maps::Capacities};
 use ipvs_datapath::{host::Width, matching};
 use ipvs_tests::{
+    backend::{Backend, Verdict},
     naive_matches::{self, Asked},
     packet::{Packet, flag},
     random::{random_rules, ten_thousand_rules},
@@ -14,7 +15,11 @@ use ipvs_tests::{
 use ipvs_user::model::{Command, Conditions, MatchRule, MatchRules};
 use proptest::prelude::*;
 
-use crate::rig::{C0, R1, R2, Rig, client, link};
+use crate::{
+    fragments::{cut, through},
+    icmp_six::{about_answer, report},
+    rig::{C0, R1, R2, Rig, client, link},
+};
 
 /// A rule for TCP.
 fn rule(mark: u32, to: &str, port: u16) -> MatchRule {
@@ -232,6 +237,40 @@ fn rule_of_an_interface_holds_while_there_is_one_of_its_name() {
     assert_eq!(rig.leaves_by(web(3, [192, 0, 2, 9])), None);
 }
 
+#[test]
+fn fragments_go_where_the_rules_send_their_first_one() {
+    for six in [false, true] {
+        let services = ["-A -f 7 -s rr", "-a -f 7 -r 10.0.1.10 -g"];
+        let mut rig = if six {
+            Rig::over_six(&services)
+        } else {
+            Rig::new(&services)
+        };
+        let mut names = rule(7, everywhere(six), 53);
+        names.conditions.protocol = None;
+        set(&rig, vec![names]);
+        let to = SocketAddrV4::new(Ipv4Addr::new(198, 18, 0, 9), 53);
+        let sent = cut(&rig, C0, Packet::udp(client(1), to), six, 7);
+        assert_eq!(through(&mut rig, C0, R1, &sent).len(), 3);
+        // To another port, which no rule speaks of.
+        let to = SocketAddrV4::new(*to.ip(), 54);
+        for frame in cut(&rig, C0, Packet::udp(client(1), to), six, 8) {
+            let outcome = rig.host.run(C0, &frame).unwrap();
+            assert_eq!(outcome.verdict, Verdict::Pass);
+        }
+    }
+}
+
+#[test]
+fn error_that_opens_a_connection_is_matched_by_what_it_would_answer() {
+    let mut rig = Rig::over_six(&["-A -f 7 -s rr", "-a -f 7 -r 10.0.1.10 -g"]);
+    rig.knob("schedule_icmp", "1");
+    set(&rig, vec![rule(7, "2001:db8:cb00:71::a", 81)]);
+    assert_eq!(report(&mut rig, C0, about_answer(1)).verdict, Verdict::Pass);
+    set(&rig, vec![rule(7, "2001:db8:cb00:71::a", 80)]);
+    assert_eq!(link(&report(&mut rig, C0, about_answer(1))), Some(R1));
+}
+
 /// Interfaces of the rig, by number.
 const NAMES: [&str; 5] = ["c0", "r1", "r2", "r3", "none"];
 
@@ -243,7 +282,8 @@ struct Compared {
 
 impl Compared {
     fn new(rules: Vec<MatchRule>) -> Self {
-        let rig = Rig::with(|setup| setup.capacities = Capacities::DEFAULT, &[]);
+        let match_slots = Capacities::DEFAULT.match_slots;
+        let rig = Rig::with(|setup| setup.capacities.match_slots = match_slots, &[]);
         let rules: MatchRules = rules.into();
         let set = Command::SetMatches {
             rules: rules.clone(),
