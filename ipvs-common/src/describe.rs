@@ -1,8 +1,8 @@
 //! How the shared types that outlive a daemon are laid out, field by field: what another version needs to read them.
 
 use crate::{
-    Addr, Conn, Dest, DestState, FlowKey, Hop, LblcEntry, LblcKey, LblcrEntry, ListSlot, RingSlot,
-    SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
+    Addr, Conn, Dest, DestState, FlowKey, Hop, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
+    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
 };
 
 /// A field of a [`Described`] type.
@@ -76,6 +76,7 @@ described! {
     RingSlot6 { key: FlowKey6, seq, used }
     TemplateKey { client, vip, vport, proto, generation }
     TemplateKey6 { client, vip, vport, proto, generation }
+    Iface { mac, mode, tx, ifindex, mark, mtu, half_open_mask, half_open6_mask, test_clock, held }
     Template { expires, timeout, dest, children, assured, renamed, told }
     ServiceKey { addr, port, proto, pad, mark }
     Service {

@@ -14,7 +14,8 @@ pub enum AttachMode {
     Generic = 1,
 }
 
-/// Constants of the program of one interface. They stand in its read-only data, so the verifier removes what they rule out.
+/// Constants of the program of one interface. They stand in its read-only data, so the verifier removes what they rule out; the
+/// later stages, which interfaces share, find them where the first one left them.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 pub struct Iface {
@@ -35,6 +36,8 @@ pub struct Iface {
     pub half_open6_mask: u32,
     /// 1: the clock is the value in the `CLOCK` map (tests in virtual time).
     pub test_clock: u32,
+    /// 1: the frame did not come in just now; the daemon held it, has the program look at it again, and sends what becomes of it.
+    pub held: u32,
 }
 
 /// What is known of an interface that frames may be sent to.

@@ -2,9 +2,9 @@
 //! types through `bpf(2)`.
 
 use crate::{
-    Addr, Conn, Dest, DestState, Egress, FlowKey, Hop, Iface, LblcEntry, LblcKey, LblcrEntry,
-    ListSlot, PuntHeader, SchedState, Service, ServiceKey, Settings, Stats, SyncNote, Synced,
-    Template, TemplateKey,
+    Addr, Conn, Dest, DestState, Egress, FlowKey, Fragment, FragmentKey, Hop, Iface, LblcEntry,
+    LblcKey, LblcrEntry, ListSlot, PuntHeader, SchedState, Service, ServiceKey, Settings, Stats,
+    SyncNote, Synced, Template, TemplateKey,
     bench::{FloorCount, FloorFlow, FloorReal, Source, Walk},
     conn::RingSlot,
     hdr::{Eth, Icmp, Ipv4, Ipv6, Ports, Tcp, Udp},
@@ -20,9 +20,9 @@ sizes! {
     FlowKey = 16, Conn = 64, Hop = 28, RingSlot = 24, TemplateKey = 12, Template = 32,
     FlowKey<Addr> = 40, Conn<Addr> = 80, RingSlot<Addr> = 48, TemplateKey<Addr> = 36,
     ServiceKey = 24, Service = 44, Dest = 64, DestState = 64, ListSlot = 8, SchedState = 8, LblcKey = 20, LblcEntry = 16,
-    LblcrEntry = 280,
+    LblcrEntry = 280, FragmentKey = 16, FragmentKey<Addr> = 40, Fragment = 24,
     SyncNote = 32, SyncNote<Addr> = 80, Synced = 16,
-    Stats = 40, Iface = 32, Egress = 4, Settings = 96, PuntHeader = 44,
+    Stats = 40, Iface = 36, Egress = 4, Settings = 96, PuntHeader = 44,
     Eth = 14, Ipv4 = 20, Ipv6 = 40, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
     Walk = 120, FloorFlow = 8, FloorReal = 16, FloorCount = 16, Source = 88,
     Tunnel = 4,

@@ -9,6 +9,7 @@ pub mod conn;
 pub mod counters;
 pub mod describe;
 pub mod forwarding;
+pub mod fragment;
 pub mod hash;
 pub mod hdr;
 pub mod iface;
@@ -30,6 +31,7 @@ pub use conn::{
 };
 pub use counters::Stats;
 pub use forwarding::{ForwardingMethod, TunnelKind};
+pub use fragment::{Fragment, FragmentKey};
 pub use iface::{AttachMode, Egress, Iface};
 pub use net::{Addr, Address, Mac, Proto, SCTP};
 pub use punt::{PuntHeader, PuntReason};

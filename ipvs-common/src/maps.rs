@@ -40,6 +40,11 @@ pub const ICMP_BUDGET: &str = "ICMP_BUDGET";
 pub const ICMP_PEERS: &str = "ICMP_PEERS";
 /// Connections and templates that changed, for the backup director.
 pub const SYNC_NOTES: &str = "SYNC_NOTES";
+/// Ports of packets that come in fragments, by what their first one told ([`crate::Fragment`]).
+pub const FRAGMENTS: &str = "FRAGMENTS";
+pub const FRAGMENTS6: &str = "FRAGMENTS6";
+/// The interface that a packet came in by, on its way from the first stage to the later ones.
+pub const INBOUND: &str = "INBOUND";
 /// Programs of the later stages; the maps of one interface's programs are shared but for this one.
 pub const STAGES: &str = "STAGES";
 
@@ -80,10 +85,15 @@ pub mod stage {
     pub const ERROR_TO_SIX: u32 = 2;
     /// ICMP errors that open connections. Over IPv6 [`OPEN`] does that, too.
     pub const ASKED: u32 = ICMP + 2 * ERROR_TO_SIX;
-    /// Packets for tunnels that take more than another header of the same IP; then those of IPv6.
-    pub const WRAP: u32 = ASKED + 1;
-    pub const WRAP_TO_SIX: u32 = 1;
-    pub const COUNT: u32 = WRAP + WRAP_TO_SIX + 1;
+    /// Fragments; that of IPv6 follows.
+    pub const FRAGMENT: u32 = ASKED + 1;
+    pub const FRAGMENT6: u32 = FRAGMENT + 1;
+    /// Those of either family that the daemon held ([`crate::PuntReason::Early`]) and gives back. No stage calls it.
+    pub const HELD: u32 = FRAGMENT6 + 1;
+    /// Packets for tunnels that take more than another header of the same IP; that of IPv6 follows.
+    pub const WRAP: u32 = HELD + 1;
+    pub const WRAP6: u32 = WRAP + 1;
+    pub const COUNT: u32 = WRAP6 + 1;
     /// Program names by place.
     pub const PROGRAMS: [&str; COUNT as usize] = [
         "ipvs_slow",
@@ -100,9 +110,18 @@ pub mod stage {
         "ipvs6_icmp",
         "ipvs6_tunneled",
         "ipvs_asked",
+        "ipvs_fragment",
+        "ipvs6_fragment",
+        "ipvs_held",
         "ipvs_wrap",
         "ipvs6_wrap",
     ];
+
+    /// Whether a stage has the constants of one interface, as the first one has; all interfaces share the others.
+    #[must_use]
+    pub const fn is_of_interface(place: u32) -> bool {
+        matches!(place, SIX | HELD)
+    }
 }
 
 /// Read-only global of the program of one interface ([`crate::Iface`]).

@@ -12,6 +12,9 @@ pub enum PuntReason {
     Fragment = 1,
     /// The link-layer address of the next hop is not known; the daemon resolves it and sends the frame.
     Neighbour = 2,
+    /// A fragment that came before the first one of its packet, as it came. The daemon holds it for a moment and has the programs
+    /// of `ifindex`, where it came in, look at it again.
+    Early = 3,
 }
 
 impl PuntReason {
@@ -20,6 +23,7 @@ impl PuntReason {
         match n {
             1 => Some(Self::Fragment),
             2 => Some(Self::Neighbour),
+            3 => Some(Self::Early),
             _ => None,
         }
     }
@@ -31,7 +35,7 @@ impl PuntReason {
 pub struct PuntHeader {
     /// A [`PuntReason`].
     pub reason: u32,
-    /// Interface to send on.
+    /// Interface to send on; [`PuntReason::Early`]: that it came in by.
     pub ifindex: u32,
     /// Frame length.
     pub len: u32,

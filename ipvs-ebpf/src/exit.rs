@@ -24,6 +24,8 @@ pub enum Action {
     Tx,
     /// The daemon has it ([`crate::Frame::hand_over`]); here it ends.
     Handed,
+    /// A frame that the daemon holds ([`ipvs_common::Iface::held`]) has to wait on.
+    Waits,
     /// Out of the interface with this index.
     Redirect(u32),
     /// Not decided yet: the stage with this number ([`ipvs_common::maps::stage`]; that of the frame's family) goes on. No byte
@@ -36,6 +38,7 @@ impl Verdict {
     pub const DROP: Self = Self::code(2);
     pub const TX: Self = Self::code(3);
     pub const HANDED: Self = Self::code(4);
+    pub const WAITS: Self = Self::code(7);
     /// [`crate::pipeline::slow`] goes on.
     pub const SLOW: Self = Self::stage(stage::SLOW);
     /// [`crate::pipeline::open`] goes on.
@@ -44,6 +47,8 @@ impl Verdict {
     pub const ENTER: Self = Self::stage(stage::ENTER);
     /// [`crate::pipeline::born`] goes on.
     pub const BORN: Self = Self::stage(stage::BORN);
+    /// [`crate::pipeline::fragment`] goes on.
+    pub const FRAGMENT: Self = Self::stage(stage::FRAGMENT);
     /// [`crate::pipeline::fast`] of IPv6 goes on.
     pub const SIX: Self = Self::stage(stage::SIX);
 
@@ -84,6 +89,7 @@ impl Verdict {
             1 => Action::Pass,
             3 => Action::Tx,
             4 => Action::Handed,
+            7 => Action::Waits,
             5 => Action::Redirect((self.0.get() >> 32) as u32),
             6 => Action::Stage((self.0.get() >> 32) as u32),
             _ => Action::Drop,
@@ -125,6 +131,8 @@ impl Exit {
     pub const BORN: Self = Self(STAGE | (stage::BORN as u64) << 32);
     /// The same.
     pub const SIX: Self = Self(STAGE | (stage::SIX as u64) << 32);
+    /// The same.
+    pub const FRAGMENT: Self = Self(STAGE | (stage::FRAGMENT as u64) << 32);
     /// The same.
     pub const ICMP: Self = Self(STAGE | (stage::ICMP as u64) << 32);
     /// The same.

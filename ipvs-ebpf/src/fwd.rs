@@ -169,6 +169,8 @@ fn depart_by<F: Frame, T: Tables>(
     rewrite::l2(f, hop)?;
     let (reason, event) = if hop.kind == HopKind::Unresolved as u8 {
         (PuntReason::Neighbour, Event::HandedNeighbour)
+    } else if iface.held != 0 {
+        (PuntReason::Fragment, Event::ReleasedEarly)
     } else if hop.mtu != 0 && len > hop.mtu {
         (PuntReason::Fragment, Event::HandedFragment)
     } else {

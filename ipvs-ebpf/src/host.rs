@@ -14,15 +14,15 @@ use std::{
 };
 
 use ipvs_common::{
-    Addr, Conn, Dest, DestState, FlowKey, Hop, HopKind, LblcEntry, LblcKey, LblcrEntry, ListSlot,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote, maps::Capacities,
-    reason,
+    Addr, Conn, Dest, DestState, FlowKey, Fragment, FragmentKey, Hop, HopKind, LblcEntry, LblcKey,
+    LblcrEntry, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status,
+    SyncNote, maps::Capacities, reason,
 };
 
 pub use self::{
     flows::{Flows, HostLink, HostRoute, Room, Width},
     frame::HostFrame,
-    run::run,
+    run::{run, run_held},
 };
 use crate::{
     icmp,
@@ -234,6 +234,17 @@ impl<A: Width> Tables for View<'_, A> {
     }
     fn leave_dest(&mut self, dest: u32) {
         self.flows_mut().newborn.dest = dest;
+    }
+    fn fragment(&self, key: &FragmentKey<A>) -> Option<&Fragment> {
+        self.flows().fragments.get(key)
+    }
+    fn put_fragment(&mut self, key: &FragmentKey<A>, fragment: &Fragment) {
+        self.flows_mut().fragments.insert(*key, *fragment);
+    }
+    fn set_fragment_dest(&mut self, key: &FragmentKey<A>, dest: u32) {
+        if let Some(known) = self.flows_mut().fragments.get_mut(key) {
+            known.dest = dest;
+        }
     }
     fn ask(&mut self, key: &FlowKey<A>) {
         self.flows_mut().asked = *key;

@@ -89,7 +89,7 @@ impl Error {
 
     /// Why the packet itself is dropped.
     #[inline(always)]
-    const fn drop_reason(self) -> DropReason {
+    pub(crate) const fn drop_reason(self) -> DropReason {
         if self.kind & Self::OF_TUNNEL != 0 {
             return DropReason::TunnelError;
         }

@@ -11,7 +11,7 @@ use crate::{
     fwd::Tunnel,
     icmp,
     parse::{
-        Packet,
+        Fragmented, Packet,
         error::{Message, Quoted},
     },
     rewrite::l4::End,
@@ -61,11 +61,12 @@ pub trait Ip: Address {
     /// Reads the headers. Whatever is not a whole TCP or UDP packet for this station passes, or goes to another stage.
     fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit>;
 
-    /// The same for stages that take their time.
-    #[inline(always)]
-    fn any_packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
-        Self::packet(f, iface)
-    }
+    /// The same for the stages behind the first one, of whose frames it is known that they are for this station. First fragments are
+    /// packets, too; others go to their stage.
+    fn any_packet<F: Frame>(f: &mut F) -> Result<Packet<Self>, Exit>;
+
+    /// Reads a fragment there, as far as any fragment tells. One of neither TCP nor UDP passes, a packet that is none goes on.
+    fn fragmented<F: Frame>(f: &mut F) -> Result<Fragmented<Self>, Exit>;
 
     /// A key that stands in a frame.
     fn key_at<F: Frame>(f: &mut F, off: usize) -> Result<FlowKey<Self>, DropReason>;

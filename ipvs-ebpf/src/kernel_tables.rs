@@ -4,7 +4,6 @@
 //! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
 use core::{
-    intrinsics::{AtomicOrdering, atomic_cxchg},
     mem::offset_of,
     ptr::{self, NonNull},
 };
@@ -14,8 +13,9 @@ use aya_ebpf::{
     helpers::generated::{bpf_get_prandom_u32, bpf_jiffies64},
 };
 use ipvs_common::{
-    Conn, Dest, DestState, DropReason, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote,
+    Conn, Dest, DestState, DropReason, Event, FlowKey, Fragment, FragmentKey, Hop, Iface,
+    LblcEntry, LblcKey, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats,
+    Status, SyncNote,
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Frame, Tables,
@@ -43,7 +43,7 @@ mod templates;
 
 pub(crate) use family::{Family, Maps};
 pub(crate) use numbers::key_of;
-use numbers::{add, numbered, ticket};
+use numbers::{add, numbered, swap, ticket};
 
 impl<A: Family> Tables for Maps<A> {
     type ConnRef = NonNull<Conn<A>>;
@@ -109,18 +109,12 @@ impl<A: Family> Tables for Maps<A> {
     fn swap_status(&mut self, conn: NonNull<Conn<A>>, seq: u32, old: Status, new: Status) -> bool {
         const { assert!(offset_of!(Conn<A>, status) % 8 == 0) };
         const { assert!(offset_of!(Conn<A>, seq) == offset_of!(Conn<A>, status) + 4) };
+        let status = conn.as_ptr().cast::<u8>();
         // SAFETY: as in `load`; status and number are eight bytes at a multiple of eight.
-        let (_, swapped) = unsafe {
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                conn.as_ptr()
-                    .cast::<u8>()
-                    .add(offset_of!(Conn<A>, status))
-                    .cast(),
-                numbered(old, seq),
-                numbered(new, seq),
-            )
-        };
-        swapped
+        unsafe {
+            let place = status.add(offset_of!(Conn<A>, status)).cast();
+            swap(place, numbered(old, seq), numbered(new, seq))
+        }
     }
     #[inline(always)]
     fn copy_to_conns(&mut self, key: &FlowKey<A>, entry: NonNull<Conn<A>>) -> bool {
@@ -157,6 +151,23 @@ impl<A: Family> Tables for Maps<A> {
     #[inline(always)]
     fn ring_replace(&mut self, slot: &RingSlot<A>) -> RingSlot<A> {
         ring::replace(slot)
+    }
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey<A>) -> Option<&Fragment> {
+        // SAFETY: read at once; a place given to another packet sends a fragment astray at worst, as an identification used twice.
+        unsafe { A::fragments().get(key) }
+    }
+    #[inline(always)]
+    fn put_fragment(&mut self, key: &FragmentKey<A>, fragment: &Fragment) {
+        // Without room the later ones wait in vain.
+        let _ = A::fragments().insert(key, fragment, 0);
+    }
+    #[inline(always)]
+    fn set_fragment_dest(&mut self, key: &FragmentKey<A>, dest: u32) {
+        if let Some(known) = A::fragments().get_ptr_mut(key) {
+            // SAFETY: a map value.
+            unsafe { (*known).dest = dest };
+        }
     }
     #[inline(always)]
     fn look_ahead(&mut self) {
@@ -266,14 +277,7 @@ impl<A: Family> Tables for Maps<A> {
         };
         const { assert!(size_of::<SchedState>() == 8) };
         // SAFETY: a map value of eight bytes, aligned as the kernel aligns all of them.
-        let (_, swapped) = unsafe {
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                state.cast(),
-                bytemuck::cast(old),
-                bytemuck::cast(new),
-            )
-        };
-        swapped
+        unsafe { swap(state.cast(), bytemuck::cast(old), bytemuck::cast(new)) }
     }
     #[inline(always)]
     fn lblc(&self, key: &LblcKey) -> Option<&LblcEntry> {
@@ -298,8 +302,8 @@ impl<A: Family> Tables for Maps<A> {
         Maps::of(self.0)
     }
     #[inline(always)]
-    fn ask_across(&mut self, id: u32, tos: u8, proto: u8, _iface: &Iface) {
-        A::ask_across(self.0, id, u32::from(tos) | u32::from(proto) << 8);
+    fn ask_across(&mut self, id: u32, tos: u8, proto: u8, iface: &Iface) {
+        A::ask_across(self.0, id, u32::from(tos) | u32::from(proto) << 8, iface);
     }
     #[inline(always)]
     fn wrap<F: Frame>(&mut self, _f: &mut F, dest: u32, inside: Inside) -> Result<(), DropReason> {
@@ -388,7 +392,7 @@ impl<A: Family> Tables for Maps<A> {
     #[inline(always)]
     fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went {
         if A::LONG || matches!(step, Step::Interpret | Step::InterpretAcross | Step::Tell) {
-            Went(A::step(self.0, step, found))
+            Went(A::step(self.0, step, found, iface))
         } else {
             steps::take(step, f, self, iface, found)
         }

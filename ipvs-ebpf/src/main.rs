@@ -1,7 +1,7 @@
 //! The XDP programs: a context in, the datapath's verdict out. No decision is made here.
 //!
-//! `ipvs` hangs on interfaces and calls the programs of the later stages where they are needed. `ipvs_expire`, `ipvs_sync` and
-//! `ipvs_clock` are run by the daemon alone (`BPF_PROG_TEST_RUN`). On any other target than BPF this is an empty program, so that the
+//! `ipvs` hangs on interfaces and calls the programs of the later stages where they are needed. `ipvs_expire`, `ipvs_sync`,
+//! `ipvs_clock`, `ipvs_held`, `ipvs_pass` and `ipvs_lost` are run by the daemon alone (`BPF_PROG_TEST_RUN`). On any other target than BPF this is an empty program, so that the
 //! workspace builds as a whole.
 #![cfg_attr(
     target_arch = "bpf",
@@ -52,7 +52,7 @@ mod programs {
     use aya_ebpf::{
         bindings::xdp_action, helpers::generated::bpf_redirect, macros::xdp, programs::XdpContext,
     };
-    use ipvs_common::{Addr, maps::stage};
+    use ipvs_common::{Addr, DropReason, maps::stage};
     use ipvs_datapath::{Action, Frame, Tables, Verdict, expire, pipeline};
 
     type V4 = Maps<[u8; 4]>;
@@ -60,7 +60,7 @@ mod programs {
 
     use crate::{
         kernel_tables::Maps,
-        maps::{STAGES, iface},
+        maps::{STAGES, iface, inbound, leave_iface},
         notes::enter_step,
         six::{enter_step6, expire_step6},
         xdp::{XdpFrame, expire_step},
@@ -70,114 +70,84 @@ mod programs {
     #[xdp]
     pub(crate) fn ipvs(ctx: XdpContext) -> u32 {
         let verdict = pipeline::fast(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
-        finish::<0>(&ctx, verdict)
+        finish_first::<0>(&ctx, verdict)
     }
 
-    /// Second stage: everything else about known connections.
-    #[xdp]
-    #[inline(always)]
-    pub(crate) fn ipvs_slow(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::slow(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
-        finish::<0>(&ctx, verdict)
-    }
-
-    /// Third stage: new connections.
-    #[xdp]
-    pub(crate) fn ipvs_open(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::open(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
-        finish::<0>(&ctx, verdict)
-    }
-
-    /// Fourth stage: into the tables.
-    #[xdp]
-    pub(crate) fn ipvs_enter(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::enter(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
-        finish::<0>(&ctx, verdict)
-    }
-
-    /// Fifth stage: packets of connections just opened.
-    #[xdp]
-    pub(crate) fn ipvs_born(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::born(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
-        finish::<0>(&ctx, verdict)
-    }
-
-    /// The same five stages of IPv6, called by the first one.
+    /// The same of IPv6, called by that one.
     #[xdp]
     pub(crate) fn ipvs6(ctx: XdpContext) -> u32 {
         let verdict = pipeline::fast(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
-        finish::<{ stage::TO_SIX }>(&ctx, verdict)
+        finish_first::<{ stage::TO_SIX }>(&ctx, verdict)
     }
 
-    #[xdp]
-    pub(crate) fn ipvs6_slow(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::slow(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
-        finish::<{ stage::TO_SIX }>(&ctx, verdict)
+    /// Stages that all interfaces share.
+    macro_rules! stages {
+        ($($(#[$attribute:meta])* $name:ident: $stage:ident, $tables:ty, $family:expr;)*) => {
+            $(
+                $(#[$attribute])*
+                #[xdp]
+                pub(crate) fn $name(ctx: XdpContext) -> u32 {
+                    let Some(iface) = inbound() else {
+                        return act(pipeline::astray(&mut V4::of(ctx.ctx)));
+                    };
+                    let (frame, tables) = (&mut XdpFrame(ctx.ctx), &mut <$tables>::of(ctx.ctx));
+                    let verdict = pipeline::$stage(frame, tables, iface);
+                    finish::<{ $family }>(&ctx, verdict)
+                }
+            )*
+        };
     }
 
-    #[xdp]
-    pub(crate) fn ipvs6_open(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::open(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
-        finish::<{ stage::TO_SIX }>(&ctx, verdict)
+    stages! {
+        /// Second stage: everything else about known connections.
+        #[inline(always)]
+        ipvs_slow: slow, V4, 0;
+        /// Third stage: new connections.
+        ipvs_open: open, V4, 0;
+        /// Fourth stage: into the tables.
+        ipvs_enter: enter, V4, 0;
+        /// Fifth stage: packets of connections just opened.
+        ipvs_born: born, V4, 0;
+        /// ICMP errors about connections.
+        ipvs_icmp: icmp, V4, 0;
+        /// ICMP errors about packets in tunnels.
+        ipvs_tunneled: tunneled, V4, 0;
+        /// Connections that ICMP errors open. Over IPv6 the third stage does that, too.
+        ipvs_asked: asked, V4, 0;
+        ipvs6_slow: slow, V6, stage::TO_SIX;
+        ipvs6_open: open, V6, stage::TO_SIX;
+        ipvs6_enter: enter, V6, stage::TO_SIX;
+        ipvs6_born: born, V6, stage::TO_SIX;
+        ipvs6_icmp: icmp, V6, stage::TO_SIX;
+        ipvs6_tunneled: tunneled, V6, stage::TO_SIX;
+        /// Fragments.
+        ipvs_fragment: fragment, V4, 0;
+        ipvs6_fragment: fragment, V6, stage::TO_SIX;
+        /// Packets for tunnels that take more than another header of the same IP.
+        ipvs_wrap: wrap, V4, 0;
+        ipvs6_wrap: wrap, V6, stage::TO_SIX;
     }
 
+    /// A fragment that the daemon held, once more.
     #[xdp]
-    pub(crate) fn ipvs6_enter(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::enter(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
-        finish::<{ stage::TO_SIX }>(&ctx, verdict)
+    pub(crate) fn ipvs_held(ctx: XdpContext) -> u32 {
+        leave_iface(1);
+        act(if pipeline::is_six(&mut XdpFrame(ctx.ctx)) {
+            go_on(&ctx, stage::FRAGMENT6)
+        } else {
+            go_on(&ctx, stage::FRAGMENT)
+        })
     }
 
-    #[xdp]
-    pub(crate) fn ipvs6_born(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::born(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
-        finish::<{ stage::TO_SIX }>(&ctx, verdict)
-    }
-
-    /// ICMP errors about connections.
-    #[xdp]
-    pub(crate) fn ipvs_icmp(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::icmp(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
-        finish::<0>(&ctx, verdict)
-    }
-
-    /// ICMP errors about packets in tunnels.
-    #[xdp]
-    pub(crate) fn ipvs_tunneled(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::tunneled(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
-        finish::<0>(&ctx, verdict)
-    }
-
-    /// The same two of IPv6.
-    #[xdp]
-    pub(crate) fn ipvs6_icmp(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::icmp(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
-        finish::<{ stage::TO_SIX }>(&ctx, verdict)
-    }
-
-    #[xdp]
-    pub(crate) fn ipvs6_tunneled(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::tunneled(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
-        finish::<{ stage::TO_SIX }>(&ctx, verdict)
-    }
-
-    /// Connections that ICMP errors open. Over IPv6 the third stage does that, too.
-    #[xdp]
-    pub(crate) fn ipvs_asked(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::asked(&mut V4::of(ctx.ctx), iface());
-        finish::<0>(&ctx, verdict)
-    }
-
-    /// Packets for tunnels that take more than another header of the same IP.
-    #[xdp]
-    pub(crate) fn ipvs_wrap(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::wrap(&mut XdpFrame(ctx.ctx), &mut V4::of(ctx.ctx), iface());
-        finish::<0>(&ctx, verdict)
-    }
-
-    #[xdp]
-    pub(crate) fn ipvs6_wrap(ctx: XdpContext) -> u32 {
-        let verdict = pipeline::wrap(&mut XdpFrame(ctx.ctx), &mut V6::of(ctx.ctx), iface());
-        finish::<{ stage::TO_SIX }>(&ctx, verdict)
+    /// Carries the verdict of a first stage out. The ones behind it do not know the interface.
+    #[inline(always)]
+    fn finish_first<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
+        if let Action::Stage(stage) = verdict.action()
+            && stage != stage::SIX
+        {
+            leave_iface(0);
+        }
+        finish::<FAMILY>(ctx, verdict)
     }
 
     /// Carries a verdict out, or goes on with the next stage, so many places behind that of IPv4.
@@ -190,12 +160,18 @@ mod programs {
             Action::Stage(stage::ICMP) => go_on(ctx, error_of(FAMILY) + stage::ICMP),
             Action::Stage(stage::TUNNELED) => go_on(ctx, error_of(FAMILY) + stage::TUNNELED),
             Action::Stage(stage::ASKED) if FAMILY == 0 => go_on(ctx, stage::ASKED),
-            Action::Stage(stage::WRAP) => go_on(ctx, wrap_of(FAMILY)),
+            Action::Stage(stage::WRAP) if FAMILY == 0 => go_on(ctx, stage::WRAP),
+            Action::Stage(stage::WRAP) => go_on(ctx, stage::WRAP6),
             Action::Stage(stage::SIX) => go_on(ctx, stage::SIX),
+            Action::Stage(stage::FRAGMENT) if FAMILY == 0 => go_on(ctx, stage::FRAGMENT),
+            Action::Stage(stage::FRAGMENT) => go_on(ctx, stage::FRAGMENT6),
             Action::Stage(_) => go_on(ctx, FAMILY + stage::OPEN),
-            Action::Pass | Action::Drop | Action::Tx | Action::Handed | Action::Redirect(_) => {
-                verdict
-            }
+            Action::Pass
+            | Action::Drop
+            | Action::Tx
+            | Action::Handed
+            | Action::Waits
+            | Action::Redirect(_) => verdict,
         };
         #[cfg(feature = "trace")]
         aya_log_ebpf::info!(ctx, "{} bytes: {}", XdpFrame(ctx.ctx).len(), label(verdict));
@@ -204,14 +180,6 @@ mod programs {
 
     const fn error_of(family: u32) -> u32 {
         if family == 0 { 0 } else { stage::ERROR_TO_SIX }
-    }
-
-    const fn wrap_of(family: u32) -> u32 {
-        if family == 0 {
-            stage::WRAP
-        } else {
-            stage::WRAP + stage::WRAP_TO_SIX
-        }
     }
 
     /// A call comes back only if the stage is missing, or after more stages than the kernel lets follow each other.
@@ -226,6 +194,7 @@ mod programs {
     fn act(verdict: Verdict) -> u32 {
         match verdict.action() {
             Action::Pass => xdp_action::XDP_PASS,
+            Action::Waits => xdp_action::XDP_ABORTED,
             Action::Drop | Action::Handed | Action::Stage(_) => xdp_action::XDP_DROP,
             Action::Tx => xdp_action::XDP_TX,
             // SAFETY: the helper takes two numbers and keeps them for the driver.
@@ -240,6 +209,7 @@ mod programs {
             Action::Drop => "drop",
             Action::Tx => "tx",
             Action::Handed => "handed over",
+            Action::Waits => "waits",
             Action::Redirect(_) => "redirect",
             Action::Stage(_) => "no stage",
         }
@@ -307,6 +277,19 @@ mod programs {
             entered += enter_step6(ctx.ctx, kind, index as u32);
         }
         entered
+    }
+
+    /// The stack is to have the frame.
+    #[xdp]
+    pub(crate) fn ipvs_pass(_ctx: XdpContext) -> u32 {
+        xdp_action::XDP_PASS
+    }
+
+    /// A fragment waited in vain.
+    #[xdp]
+    pub(crate) fn ipvs_lost(ctx: XdpContext) -> u32 {
+        V4::of(ctx.ctx).note(DropReason::FragmentLost.slot());
+        xdp_action::XDP_DROP
     }
 
     /// Writes the clock, a native-endian `u64` in ticks, to the head of the frame.

@@ -11,8 +11,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use ipvs_common::{
-    Addr, Conn, Dest, DestState, Egress, FlowKey, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template, TemplateKey,
+    Addr, Conn, Dest, DestState, Egress, FlowKey, Fragment, FragmentKey, Iface, LblcEntry, LblcKey,
+    LblcrEntry, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template,
+    TemplateKey,
     maps::{head, stage},
     reason,
     sync::NOTES_BYTES,
@@ -88,6 +89,14 @@ pub(crate) static ASKED: PerCpuArray<FlowKey> = PerCpuArray::with_max_entries(1,
 #[map]
 pub(crate) static ASKED6: PerCpuArray<FlowKey<Addr>> = PerCpuArray::with_max_entries(1, 0);
 #[map]
+pub(crate) static INBOUND: PerCpuArray<Iface> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Fragment> =
+    LruHashMap::with_max_entries(Fragment::ROOM, 0);
+#[map]
+pub(crate) static FRAGMENTS6: LruHashMap<FragmentKey<Addr>, Fragment> =
+    LruHashMap::with_max_entries(Fragment::ROOM, 0);
+#[map]
 pub(crate) static STAGES: ProgramArray = ProgramArray::with_max_entries(stage::COUNT, 0);
 #[map]
 pub(crate) static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
@@ -114,7 +123,24 @@ static IFACE: Iface = Iface {
     half_open_mask: 0,
     half_open6_mask: 0,
     test_clock: 0,
+    held: 0,
 };
+
+/// Leaves them to the stages behind the first one.
+#[inline(always)]
+pub(crate) fn leave_iface(held: u32) {
+    if let Some(place) = INBOUND.get_ptr_mut(0) {
+        let iface = Iface { held, ..*iface() };
+        // SAFETY: this CPU's value.
+        unsafe { *place = iface };
+    }
+}
+
+/// What the first stage left, for a load that serves all interfaces. The map has that place.
+#[inline(always)]
+pub(crate) fn inbound() -> Option<&'static Iface> {
+    INBOUND.get(0)
+}
 
 /// The constants of this load of the program. The compiler must not take the zeros above for them; the verifier takes what
 /// the loader wrote.

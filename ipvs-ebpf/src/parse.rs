@@ -3,7 +3,7 @@
 pub mod error;
 
 use ipvs_common::{
-    Addr, Address, FlowKey, Iface, PassReason, Proto,
+    Addr, Address, FlowKey, FragmentKey, Iface, PassReason, Proto,
     hdr::{Eth, Ports, Tcp, Udp},
 };
 
@@ -22,6 +22,17 @@ pub mod flag {
     pub const ACK: u8 = 16;
 }
 
+/// How much of an IP packet this is.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Piece {
+    Whole,
+    /// The first fragment, with the ports.
+    First,
+    /// Another one: its ports are known from the first.
+    Later,
+}
+
 /// A TCP or UDP packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<A: Address = [u8; 4]> {
@@ -38,6 +49,7 @@ pub struct Packet<A: Address = [u8; 4]> {
     pub df: bool,
     /// TCP flags; 0 for UDP.
     pub flags: u8,
+    pub piece: Piece,
 }
 
 impl<A: Address> Packet<A> {
@@ -49,9 +61,29 @@ impl<A: Address> Packet<A> {
 
     #[must_use]
     #[inline(always)]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self.piece, Piece::Whole)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_later(&self) -> bool {
+        matches!(self.piece, Piece::Later)
+    }
+
+    #[must_use]
+    #[inline(always)]
     pub const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
+}
+
+/// A fragment as its own headers tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fragmented<A: Address = [u8; 4]> {
+    /// Without ports, and of the protocol that they tell.
+    pub p: Packet<A>,
+    pub key: FragmentKey<A>,
 }
 
 /// Whether the frame is one of this type for this station.

@@ -3,14 +3,15 @@
 //!
 //! `fast`: an established connection, nothing unusual. `slow`: any known connection, with whatever its packet brings about.
 //! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. `icmp`: errors about
-//! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. `wrap`:
-//! into a tunnel that takes more than another header of the same IP. A stage that is not the right one says
-//! so before it has changed a byte.
+//! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. `wrap`: into a tunnel that takes more
+//! than another header of the same IP. `fragment`: fragments, of which the first one then goes the way of a packet, and the others that
+//! of the first. A stage that is not the right one says so before it has changed a byte.
 
 mod asked;
 mod born;
 mod enter;
 mod fast;
+mod fragment;
 mod icmp;
 mod nobodys;
 mod open;
@@ -19,18 +20,18 @@ pub mod steps;
 mod tunneled;
 mod wrap;
 
-use ipvs_common::{Conn, DropReason, ForwardingMethod, Iface, Status};
+use ipvs_common::{Conn, DropReason, ForwardingMethod, Iface, Status, hdr::Eth};
 
 pub use self::{
-    asked::asked, born::born, enter::enter, fast::fast, icmp::icmp, open::open, slow::slow,
-    steps::about_tunnel as tunneled, wrap::wrap,
+    asked::asked, born::born, enter::enter, fast::fast, fragment::fragment, icmp::icmp, open::open,
+    slow::slow, steps::about_tunnel as tunneled, wrap::wrap,
 };
 use crate::{
     Ip,
     exit::{Ending, Exit, NO_DEST, Verdict},
     frame::Frame,
     icmp::{self as errors, Error},
-    parse::Packet,
+    parse::{self, Packet},
     stats,
     tables::Tables,
 };
@@ -40,6 +41,13 @@ use crate::{
 pub fn astray<T: Tables>(t: &mut T) -> Verdict {
     t.note(DropReason::Internal.slot());
     Verdict::DROP
+}
+
+/// Whether a frame is one of IPv6.
+#[inline(always)]
+pub fn is_six<F: Frame>(f: &mut F) -> bool {
+    f.at::<Eth>(0)
+        .is_ok_and(|eth| { eth.0.ether_type } == parse::ETHERTYPE_IPV6)
 }
 
 /// What stands in the place of a connection to have its packet answered: with an error, which counts as a reply of a real
@@ -78,6 +86,10 @@ fn leave_by<F: Frame, T: Tables>(
     let Ending::Answer(error, dest) = exit.ending() else {
         return refuse(t, exit);
     };
+    if p.is_later() {
+        // Of errors about a packet the first fragment is the one to tell (RFC 1122, 3.2.2).
+        return refuse(t, error.drop_reason().into());
+    }
     match errors::reply(f, t, p, iface, error, dest) {
         Ok(verdict) => {
             if dest != NO_DEST && error != Error::NO_CONNECTION {

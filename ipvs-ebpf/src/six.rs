@@ -6,7 +6,7 @@
 use core::{hint::black_box, ptr};
 
 use aya_ebpf::bindings::{BPF_RB_NO_WAKEUP, xdp_md};
-use ipvs_common::{Addr, FlowKey, Service, SyncNote, Synced, TemplateKey};
+use ipvs_common::{Addr, FlowKey, Iface, Service, SyncNote, Synced, TemplateKey};
 use ipvs_datapath::{
     conn::{
         Table, expected, leave, promote,
@@ -16,16 +16,11 @@ use ipvs_datapath::{
     exit::NO_DEST,
     expire,
     ip::v6,
-    pipeline::steps::{self, Step},
+    pipeline::steps::{self, Step, Went},
     sched::lblcr,
 };
 
-use crate::{
-    kernel_tables::Maps,
-    maps::{SYNC_NOTES, iface},
-    notes::submit,
-    xdp::XdpFrame,
-};
+use crate::{kernel_tables::Maps, maps::SYNC_NOTES, notes::submit, xdp::XdpFrame};
 
 type Key = FlowKey<Addr>;
 
@@ -87,18 +82,22 @@ macro_rules! slow_steps {
             /// [`steps::take`] for one of the steps.
             #[unsafe(no_mangle)]
             #[inline(never)]
-            extern "C" fn $name(ctx: *mut xdp_md, found: u32) -> u64 {
+            extern "C" fn $name(ctx: *mut xdp_md, found: u32, iface: *const Iface) -> u64 {
                 // Boxed because an argument that makes no difference would be left out, by the caller alone.
                 let found = black_box(found);
                 let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<Addr>::of(ctx));
-                steps::take(Step::$step, frame, maps, iface(), found).0
+                // SAFETY: null, or the constants of an interface in a map: the verifier looks at both sides.
+                let Some(iface) = (unsafe { iface.as_ref() }) else {
+                    return Went::NOWHERE.0;
+                };
+                steps::take(Step::$step, frame, maps, iface, found).0
             }
         )*
 
         #[inline(always)]
-        pub(crate) fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
+        pub(crate) fn step(ctx: *mut xdp_md, step: Step, found: u32, iface: &Iface) -> u64 {
             match step {
-                $(Step::$step => $name(ctx, found),)*
+                $(Step::$step => $name(ctx, found, iface),)*
             }
         }
     };
@@ -122,8 +121,6 @@ slow_steps! {
     reply6: Reply;
     insert6: Insert;
     serve_asked6: ServeAsked;
-    join_asked6: JoinAsked;
-    tie_asked6: TieAsked;
     draft_asked6: DraftAsked;
     know6: Know;
     estrange6: Estrange;
@@ -132,6 +129,8 @@ slow_steps! {
     interpret6: Interpret;
     interpret_across6: InterpretAcross;
     tell6: Tell;
+    recall6: Recall;
+    follow6: Follow;
 }
 
 /// [`template::join`].

@@ -1,6 +1,6 @@
 //! Counting packets and bytes of a real server. As in ip_vs nothing is counted of a deleted one, whose connections may go on.
 
-use ipvs_common::{DestFlags, Stats};
+use ipvs_common::{Address, DestFlags, Stats};
 
 use crate::{parse::Packet, tables::Tables};
 
@@ -21,8 +21,8 @@ pub fn inbound<T: Tables>(t: &mut T, dest: u32, p: &Packet<T::A>) {
     t.count(
         dest,
         &Stats {
-            in_packets: 1,
-            in_bytes: u64::from(p.len),
+            in_packets: packets(p),
+            in_bytes: bytes(p),
             ..Stats::default()
         },
     );
@@ -38,17 +38,39 @@ pub fn inbound_if_listed<T: Tables>(t: &mut T, dest: u32, p: &Packet<T::A>) {
 
 #[inline(always)]
 pub fn outbound<T: Tables>(t: &mut T, dest: u32, len: u16) {
+    outbound_of(t, dest, 1, u64::from(len));
+}
+
+/// The same for a packet that may be a fragment.
+#[inline(always)]
+pub fn outbound_piece<T: Tables>(t: &mut T, dest: u32, p: &Packet<T::A>) {
+    outbound_of(t, dest, packets(p), bytes(p));
+}
+
+#[inline(always)]
+fn outbound_of<T: Tables>(t: &mut T, dest: u32, packets: u64, bytes: u64) {
     if !is_listed(t, dest) {
         return;
     }
     t.count(
         dest,
         &Stats {
-            out_packets: 1,
-            out_bytes: u64::from(len),
+            out_packets: packets,
+            out_bytes: bytes,
             ..Stats::default()
         },
     );
+}
+
+/// ip_vs sees packets whole: of a fragment behind the first one only the data count.
+#[inline(always)]
+const fn packets<A: Address>(p: &Packet<A>) -> u64 {
+    if p.is_later() { 0 } else { 1 }
+}
+
+#[inline(always)]
+const fn bytes<A: Address>(p: &Packet<A>) -> u64 {
+    (if p.is_later() { p.l4_len } else { p.len }) as u64
 }
 
 #[inline(always)]

@@ -8,9 +8,9 @@
 //! undefined one (see `exit.rs`).
 
 use ipvs_common::{
-    Conn, Dest, DestState, DropReason, Event, FlowKey, Hop, Iface, LblcEntry, LblcKey, ListSlot,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, SyncNote, Template,
-    TemplateKey,
+    Conn, Dest, DestState, DropReason, Event, FlowKey, Fragment, FragmentKey, Hop, Iface,
+    LblcEntry, LblcKey, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats,
+    Status, SyncNote, Template, TemplateKey,
 };
 
 use crate::{
@@ -134,6 +134,13 @@ pub trait Tables: Templates + Sets {
     fn synced_ticket(&mut self) -> u32;
     /// Puts `slot` in the place of its number and returns what was there.
     fn ring_replace(&mut self, slot: &RingSlot<Self::A>) -> RingSlot<Self::A>;
+
+    /// What the first fragment of a packet told.
+    fn fragment(&self, key: &FragmentKey<Self::A>) -> Option<&Fragment>;
+    /// Keeps that; the one longest unused makes room.
+    fn put_fragment(&mut self, key: &FragmentKey<Self::A>, fragment: &Fragment);
+    /// Sets the real server of its datagram.
+    fn set_fragment_dest(&mut self, key: &FragmentKey<Self::A>, dest: u32);
 
     /// Looks the half-open connection up that the next new one pushes out, only so that its memory is on its way to the CPU.
     #[inline(always)]

@@ -3,14 +3,14 @@
 use core::hint::black_box;
 
 use aya_ebpf::bindings::xdp_md;
-use ipvs_common::{Addr, DropReason};
+use ipvs_common::{Addr, DropReason, Iface};
 use ipvs_datapath::{
     egress,
     fwd::wrap::{self as wrapping, Inside},
-    pipeline::steps::{self, Step},
+    pipeline::steps::{self, Step, Went},
 };
 
-use crate::{kernel_tables::Maps, maps::iface, xdp::XdpFrame};
+use crate::{kernel_tables::Maps, xdp::XdpFrame};
 
 /// [`wrapping::wrap`]; 0, or why not.
 #[unsafe(no_mangle)]
@@ -35,15 +35,29 @@ pub(crate) fn wrap(ctx: *mut xdp_md, dest: u32, inside: Inside) -> Result<(), Dr
     }
 }
 
+/// The constants of an interface, which are in a map. Null they never are, but the verifier wants to see that looked at.
+#[inline(always)]
+fn read<'i>(iface: *const Iface) -> Option<&'i Iface> {
+    // SAFETY: null, or such constants: the verifier looks at both sides.
+    unsafe { iface.as_ref() }
+}
+
 macro_rules! asking {
     ($($name:ident: $of:ty;)*) => {
         $(
             /// [`egress::across`]; always 0.
             #[unsafe(no_mangle)]
             #[inline(never)]
-            pub(crate) extern "C" fn $name(ctx: *mut xdp_md, id: u32, of: u32) -> u32 {
+            pub(crate) extern "C" fn $name(
+                ctx: *mut xdp_md,
+                id: u32,
+                of: u32,
+                iface: *const Iface,
+            ) -> u32 {
                 let (tos, proto) = (of as u8, (of >> 8) as u8);
-                egress::across(&mut Maps::<$of>::of(ctx), id, tos, proto, iface());
+                if let Some(iface) = read(iface) {
+                    egress::across(&mut Maps::<$of>::of(ctx), id, tos, proto, iface);
+                }
                 0
             }
         )*
@@ -55,28 +69,31 @@ asking! {
     ask_across6: Addr;
 }
 
-/// [`steps::take`]: an error about a tunnel.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn interpret4(ctx: *mut xdp_md) -> u64 {
-    let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<[u8; 4]>::of(ctx));
-    steps::take(Step::Interpret, frame, maps, iface(), 0).0
+macro_rules! steps {
+    ($($name:ident: $step:ident;)*) => {
+        $(
+            /// [`steps::take`]: an error about a tunnel, with a packet of IPv4 inside.
+            #[unsafe(no_mangle)]
+            #[inline(never)]
+            pub(crate) extern "C" fn $name(
+                ctx: *mut xdp_md,
+                found: u32,
+                iface: *const Iface,
+            ) -> u64 {
+                // Boxed because an argument that makes no difference would be left out, by the caller alone.
+                let found = black_box(found);
+                let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<[u8; 4]>::of(ctx));
+                let Some(iface) = read(iface) else {
+                    return Went::NOWHERE.0;
+                };
+                steps::take(Step::$step, frame, maps, iface, found).0
+            }
+        )*
+    };
 }
 
-/// The same of one of IPv6 with a packet of IPv4 inside.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn interpret_across4(ctx: *mut xdp_md) -> u64 {
-    let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<[u8; 4]>::of(ctx));
-    steps::take(Step::InterpretAcross, frame, maps, iface(), 0).0
-}
-
-/// The same: what it says is told.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub(crate) extern "C" fn tell4(ctx: *mut xdp_md, found: u32) -> u64 {
-    // Boxed because an argument that makes no difference would be left out, by the caller alone.
-    let found = black_box(found);
-    let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<[u8; 4]>::of(ctx));
-    steps::take(Step::Tell, frame, maps, iface(), found).0
+steps! {
+    interpret4: Interpret;
+    interpret_across4: InterpretAcross;
+    tell4: Tell;
 }

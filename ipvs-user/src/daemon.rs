@@ -128,6 +128,7 @@ impl Daemon {
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
         let punt = dataplane.take_punt().ok_or_else(taken)?;
+        let again = dataplane.take_again().ok_or_else(taken)?;
         let messages = dataplane.take_messages();
         let (mut director, adopted) =
             Director::open(Box::new(dataplane), Box::new(source_towards))?;
@@ -168,7 +169,7 @@ impl Daemon {
         let mut tasks = Tasks::new();
         tasks.spawn(watch(Watch::start()?, changed));
         // Opened here, with a right that the threads of tasks do not have.
-        let slow = slowpath::run(punt, PacketSocket::open()?, network.clone());
+        let slow = slowpath::run(punt, again, PacketSocket::open()?, network.clone());
         tasks.spawn(async { slow.await.context("hand-over of frames failed") });
         if let Some(messages) = messages {
             tasks.spawn(async { messages.pass_on().await.context("messages of the datapath") });

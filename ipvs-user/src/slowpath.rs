@@ -1,9 +1,12 @@
-//! Sends what the datapath could not send itself: packets to be fragmented, and packets whose neighbour is not resolved yet.
+//! Sends what the datapath could not send itself: packets to be fragmented, and packets whose neighbour is not resolved yet. And holds
+//! fragments that came too early, until the datapath knows what to do with them.
 //!
 //! Frames come in whole, with a note of what is missing. Knows no services and no connections.
 
 mod fragment;
 mod frame;
+mod held;
+mod programs;
 mod send;
 mod waiting;
 
@@ -16,10 +19,12 @@ pub use fragment::fragment;
 use fragment::is_forbidden;
 
 use crate::{
-    dataplane::bpf::{PuntReader, PuntRing},
+    dataplane::bpf::{Again, PuntReader, PuntRing},
     net::{Network, NextHop},
 };
 use frame::address;
+use held::{Early, Held};
+use programs::{Look, Programs};
 pub use send::PacketSocket;
 use send::Sink;
 use waiting::Waiting;
@@ -32,32 +37,37 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Works until the ring fails, which it never should.
 pub async fn run<N: Network>(
     ring: PuntRing,
+    again: Again,
     socket: PacketSocket,
     network: N,
 ) -> std::io::Result<()> {
     let mut reader = ring.reader()?;
-    let mut path = SlowPath::new(network, socket);
+    let mut path = SlowPath::new(network, socket, again);
     loop {
         path.turn(&mut reader).await?;
     }
 }
 
-struct SlowPath<N, S> {
+struct SlowPath<N, S, P> {
     network: N,
     socket: S,
+    programs: P,
     waiting: Waiting,
+    held: Held,
     /// For packets without an identification of their own.
     next_id: u16,
     lost: u64,
     complained: Option<Instant>,
 }
 
-impl<N: Network, S: Sink> SlowPath<N, S> {
-    fn new(network: N, socket: S) -> Self {
+impl<N: Network, S: Sink, P: Programs> SlowPath<N, S, P> {
+    fn new(network: N, socket: S, programs: P) -> Self {
         Self {
             network,
             socket,
+            programs,
             waiting: Waiting::default(),
+            held: Held::default(),
             next_id: 1,
             lost: 0,
             complained: None,
@@ -67,14 +77,17 @@ impl<N: Network, S: Sink> SlowPath<N, S> {
     async fn turn(&mut self, reader: &mut PuntReader) -> std::io::Result<()> {
         let mut asked = Vec::new();
         let idle = self.waiting.is_empty() && self.lost == 0;
+        let due = self.held.due();
         tokio::select! {
             read = reader.each(|record| asked.extend(self.receive(record))) => read?,
             () = tokio::time::sleep(LOOK), if !idle => {}
+            () = until(due) => {}
         }
         for hop in asked {
             self.ask_for(hop).await;
         }
         self.serve_waiting().await;
+        self.look_at_held(Instant::now());
         self.complain();
         Ok(())
     }
@@ -91,10 +104,58 @@ impl<N: Network, S: Sink> SlowPath<N, S> {
                 None
             }
             Some(PuntReason::Neighbour) => self.wait(header, frame),
+            Some(PuntReason::Early) => {
+                self.hold(Early {
+                    ifindex: header.ifindex,
+                    frame: frame.to_vec(),
+                });
+                None
+            }
             None => {
                 self.lost += 1;
                 None
             }
+        }
+    }
+
+    /// Holds a fragment, unless its packet's first one has come by now.
+    fn hold(&mut self, early: Early) {
+        if self.waits(&early)
+            && let Some(early) = self.held.push(early, Instant::now())
+        {
+            self.lose(&early);
+        }
+    }
+
+    fn look_at_held(&mut self, now: Instant) {
+        let mut held = std::mem::take(&mut self.held);
+        let in_vain = held.look(now, |early| self.waits(early));
+        self.held = held;
+        for early in &in_vain {
+            self.lose(early);
+        }
+    }
+
+    /// Has the programs look at a fragment; true if it has to wait on.
+    fn waits(&mut self, early: &Early) -> bool {
+        let looked = self.programs.look(early.ifindex, &early.frame);
+        let done = match looked {
+            Ok(Look::Waits) => return true,
+            Ok(Look::Done) => Ok(()),
+            Ok(Look::Passes(frame)) => self.programs.pass_up(early.ifindex, &frame),
+            Err(e) => Err(e),
+        };
+        if let Err(e) = done {
+            debug!(ifindex = early.ifindex, "a fragment that was held: {e}");
+            self.lost += 1;
+        }
+        false
+    }
+
+    /// A fragment that waited in vain: whoever reads the counters finds it, and it is nothing to complain about.
+    fn lose(&self, early: &Early) {
+        if let Err(e) = self.programs.count_lost(&early.frame) {
+            debug!("counting a fragment that waited in vain: {e}");
         }
     }
 
@@ -179,10 +240,18 @@ impl<N: Network, S: Sink> SlowPath<N, S> {
         }
         warn!(
             lost = self.lost,
-            "frames lost that had to be fragmented or to wait for their neighbour (RUST_LOG=debug says more)"
+            "frames lost that had to be fragmented, to wait for their neighbour, or to go up late (RUST_LOG=debug says more)"
         );
         self.lost = 0;
         self.complained = Some(Instant::now());
+    }
+}
+
+/// Sleeps until then; for ever, if there is nothing to wait for.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -61,6 +61,7 @@ impl Setup {
             half_open_mask: self.capacities.half_open - 1,
             half_open6_mask: self.capacities.half_open6 - 1,
             test_clock: 1,
+            held: 0,
         }
     }
 }
@@ -80,6 +81,8 @@ pub enum Verdict {
     Pass,
     /// Dropped, or handed to the daemon.
     Drop,
+    /// It was held, and has to wait on.
+    Waits,
     /// Back out of the link it came from.
     Tx,
     /// Out of another link, by index; `None`: there is no such link.
@@ -95,6 +98,8 @@ pub trait Backend {
     fn ip(&mut self, arguments: &[&str], command: &IpCommand) -> Result<()>;
     /// Runs the program of a link on a frame.
     fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome>;
+    /// Runs that for frames which were held.
+    fn run_held(&mut self, link: usize, frame: &[u8]) -> Result<Outcome>;
     /// What the datapath counts, of the first `dests` real servers.
     fn counters(&self, dests: u32) -> Result<Snapshot>;
     /// All that the datapath keeps, of the first `dests` real servers.

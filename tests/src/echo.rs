@@ -14,8 +14,12 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
+use crate::topology::here;
+
 /// No answer for so long is a failure, except where a test waits for one.
-const PATIENCE: Duration = Duration::from_secs(30);
+fn patience() -> Duration {
+    here(Duration::from_secs(30))
+}
 /// Steady, but little.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -103,8 +107,8 @@ impl Steady {
 
     pub fn at_pace(stream: TcpStream, pace: Pace) -> Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience()))?;
+        stream.set_write_timeout(Some(patience()))?;
         let mut input = BufReader::new(stream.try_clone()?);
         let mut server = String::new();
         input.read_line(&mut server).context("greeting")?;

@@ -3,6 +3,7 @@
 mod check;
 mod describe;
 mod icmp;
+mod pieces;
 
 use std::net::SocketAddrV4;
 
@@ -15,6 +16,7 @@ use crate::six::six;
 pub use check::{checksum, checksums_are_right};
 pub use describe::{contrast, describe, hex};
 pub use icmp::{IcmpError, checksum_of_six};
+pub use pieces::{UNIT, data_at, pieces, whole};
 
 /// TCP flag bits at their place in the header.
 pub mod flag {

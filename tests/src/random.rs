@@ -2,6 +2,7 @@
 //! packet can have. The same seed gives the same packets, as long as the datapath behind does the same.
 
 mod flaw;
+mod fragments;
 mod icmp;
 mod six;
 mod world;
@@ -51,6 +52,8 @@ pub struct Generator {
     served: Vec<(Proto, SocketAddrV4, SocketAddrV4)>,
     /// The frames of some, as far as an ICMP error quotes them.
     sent: Vec<Vec<u8>>,
+    /// Fragments that are still to come, the last one first.
+    to_come: Vec<Arrival>,
 }
 
 impl Generator {
@@ -63,6 +66,7 @@ impl Generator {
             flows: Vec::new(),
             served: Vec::new(),
             sent: Vec::new(),
+            to_come: Vec::new(),
         }
     }
 
@@ -79,6 +83,14 @@ impl Generator {
 
     /// The next frame.
     pub fn arrival(&mut self) -> Arrival {
+        if self.rng.u8(..4) != 0
+            && let Some(mut fragment) = self.to_come.pop()
+        {
+            if self.rng.u8(..16) == 0 {
+                self.flaw(&mut fragment.frame);
+            }
+            return fragment;
+        }
         if self.rng.u8(..) < 30 {
             let (link, mut frame) = self.icmp();
             self.flaw(&mut frame);
@@ -90,6 +102,13 @@ impl Generator {
         packet.six = self.six;
         flaw::of_packet(&mut self.rng, &mut packet);
         let mut frame = flaw::frame(&mut self.rng, &packet);
+        if self.rng.u8(..12) == 0 {
+            let pieces = fragments::cut(&mut self.rng, link, &frame, self.six);
+            self.to_come.extend(pieces.into_iter().rev());
+            if let Some(first) = self.to_come.pop() {
+                return first;
+            }
+        }
         self.flaw(&mut frame);
         Arrival { link, frame }
     }

@@ -5,6 +5,7 @@ mod console;
 mod expectations;
 mod features;
 mod folder;
+mod fragments;
 mod listing;
 mod made;
 mod names;
@@ -26,10 +27,11 @@ pub use expectations::{Expectations, Standing};
 pub use folder::{Engine, Report, Totals, files, replay_all};
 
 use crate::{
-    backend::{Backend, HZ, START, Setup, Verdict},
+    backend::{Backend, HZ, Outcome, START, Setup, Verdict},
     packet,
     trace::{Frame, IpCommand, Network, Said, Trace},
 };
+use fragments::{Fragments, Piece};
 use outputs::Outputs;
 use readings::Readings;
 use script::{Act, Event, Then, script};
@@ -93,6 +95,7 @@ struct Replay<'a> {
     outputs: Outputs<'a>,
     statistics: Statistics,
     readings: Readings<'a>,
+    fragments: Fragments,
     /// Step and note of what is being done.
     at: (usize, String),
     differences: Vec<Difference>,
@@ -115,6 +118,7 @@ impl<'a> Replay<'a> {
             outputs: Outputs::new(trace),
             statistics: Statistics::default(),
             readings: Readings::default(),
+            fragments: Fragments::default(),
             at: (0, "config".to_owned()),
             differences: Vec::new(),
         })
@@ -284,7 +288,28 @@ impl<'a> Replay<'a> {
         let link = self.stack.network.index_of(&frame.link);
         let link = link.with_context(|| format!("no link {}", frame.link))?;
         let outcome = self.backend.run(link, &frame.bytes)?;
+        let Some(piece) = Piece::of(&frame.bytes) else {
+            return self.sent(link, outcome);
+        };
+        let mut sent = self.sent(link, outcome)?;
+        for (link, frame) in std::mem::take(&mut self.fragments.held) {
+            let outcome = self.backend.run_held(link, &frame)?;
+            if outcome.verdict == Verdict::Waits {
+                self.fragments.held.push((link, frame));
+            } else {
+                sent.extend(self.sent(link, outcome)?);
+            }
+        }
+        Ok(self.fragments.add(&piece, sent))
+    }
+
+    /// What leaves after a frame came in by a link.
+    fn sent(&mut self, link: usize, outcome: Outcome) -> Result<Vec<Frame>> {
         if let Some((header, frame)) = &outcome.handed {
+            if header.reason == PuntReason::Early as u32 {
+                self.fragments.held.push((link, frame.clone()));
+                return Ok(Vec::new());
+            }
             ensure!(
                 header.reason == PuntReason::Fragment as u32,
                 "handed over for want of a neighbour: {}",
@@ -296,7 +321,7 @@ impl<'a> Replay<'a> {
             return Ok(pieces.into_iter().map(|p| self.on(link, p)).collect());
         }
         Ok(match outcome.verdict {
-            Verdict::Drop => Vec::new(),
+            Verdict::Drop | Verdict::Waits => Vec::new(),
             Verdict::Tx => vec![self.on(link, outcome.frame)],
             Verdict::Redirect(to) => {
                 let to = to.with_context(|| packet::describe(&outcome.frame));

@@ -13,8 +13,12 @@ pub use server::{MailServer, Received};
 
 use std::time::Duration;
 
+use crate::topology::here;
+
 /// No step of a conversation takes longer, unless the network is at fault.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) fn patience() -> Duration {
+    here(Duration::from_secs(20))
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@
 )]
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipvs_common::{AttachMode, Policy, maps::Capacities};
+use ipvs_common::{AttachMode, Policy, PuntHeader, PuntReason, maps::Capacities};
 use ipvs_tests::{
     backend::{Backend, Host, Kernel, START, Setup, Verdict, in_network},
     packet,
@@ -32,7 +32,7 @@ const CAPACITIES: Capacities = Capacities {
 };
 
 /// What these packets cannot bring about.
-const NEVER: [&str; 11] = [
+const NEVER: [&str; 13] = [
     // No routing rule makes the marked packets' addresses the director's own.
     "bypassed",
     "conn_table_full",
@@ -42,6 +42,9 @@ const NEVER: [&str; 11] = [
     "internal",
     "no_headroom",
     "no_route",
+    // The daemon always takes one more, and counts what waited in vain.
+    "fragment_early",
+    "fragment_lost",
     // No other director, and nobody who listens to one.
     "sync_entered",
     "sync_missed",
@@ -150,8 +153,13 @@ struct Pair {
     kernel: Kernel,
     consoles: [Console; 2],
     generator: Generator,
+    /// Fragments that the daemon would hold.
+    held: Vec<Arrival>,
     clock: u64,
 }
+
+/// As many are held at a time.
+const HELD: usize = 32;
 
 impl Pair {
     fn new(setup: &Setup, family: Family, seed: u64) -> Result<Self> {
@@ -189,6 +197,7 @@ impl Pair {
                 Family::Four => generator,
                 Family::Six => generator.over_six(),
             },
+            held: Vec::new(),
             clock: START,
         })
     }
@@ -199,8 +208,10 @@ impl Pair {
         if self.generator.rng().u16(..) < 60 {
             self.change()?;
         }
-        let arrival = self.generator.arrival();
-        self.compare(&arrival)
+        let again = self.held_again();
+        let is_held = again.is_some();
+        let arrival = again.unwrap_or_else(|| self.generator.arrival());
+        self.compare(&arrival, is_held)
             .and_then(|()| {
                 if exact || number.is_multiple_of(COUNTERS) {
                     self.compare_counters()?;
@@ -220,10 +231,33 @@ impl Pair {
             })
     }
 
-    fn compare(&mut self, arrival: &Arrival) -> Result<()> {
-        let host = self.host.run(arrival.link, &arrival.frame)?;
-        let kernel = self.kernel.run(arrival.link, &arrival.frame)?;
+    /// Now and then one of those that are held comes again; there is no room for more than so many.
+    fn held_again(&mut self) -> Option<Arrival> {
+        let rng = self.generator.rng();
+        let is_full = self.held.len() >= HELD;
+        let again = is_full || (!self.held.is_empty() && rng.u8(..4) == 0);
+        again.then(|| self.held.swap_remove(rng.usize(..self.held.len())))
+    }
+
+    fn compare(&mut self, arrival: &Arrival, is_held: bool) -> Result<()> {
+        let run = |backend: &mut dyn Backend| {
+            if is_held {
+                backend.run_held(arrival.link, &arrival.frame)
+            } else {
+                backend.run(arrival.link, &arrival.frame)
+            }
+        };
+        let (host, kernel) = (run(&mut self.host)?, run(&mut self.kernel)?);
         if host == kernel {
+            let early = |header: &PuntHeader| header.reason == PuntReason::Early as u32;
+            let is_early = host
+                .handed
+                .as_ref()
+                .is_some_and(|(header, _)| early(header));
+            // Not all wait for ever.
+            if is_early || (host.verdict == Verdict::Waits && self.held.len() < HELD / 2) {
+                self.held.push(arrival.clone());
+            }
             if matches!(host.verdict, Verdict::Redirect(_) | Verdict::Tx) {
                 self.generator.observe(&host.frame);
             }

@@ -89,7 +89,11 @@ impl Flood {
         for n in 0..ESTABLISHED {
             match self.send(friend(n), flag::ACK)?.verdict {
                 Verdict::Redirect(Some(link)) => links.push(link),
-                other @ (Verdict::Pass | Verdict::Drop | Verdict::Tx | Verdict::Redirect(None)) => {
+                other @ (Verdict::Pass
+                | Verdict::Drop
+                | Verdict::Waits
+                | Verdict::Tx
+                | Verdict::Redirect(None)) => {
                     anyhow::bail!("{} is not forwarded: {other:?}", friend(n))
                 }
             }

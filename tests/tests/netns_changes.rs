@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use ipvs_tests::{
     echo::{self, Steady},
     scene::{BULK, MailServers},
-    topology::{CLIENT, Director, Start, Topology, vip, within},
+    topology::{CLIENT, Director, Start, Topology, flushing_pause, vip, within},
 };
 
 /// Longer than a second of silence and the retransmission timer that has grown meanwhile.
@@ -148,7 +148,7 @@ fn mail_despite_forgotten_neighbours(net: &Topology, servers: &MailServers) -> R
         while !done.load(Ordering::SeqCst) {
             net.dom0.ip("neigh flush all")?;
             flushes += 1;
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(flushing_pause());
         }
         mail.join().expect("the client does not panic")?;
         Ok(flushes)

@@ -2,7 +2,7 @@
 
 use ipvs_common::{Conn, Hop, HopKind, Iface, PassReason};
 
-use super::{age_and_measure, depart};
+use super::{age_and_measure, depart, leads_on};
 use crate::{
     Ip, egress,
     exit::{Exit, Verdict},
@@ -46,6 +46,9 @@ pub fn forward<F: Frame, T: Tables>(
 pub(super) fn by_kernel<A: Ip>(iface: &Iface, p: &Packet<A>, hop: &Hop) -> Option<PassReason> {
     if hop.kind == HopKind::Local as u8 {
         Some(PassReason::Localnode)
+    } else if iface.held != 0 && leads_on(hop) {
+        // The daemon has it and sends it on any interface.
+        None
     } else if hop.kind == HopKind::Unresolved as u8 {
         Some(PassReason::Unresolved)
     } else if hop.kind != HopKind::Send as u8

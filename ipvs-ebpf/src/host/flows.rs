@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ipvs_common::{
-    Addr, Conn, FlowKey, Mac, RingSlot, SyncNote, Template, TemplateKey, maps::Capacities,
+    Addr, Conn, FlowKey, Fragment, FragmentKey, Mac, RingSlot, SyncNote, Template, TemplateKey,
+    maps::Capacities,
 };
 
 use super::HostTables;
@@ -40,6 +41,7 @@ pub struct Flows<A: Ip> {
     pub newborn: Conn<A>,
     /// The flow that an ICMP error just asked for.
     pub asked: FlowKey<A>,
+    pub fragments: BTreeMap<FragmentKey<A>, Fragment>,
     pub routes: Vec<HostRoute<A>>,
     pub neighbours: BTreeMap<A, Mac>,
     /// What the daemon is to look at.
@@ -57,6 +59,7 @@ impl<A: Ip> Flows<A> {
             synced_next: 0,
             newborn: Conn::default(),
             asked: FlowKey::default(),
+            fragments: BTreeMap::new(),
             routes: Vec::new(),
             neighbours: BTreeMap::new(),
             notes: Vec::new(),

@@ -16,16 +16,26 @@ const MOST_STAGES: u32 = 8;
 
 /// Decides on a frame, rewrites it, and counts every way out that is not "forwarded".
 pub fn run<F: Frame>(f: &mut F, t: &mut HostTables, iface: &Iface) -> Verdict {
-    let verdict = stages(f, &mut t.of::<[u8; 4]>(), iface);
-    if verdict == Verdict::SIX {
-        return stages(f, &mut t.of::<Addr>(), iface);
+    let first = pipeline::fast(f, &mut t.of::<[u8; 4]>(), iface);
+    if first == Verdict::SIX {
+        let first = pipeline::fast(f, &mut t.of::<Addr>(), iface);
+        return stages(first, f, &mut t.of::<Addr>(), iface);
     }
-    verdict
+    stages(first, f, &mut t.of::<[u8; 4]>(), iface)
 }
 
-/// The stages of a family.
-fn stages<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let mut verdict = pipeline::fast(f, t, iface);
+/// The same for a fragment that was held ([`ipvs_common::PuntReason::Early`]), by the interface that it came in by.
+pub fn run_held<F: Frame>(f: &mut F, t: &mut HostTables, iface: &Iface) -> Verdict {
+    let iface = &Iface { held: 1, ..*iface };
+    if pipeline::is_six(f) {
+        return stages(Verdict::FRAGMENT, f, &mut t.of::<Addr>(), iface);
+    }
+    stages(Verdict::FRAGMENT, f, &mut t.of::<[u8; 4]>(), iface)
+}
+
+/// The stages of a family, from that which the first one leads to.
+fn stages<F: Frame, T: Tables>(first: Verdict, f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+    let mut verdict = first;
     for _ in 0..MOST_STAGES {
         verdict = match verdict.action() {
             Action::Stage(stage::SIX)
@@ -33,14 +43,16 @@ fn stages<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
             | Action::Drop
             | Action::Tx
             | Action::Handed
+            | Action::Waits
             | Action::Redirect(_) => return verdict,
             Action::Stage(stage::SLOW) => pipeline::slow(f, t, iface),
+            Action::Stage(stage::FRAGMENT) => pipeline::fragment(f, t, iface),
             Action::Stage(stage::ENTER) => pipeline::enter(f, t, iface),
             Action::Stage(stage::BORN) => pipeline::born(f, t, iface),
             Action::Stage(stage::ICMP) => pipeline::icmp(f, t, iface),
             Action::Stage(stage::TUNNELED) => pipeline::tunneled(f, t, iface),
             Action::Stage(stage::WRAP) => pipeline::wrap(f, t, iface),
-            Action::Stage(stage::ASKED) if !T::A::LONG => pipeline::asked(t, iface),
+            Action::Stage(stage::ASKED) if !T::A::LONG => pipeline::asked(f, t, iface),
             Action::Stage(_) => pipeline::open(f, t, iface),
         };
     }

@@ -1,7 +1,8 @@
 //! IPv4 (RFC 791).
 
 use ipvs_common::{
-    Addr, DropReason, FlowKey, Hop, HopKind, Iface, PassReason, Proto, ServiceKey, SettingsFlags,
+    Addr, DropReason, FlowKey, FragmentKey, Hop, HopKind, Iface, PassReason, Proto, ServiceKey,
+    SettingsFlags,
     hdr::{Eth, Ipv4},
 };
 use network_types::ip::Ipv4Hdr;
@@ -12,15 +13,16 @@ use crate::{
     frame::Frame,
     icmp::Error,
     parse::{
-        self, L3, Packet,
+        self, Fragmented, L3, Packet, Piece,
         error::{self, Message, Quoted},
     },
     rewrite::{csum, l4::End},
 };
 
 const ETHERTYPE: u16 = u16::from_ne_bytes(<[u8; 4] as Ip>::ETHERTYPE);
-/// More fragments, or an offset.
-const FRAGMENT: u16 = 0x3fff;
+const MORE: u16 = 0x2000;
+/// Bits of a fragment's place; the first one of a packet has its ports.
+pub(crate) const OFFSET: u16 = 0x1fff;
 pub(crate) const DONT_FRAGMENT: u16 = 0x4000;
 
 impl Ip for [u8; 4] {
@@ -55,23 +57,44 @@ impl Ip for [u8; 4] {
     #[inline(always)]
     fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
         let (ip, header, frags) = whole(f, iface)?;
+        behind(f, &ip, header, frags, Piece::Whole)
+    }
+
+    #[inline(always)]
+    fn any_packet<F: Frame>(f: &mut F) -> Result<Packet<Self>, Exit> {
+        let (ip, header, frags) = header(f)?;
+        if frags & OFFSET != 0 {
+            return Err(Exit::FRAGMENT);
+        }
+        behind(f, &ip, header, frags, piece(frags))
+    }
+
+    #[inline(always)]
+    fn fragmented<F: Frame>(f: &mut F) -> Result<Fragmented<Self>, Exit> {
+        let (ip, header, frags) = header(f)?;
+        if frags & (MORE | OFFSET) == 0 {
+            return Err(Exit::SLOW);
+        }
+        if Proto::from_number(ip.proto).is_none() {
+            return Err(PassReason::Fragment.into());
+        }
         let len = u16::from_be_bytes(ip.tot_len);
-        let l4 = L3 + header;
-        let proto = Proto::from_number(ip.proto).ok_or_else(|| other(ip.proto))?;
-        let (ports, flags) = parse::transport(f, l4, proto)?;
-        let need = header + parse::least(proto);
-        if usize::from(len) < need || L3 + usize::from(len) > f.len() {
+        if usize::from(len) < header || L3 + usize::from(len) > f.len() {
             return Err(PassReason::Malformed.into());
         }
-        Ok(Packet {
-            key: FlowKey::in_words(ip.proto, ip.src_addr, ports.src, ip.dst_addr, ports.dst),
-            l4,
-            len,
-            l4_len: len - header as u16,
-            ttl: ip.ttl,
-            tos: ip.tos,
-            df: frags & DONT_FRAGMENT != 0,
-            flags,
+        Ok(Fragmented {
+            p: Packet {
+                key: FlowKey::in_words(ip.proto, ip.src_addr, [0; 2], ip.dst_addr, [0; 2]),
+                l4: L3 + header,
+                len,
+                l4_len: len - header as u16,
+                ttl: ip.ttl,
+                tos: ip.tos,
+                df: frags & DONT_FRAGMENT != 0,
+                flags: 0,
+                piece: piece(frags),
+            },
+            key: FragmentKey::in_words(ip.src_addr, ip.dst_addr, ip.id, ip.proto),
         })
     }
 
@@ -219,20 +242,67 @@ impl Ip for [u8; 4] {
     }
 }
 
+#[inline(always)]
+const fn piece(frags: u16) -> Piece {
+    if frags & OFFSET != 0 {
+        Piece::Later
+    } else if frags & MORE != 0 {
+        Piece::First
+    } else {
+        Piece::Whole
+    }
+}
+
+/// The packet with this header, which has ports.
+#[inline(always)]
+fn behind<F: Frame>(
+    f: &mut F,
+    ip: &Ipv4Hdr,
+    header: usize,
+    frags: u16,
+    piece: Piece,
+) -> Result<Packet, Exit> {
+    let len = u16::from_be_bytes(ip.tot_len);
+    let l4 = L3 + header;
+    let proto = Proto::from_number(ip.proto).ok_or_else(|| other(ip.proto))?;
+    let (ports, flags) = parse::transport(f, l4, proto)?;
+    let need = header + parse::least(proto);
+    if usize::from(len) < need || L3 + usize::from(len) > f.len() {
+        return Err(PassReason::Malformed.into());
+    }
+    Ok(Packet {
+        key: FlowKey::in_words(ip.proto, ip.src_addr, ports.src, ip.dst_addr, ports.dst),
+        l4,
+        len,
+        l4_len: len - header as u16,
+        ttl: ip.ttl,
+        tos: ip.tos,
+        df: frags & DONT_FRAGMENT != 0,
+        flags,
+        piece,
+    })
+}
+
 /// The header of a packet that is no fragment, its length, and its flags.
 #[inline(always)]
 pub(crate) fn whole<F: Frame>(f: &mut F, iface: &Iface) -> Result<(Ipv4Hdr, usize, u16), Exit> {
     parse::ethernet(f, iface, ETHERTYPE)?;
+    let (ip, header, frags) = header(f)?;
+    if frags & (MORE | OFFSET) != 0 {
+        return Err(Exit::FRAGMENT);
+    }
+    Ok((ip, header, frags))
+}
+
+/// The same of any packet.
+#[inline(always)]
+fn header<F: Frame>(f: &mut F) -> Result<(Ipv4Hdr, usize, u16), Exit> {
     let ip = f.at::<Ipv4>(L3).map_err(|_| PassReason::NotIp)?.0;
     let header = usize::from(ip.vihl & 0x0f) * 4;
     if ip.vihl >> 4 != 4 || header < size_of::<Ipv4>() {
         return Err(PassReason::Malformed.into());
     }
-    let frags = u16::from_be_bytes(ip.frags);
-    if frags & FRAGMENT != 0 {
-        return Err(PassReason::Fragment.into());
-    }
-    Ok((ip, header, frags))
+    Ok((ip, header, u16::from_be_bytes(ip.frags)))
 }
 
 /// What becomes of a packet of another protocol: ICMP has a stage of its own.

@@ -5,16 +5,19 @@ use core::{marker::PhantomData, ptr};
 
 use aya_ebpf::{
     bindings::xdp_md,
-    maps::{Array, HashMap, PerCpuArray},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray},
 };
-use ipvs_common::{Addr, Conn, FlowKey, Hop, RingSlot, Service, Template, TemplateKey, maps::head};
+use ipvs_common::{
+    Addr, Conn, FlowKey, Fragment, FragmentKey, Hop, Iface, RingSlot, Service, Template,
+    TemplateKey, maps::head,
+};
 use ipvs_datapath::{FibQuery, Ip, pipeline::steps::Step};
 
 use super::numbers::{dst, ports, src};
 use crate::{
     maps::{
-        ASKED, ASKED6, CONNS, CONNS6, HALF_OPEN, HALF_OPEN_RING, HALF_OPEN_RING6, HALF_OPEN6,
-        NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
+        ASKED, ASKED6, CONNS, CONNS6, FRAGMENTS, FRAGMENTS6, HALF_OPEN, HALF_OPEN_RING,
+        HALF_OPEN_RING6, HALF_OPEN6, NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
     },
     notes, routes, six, tunnels, walks, xdp,
 };
@@ -49,6 +52,7 @@ pub(crate) trait Family: Ip<Other = <Self as Family>::Twin> {
     fn templates() -> &'static HashMap<TemplateKey<Self>, Template>;
     fn newborn() -> &'static PerCpuArray<Conn<Self>>;
     fn asked() -> &'static PerCpuArray<FlowKey<Self>>;
+    fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragment>;
     fn half_open_mask() -> u32;
 
     fn route(ctx: *mut xdp_md, query: &FibQuery<Self>) -> Hop;
@@ -62,13 +66,13 @@ pub(crate) trait Family: Ip<Other = <Self as Family>::Twin> {
     fn meet(key: &FlowKey<Self>) -> u64;
     fn promote(key: &FlowKey<Self>) -> bool;
     /// A step of the slow stages. Where addresses are short most are done in line.
-    fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64;
+    fn step(ctx: *mut xdp_md, step: Step, found: u32, iface: &Iface) -> u64;
     /// `of`: the type of service, and the protocol above it.
-    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32);
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32, iface: &Iface);
 }
 
 macro_rules! its_maps {
-    ($conns:ident, $half_open:ident, $ring:ident, $templates:ident, $newborn:ident, $asked:ident, $mask:ident) => {
+    ($conns:ident, $half_open:ident, $ring:ident, $templates:ident, $newborn:ident, $asked:ident, $fragments:ident, $mask:ident) => {
         #[inline(always)]
         fn conns() -> &'static HashMap<FlowKey<Self>, Conn<Self>> {
             &$conns
@@ -94,6 +98,10 @@ macro_rules! its_maps {
             &$asked
         }
         #[inline(always)]
+        fn fragments() -> &'static LruHashMap<FragmentKey<Self>, Fragment> {
+            &$fragments
+        }
+        #[inline(always)]
         fn half_open_mask() -> u32 {
             iface().$mask
         }
@@ -112,6 +120,7 @@ impl Family for [u8; 4] {
         TEMPLATES,
         NEWBORN,
         ASKED,
+        FRAGMENTS,
         half_open_mask
     );
 
@@ -169,18 +178,18 @@ impl Family for [u8; 4] {
         xdp::promote_conn(src(key), dst(key), ports(key), u32::from(key.proto)) != 0
     }
     #[inline(always)]
-    fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
+    fn step(ctx: *mut xdp_md, step: Step, found: u32, iface: &Iface) -> u64 {
         if matches!(step, Step::Interpret) {
-            tunnels::interpret4(ctx)
+            tunnels::interpret4(ctx, found, iface)
         } else if matches!(step, Step::InterpretAcross) {
-            tunnels::interpret_across4(ctx)
+            tunnels::interpret_across4(ctx, found, iface)
         } else {
-            tunnels::tell4(ctx, found)
+            tunnels::tell4(ctx, found, iface)
         }
     }
     #[inline(always)]
-    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32) {
-        tunnels::ask_across4(ctx, id, of);
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32, iface: &Iface) {
+        tunnels::ask_across4(ctx, id, of, iface);
     }
 }
 
@@ -196,6 +205,7 @@ impl Family for Addr {
         TEMPLATES6,
         NEWBORN6,
         ASKED6,
+        FRAGMENTS6,
         half_open6_mask
     );
 
@@ -240,11 +250,11 @@ impl Family for Addr {
         six::promote_conn6(key) != 0
     }
     #[inline(always)]
-    fn step(ctx: *mut xdp_md, step: Step, found: u32) -> u64 {
-        six::step(ctx, step, found)
+    fn step(ctx: *mut xdp_md, step: Step, found: u32, iface: &Iface) -> u64 {
+        six::step(ctx, step, found, iface)
     }
     #[inline(always)]
-    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32) {
-        tunnels::ask_across6(ctx, id, of);
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32, iface: &Iface) {
+        tunnels::ask_across6(ctx, id, of, iface);
     }
 }

@@ -1,7 +1,7 @@
 //! Keys and statuses as plain numbers: what a function of its own may take, and what the CPU can swap; and numbers that tell
 //! connections apart.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 use ipvs_common::{FlowKey, Status};
 
@@ -51,6 +51,19 @@ pub(super) fn ticket(row: u32) -> u32 {
     };
     // SAFETY: a map value, aligned. The order is not relaxed because the result is used (see `add`).
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
+}
+
+/// Replaces eight bytes if they are still `old`; tells whether they were.
+///
+/// # Safety
+/// `place` points into a live map value and is aligned.
+#[inline(always)]
+pub(super) unsafe fn swap(place: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: the caller's promise.
+    let (_, swapped) = unsafe {
+        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(place, old, new)
+    };
+    swapped
 }
 
 /// Adds to a count that other CPUs add to as well.

@@ -8,7 +8,7 @@ use ipvs_common::{
     hdr::{Icmp, Udp},
 };
 
-use super::{L3, Packet};
+use super::{L3, Packet, Piece};
 use crate::{Ip, exit::Exit, frame::Frame, fwd::wrap, tables::Tables};
 
 /// An ICMP error, without what it quotes.
@@ -167,8 +167,8 @@ pub fn inside<F: Frame, A: Ip, O: Ip>(
 /// The packet that may open a connection: the one that came, or that which an ICMP error's quoted one would be the answer to
 /// (`schedule_icmp`).
 #[inline(always)]
-pub fn opening<F: Frame, T: Tables>(f: &mut F, t: &T, iface: &Iface) -> Result<Packet<T::A>, Exit> {
-    let exit = match T::A::any_packet(f, iface) {
+pub fn opening<F: Frame, T: Tables>(f: &mut F, t: &T) -> Result<Packet<T::A>, Exit> {
+    let exit = match T::A::any_packet(f) {
         Ok(p) => return Ok(p),
         Err(exit) => exit,
     };
@@ -191,5 +191,6 @@ pub fn asked<T: Tables>(t: &T) -> Result<Packet<T::A>, Exit> {
         tos: 0,
         df: false,
         flags: 0,
+        piece: Piece::Whole,
     })
 }

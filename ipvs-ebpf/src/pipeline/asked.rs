@@ -9,13 +9,14 @@ use crate::{
     },
     exit::{Exit, NO_DEST, Verdict},
     expire,
+    frame::Frame,
     parse::{Packet, error},
     service,
     tables::Tables,
 };
 
 #[inline(always)]
-pub fn asked<T: Tables>(t: &mut T, iface: &Iface) -> Verdict {
+pub fn asked<F: Frame, T: Tables>(_: &mut F, t: &mut T, iface: &Iface) -> Verdict {
     let p = match error::asked(t) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),

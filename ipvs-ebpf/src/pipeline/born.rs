@@ -1,9 +1,10 @@
 //! Forwards the packet that opened a connection, or tells its client that nobody is there. What the connection is, the stage
-//! before left behind. With long addresses it does the same for any packet that took the slow way.
+//! before left behind. With long addresses it does the same for any packet that took the slow way, and for both families it forwards
+//! the fragments behind a first one.
 
 use ipvs_common::{Conn, ConnFlags, DropReason, ForwardingMethod, Iface};
 
-use super::leave_by;
+use super::{fragment, leave_by};
 use crate::{
     Ip,
     conn::birth,
@@ -18,7 +19,7 @@ use crate::{
 
 #[inline(always)]
 pub fn born<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    let p = match T::A::any_packet(f, iface) {
+    let p = match fragment::or_later(f, t) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };
@@ -43,8 +44,8 @@ fn forward<F: Frame, T: Tables>(
     if conn.status.method == ForwardingMethod::REFUSE {
         return Err(Exit::answer(icmp::Error::from_word(conn.mark), conn.dest));
     }
-    if T::A::LONG && conn.status.flags & ConnFlags::REPLY != 0 {
-        stats::outbound(t, conn.dest, p.len);
+    if (T::A::LONG || p.is_later()) && conn.status.flags & ConnFlags::REPLY != 0 {
+        stats::outbound_piece(t, conn.dest, p);
         return fwd::reply::forward(f, t, iface, p, conn, &conn.hop);
     }
     if conn.status.method == ForwardingMethod::BYPASS {
@@ -58,6 +59,9 @@ fn forward<F: Frame, T: Tables>(
     stats::inbound(t, conn.dest, p);
     if conn.status.flags & ConnFlags::ONE_PACKET != 0 {
         birth::forget(t, &p.key, conn);
+        if !p.is_whole() {
+            fragment::of_one_packet(f, t, conn.dest);
+        }
     }
     if fwd::is_wrapped(t, conn) {
         return Err(fwd::to_be_wrapped(t, conn.dest));

@@ -16,7 +16,7 @@ pub fn enter<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdic
     if T::A::LONG {
         return super::steps::enter_slowly(f, t, iface);
     }
-    let p = match parse::error::opening(f, t, iface) {
+    let p = match parse::error::opening(f, t) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };

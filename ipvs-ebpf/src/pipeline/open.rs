@@ -26,7 +26,7 @@ pub fn open<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
     if T::A::LONG {
         return super::steps::open_slowly(f, t, iface);
     }
-    let p = match T::A::any_packet(f, iface) {
+    let p = match T::A::any_packet(f) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };

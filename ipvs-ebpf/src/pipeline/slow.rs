@@ -26,7 +26,7 @@ pub fn slow<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
     if T::A::LONG {
         return steps::slowly(f, t, iface);
     }
-    let p = match T::A::any_packet(f, iface) {
+    let p = match T::A::any_packet(f) {
         Ok(p) => p,
         Err(exit) => return super::refuse(t, exit),
     };

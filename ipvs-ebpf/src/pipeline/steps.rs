@@ -13,7 +13,11 @@ pub use self::{
     opening::open_slowly,
 };
 
-use super::{answer_later, refuse, slow};
+use super::{
+    answer_later,
+    fragment::{self, UNKNOWN},
+    refuse, slow,
+};
 use crate::{
     Ip,
     conn::{self, Table, advance, birth, expected, promote, template},
@@ -37,6 +41,9 @@ const ON: u64 = 0xff;
 const DONE: u64 = 0xfe;
 
 impl Went {
+    /// Nobody knows what to go on with.
+    pub const NOWHERE: Self = Self(1 | (DropReason::Internal.slot() as u64) << 32);
+
     #[inline(always)]
     const fn on(found: u32) -> Self {
         Self(ON | (found as u64) << 32)
@@ -104,8 +111,6 @@ pub enum Step {
     Reply,
     Insert,
     ServeAsked,
-    JoinAsked,
-    TieAsked,
     DraftAsked,
     Know,
     Estrange,
@@ -114,6 +119,8 @@ pub enum Step {
     Interpret,
     InterpretAcross,
     Tell,
+    Recall,
+    Follow,
 }
 
 /// Takes a step; `found` is what the first one found.
@@ -133,6 +140,8 @@ pub fn take<F: Frame, T: Tables>(
         Step::Interpret => return Went::of(errors::interpret(f, t, iface)),
         Step::InterpretAcross => return Went::of(errors::interpret_across(f, t, iface)),
         Step::Tell => return Went::done(errors::tell(f, t, iface, found)),
+        Step::Recall => return Went::of(fragment::recall(f, t, iface)),
+        Step::Follow => return Went::of(fragment::follow(f, t, iface, found)),
         Step::Look
         | Step::Overdue
         | Step::StartOver
@@ -150,11 +159,9 @@ pub fn take<F: Frame, T: Tables>(
         | Step::Reply
         | Step::Insert
         | Step::ServeAsked
-        | Step::JoinAsked
-        | Step::TieAsked
         | Step::DraftAsked => {}
     }
-    let p = match packet(step, f, t, iface) {
+    let p = match packet(step, f, t) {
         Ok(p) => p,
         Err(exit) => return Went(exit.word()),
     };
@@ -168,9 +175,9 @@ pub fn take<F: Frame, T: Tables>(
         Step::Advance => advance(t, &p, table),
         Step::Meet => opening::meet(t, &p),
         Step::Serve => opening::serve(t, iface, &p),
-        Step::Join | Step::JoinAsked => opening::join(t, iface, &p, found),
+        Step::Join => opening::join(t, iface, &p, found),
         Step::Choose => opening::choose(t, iface, &p),
-        Step::Tie | Step::TieAsked => opening::tie(t, iface, &p),
+        Step::Tie => opening::tie(t, iface, &p),
         Step::LeaveOld => opening::leave_old(t, &p),
         Step::Draft => opening::draft(t, iface, &p, found),
         Step::Room => room(t, &p),
@@ -184,32 +191,29 @@ pub fn take<F: Frame, T: Tables>(
         | Step::Relay
         | Step::Interpret
         | Step::InterpretAcross
-        | Step::Tell => Err(DropReason::Internal.into()),
+        | Step::Tell
+        | Step::Recall
+        | Step::Follow => Err(DropReason::Internal.into()),
     })
 }
 
-/// The packet that a step is about. Some steps are also those of a connection that an ICMP error opens.
+/// The packet that a step is about. From where it is known that no connection is its own it is the one that was left, or that an
+/// ICMP error asked for: as much of it as makes a connection.
 #[inline(always)]
-fn packet<F: Frame, T: Tables>(
-    step: Step,
-    f: &mut F,
-    t: &T,
-    iface: &Iface,
-) -> Result<Packet<T::A>, Exit> {
-    let also_asked = matches!(
+fn packet<F: Frame, T: Tables>(step: Step, f: &mut F, t: &T) -> Result<Packet<T::A>, Exit> {
+    let opens = matches!(
         step,
-        Step::Choose
+        Step::Join
+            | Step::Choose
+            | Step::Tie
             | Step::Room
             | Step::Reply
             | Step::Insert
             | Step::ServeAsked
             | Step::DraftAsked
     );
-    if also_asked {
-        return error::opening(f, t, iface);
-    }
-    if !matches!(step, Step::JoinAsked | Step::TieAsked) {
-        return T::A::any_packet(f, iface);
+    if !opens {
+        return T::A::any_packet(f);
     }
     // Only because an argument that makes no difference would be left out, by the caller alone.
     if f.is_empty() {
@@ -337,6 +341,28 @@ fn advance<T: Tables>(t: &mut T, p: &Packet<T::A>, table: Table) -> Result<u32, 
     }
     t.leave_as_newborn(entry);
     Ok(0)
+}
+
+/// [`super::fragment`].
+#[inline(always)]
+pub fn fragment_slowly<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
+    match fragment_steps(f, t, iface) {
+        Ok(verdict) => verdict,
+        Err(exit) => refuse(t, exit),
+    }
+}
+
+#[inline(always)]
+fn fragment_steps<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+) -> Result<Verdict, Exit> {
+    let dest = t.step(Step::Recall, f, iface, 0).how()?;
+    if dest == UNKNOWN || t.step(Step::Follow, f, iface, dest).how()? == UNKNOWN {
+        return fragment::early(f, t, iface);
+    }
+    Ok(Verdict::BORN)
 }
 
 /// [`super::enter`].

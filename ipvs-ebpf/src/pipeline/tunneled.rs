@@ -15,7 +15,7 @@ use crate::{
     fwd::wrap,
     icmp::Error,
     parse::{
-        L3, Packet,
+        L3, Packet, Piece,
         error::{Quoted, Report},
     },
     service, stats,
@@ -54,6 +54,7 @@ pub(super) fn tell<F: Frame, T: Tables>(
         tos: 0,
         df: false,
         flags: 0,
+        piece: Piece::Whole,
     };
     leave_by(f, t, iface, &p, answer)
 }

@@ -2,7 +2,7 @@
 
 use ipvs_common::{Conn, DropReason, Iface};
 
-use super::answer_later;
+use super::{answer_later, fragment};
 use crate::{
     Ip,
     exit::{Exit, Verdict},
@@ -22,13 +22,10 @@ pub fn wrap<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
 #[inline(always)]
 fn forward<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Verdict, Exit> {
     let Conn { dest, .. } = *t.newborn().ok_or(DropReason::Internal)?;
-    let exit = match T::A::any_packet(f, iface) {
-        Ok(p) => return wrapped::forward(f, t, iface, &p, dest),
-        Err(exit) => exit,
+    let (p, is_error) = match fragment::or_later(f, t) {
+        Ok(p) => (p, false),
+        Err(exit) if exit == Exit::ICMP => (T::A::message(f, iface)?.p, true),
+        Err(exit) => return Err(exit),
     };
-    if exit != Exit::ICMP {
-        return Err(exit);
-    }
-    let message = T::A::message(f, iface)?;
-    wrapped::relay(f, t, iface, &message.p, dest)
+    wrapped::forward(f, t, iface, &p, dest, is_error)
 }

@@ -6,6 +6,9 @@
 //! to stay partial. A complete checksum looks like a partial one in 1 of 65,536 packets; completing that is harmless, and
 //! taking it for partial where the stack carries on would not be, so
 //! there the data decides ([`Partial::Keep`]).
+//!
+//! Whoever cuts a packet into fragments completes its checksum first, so that of a fragment is never partial, and where it is absent it
+//! stays so, as no fragment has all that it is of.
 
 use ipvs_common::{
     Event, Proto,
@@ -69,6 +72,9 @@ fn found<T: Tables>(t: &mut T, p: &Packet<T::A>, check: [u8; 2]) -> Found {
     if !p.is_tcp() && check == [0, 0] {
         return Found::Absent;
     }
+    if !p.is_whole() {
+        return Found::Complete;
+    }
     let pseudo = csum::pseudo(p.key.src, p.key.dst, p.key.proto, p.l4_len);
     if u16::from_be_bytes(check) == csum::fold(pseudo) {
         t.event(Event::ChecksumPartial);
@@ -80,6 +86,9 @@ fn found<T: Tables>(t: &mut T, p: &Packet<T::A>, check: [u8; 2]) -> Found {
 /// Completes a partial checksum, for a packet whose addresses and ports stay.
 #[inline(always)]
 pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet<T::A>) -> Result<(), Exit> {
+    if !p.is_whole() {
+        return Ok(());
+    }
     let check = *f.at::<[u8; 2]>(check_offset(p))?;
     if found(t, p, check) == Found::Partial {
         compute(f, p, p.key.src, p.key.dst)?;
@@ -91,7 +100,7 @@ pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet<T::A>) -> 
 /// Sum of the words of a packet, as they are on the wire: what a card is to complete (`keeps`) counts as done.
 #[inline(always)]
 pub fn sum<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, keeps: bool) -> Result<u16, Exit> {
-    if keeps && p.l4_len != 0 {
+    if keeps && p.is_whole() {
         let check = *f.at::<[u8; 2]>(check_offset(p))?;
         let pseudo = csum::fold(csum::pseudo(p.key.src, p.key.dst, p.key.proto, p.l4_len));
         if u16::from_be_bytes(check) == pseudo {
@@ -111,6 +120,9 @@ pub fn translate<F: Frame, T: Tables>(
     p: &Packet<T::A>,
     to: &Translation<T::A>,
 ) -> Result<(), Exit> {
+    if p.is_later() {
+        return Ok(());
+    }
     let k = &p.key;
     let (src, dst, old_addr, old_port) = match to.end {
         End::Source => (to.addr, k.dst, k.src, k.sport),
@@ -127,6 +139,7 @@ pub fn translate<F: Frame, T: Tables>(
         End::Destination => ports.dst = to.port,
     }
     let new = match (found, to.partial) {
+        (Found::Absent, _) if !p.is_whole() => return Ok(()),
         (Found::Absent, _) | (Found::Partial, Partial::Complete) => {
             if found == Found::Partial {
                 t.event(Event::ChecksumCompleted);

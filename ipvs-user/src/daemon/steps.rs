@@ -30,7 +30,7 @@ enum Kind {
 /// What was done, until it is settled or taken back.
 pub(super) enum Done {
     Attached(String),
-    Changed(String, Former),
+    Changed(String, Box<Former>),
 }
 
 impl Step {
@@ -138,7 +138,7 @@ impl Interfaces {
         let former = self.change(&wanted, &link, ready);
         // If what was there could not be put back, it is as if the interface had never been attached to.
         self.attached.retain(|_, a| a.is_in_force());
-        Ok(Done::Changed(wanted.name, former?))
+        Ok(Done::Changed(wanted.name, Box::new(former?)))
     }
 
     fn change(
@@ -178,7 +178,7 @@ impl Interfaces {
             let taken = match one {
                 Done::Attached(name) => self.let_go(&name),
                 Done::Changed(name, former) => match self.attached.get_mut(&name) {
-                    Some(attached) => attached.go_back(&self.loader, former),
+                    Some(attached) => attached.go_back(&self.loader, *former),
                     None => Ok(()),
                 },
             };

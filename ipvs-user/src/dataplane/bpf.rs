@@ -3,6 +3,7 @@
 //! Knows how a table is stored and how a program gets into the kernel; knows nothing of services, interfaces' addresses or
 //! configuration files.
 
+mod again;
 mod attach;
 mod available;
 mod batch;
@@ -43,6 +44,7 @@ use ipvs_common::{
 };
 use ipvs_datapath::conn::expected::Expected;
 
+pub use again::{Again, Looked};
 pub use attach::{Attachment, Former, IfaceProgram, ModePolicy, Ready, Successor};
 pub use available::Available;
 pub(super) use error::os_error;
@@ -75,6 +77,7 @@ pub struct BpfDataplane {
     hash_tables: Mapped<[u32; 2]>,
     egress: Option<EgressTable>,
     punt: Option<PuntRing>,
+    again: Option<Again>,
     messages: Option<Messages>,
     buffers: Buffers,
     ledger: HashMap<MapData, Key, Value>,
@@ -97,6 +100,11 @@ impl BpfDataplane {
     /// The frames that the programs hand over; there is one reader.
     pub const fn take_punt(&mut self) -> Option<PuntRing> {
         self.punt.take()
+    }
+
+    /// The way back for frames that were held; there is one who holds any.
+    pub const fn take_again(&mut self) -> Option<Again> {
+        self.again.take()
     }
 
     /// What the talking build says; `None` of any other.

@@ -1,6 +1,6 @@
 //! Frames that waited for their neighbour, over a network that is made up.
 
-use std::{io, sync::Mutex};
+use std::{cell::Cell, io, sync::Mutex};
 
 use ipvs_common::Mac;
 
@@ -69,6 +69,78 @@ impl Sink for Sent {
     }
 }
 
+/// Programs that know nothing before they are told to, and then pass what they look at.
+#[derive(Default)]
+struct Nothing {
+    knows: Cell<bool>,
+    passed: Mutex<Vec<Vec<u8>>>,
+    lost: Cell<u32>,
+}
+
+impl Programs for Nothing {
+    fn look(&self, _: u32, frame: &[u8]) -> io::Result<Look> {
+        Ok(if self.knows.get() {
+            Look::Passes(frame.to_vec())
+        } else {
+            Look::Waits
+        })
+    }
+
+    fn pass_up(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
+        assert_eq!(ifindex, IFINDEX);
+        self.passed.lock().unwrap().push(frame.to_vec());
+        Ok(())
+    }
+
+    fn count_lost(&self, _: &[u8]) -> io::Result<()> {
+        self.lost.set(self.lost.get() + 1);
+        Ok(())
+    }
+}
+
+/// A record of a fragment that came early.
+fn early() -> Vec<u8> {
+    let header = PuntHeader {
+        reason: PuntReason::Early as u32,
+        ifindex: IFINDEX,
+        len: 3,
+        ..PuntHeader::default()
+    };
+    [bytemuck::bytes_of(&header), &[1, 2, 3]].concat()
+}
+
+#[test]
+fn a_fragment_that_came_early_goes_when_the_programs_know_it() {
+    let mut path = SlowPath::new(Fake, Sent::default(), Nothing::default());
+    path.receive(&early());
+    let due = path.held.due().expect("it is held");
+    path.look_at_held(due);
+    assert!(path.programs.passed.lock().unwrap().is_empty());
+    path.programs.knows.set(true);
+    path.look_at_held(path.held.due().expect("it still is"));
+    assert_eq!(*path.programs.passed.lock().unwrap(), [[1, 2, 3]]);
+    assert_eq!((path.held.due(), path.programs.lost.get()), (None, 0));
+}
+
+#[test]
+fn a_fragment_whose_first_one_came_meanwhile_does_not_wait() {
+    let mut path = SlowPath::new(Fake, Sent::default(), Nothing::default());
+    path.programs.knows.set(true);
+    path.receive(&early());
+    assert_eq!(path.programs.passed.lock().unwrap().len(), 1);
+    assert_eq!(path.held.due(), None);
+}
+
+#[test]
+fn fragments_that_wait_in_vain_are_counted() {
+    let mut path = SlowPath::new(Fake, Sent::default(), Nothing::default());
+    path.receive(&early());
+    while let Some(due) = path.held.due() {
+        path.look_at_held(due);
+    }
+    assert_eq!((path.programs.lost.get(), path.lost), (1, 0));
+}
+
 /// A record about a packet of this length whose neighbour is missing.
 fn record(length: u16, flags: u16) -> Vec<u8> {
     let mut frame = vec![0; frame::ETHERNET + usize::from(length)];
@@ -88,7 +160,7 @@ fn record(length: u16, flags: u16) -> Vec<u8> {
 
 /// Sends the packet once its neighbour is found: how many frames leave, and how many count as lost.
 async fn sent_and_lost(length: u16, flags: u16) -> (usize, u64) {
-    let mut path = SlowPath::new(Fake, Sent::default());
+    let mut path = SlowPath::new(Fake, Sent::default(), Nothing::default());
     path.receive(&record(length, flags));
     path.serve_waiting().await;
     let sent = path.socket.0.into_inner().unwrap();

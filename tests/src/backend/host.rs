@@ -50,6 +50,23 @@ impl Host {
         }
     }
 
+    fn outcome(&self, verdict: ipvs_datapath::Verdict, mut frame: HostFrame) -> Outcome {
+        let verdict = match verdict.action() {
+            Action::Pass => Verdict::Pass,
+            Action::Waits => Verdict::Waits,
+            Action::Drop | Action::Handed | Action::Stage(_) => Verdict::Drop,
+            Action::Tx => Verdict::Tx,
+            Action::Redirect(ifindex) => {
+                Verdict::Redirect(self.setup.network.index_of_ifindex(ifindex))
+            }
+        };
+        Outcome {
+            verdict,
+            frame: frame.bytes().to_vec(),
+            handed: frame.handed.take(),
+        }
+    }
+
     /// The tables themselves, to look at and to arrange.
     pub fn tables(&self) -> MutexGuard<'_, HostTables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -175,19 +192,14 @@ impl Backend for Host {
         let mut frame = HostFrame::new(frame);
         let iface = self.setup.iface(link);
         let verdict = ipvs_datapath::run(&mut frame, &mut self.tables(), &iface);
-        let verdict = match verdict.action() {
-            Action::Pass => Verdict::Pass,
-            Action::Drop | Action::Handed | Action::Stage(_) => Verdict::Drop,
-            Action::Tx => Verdict::Tx,
-            Action::Redirect(ifindex) => {
-                Verdict::Redirect(self.setup.network.index_of_ifindex(ifindex))
-            }
-        };
-        Ok(Outcome {
-            verdict,
-            frame: frame.bytes().to_vec(),
-            handed: frame.handed.take(),
-        })
+        Ok(self.outcome(verdict, frame))
+    }
+
+    fn run_held(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {
+        let mut frame = HostFrame::new(frame);
+        let iface = self.setup.iface(link);
+        let verdict = ipvs_datapath::host::run_held(&mut frame, &mut self.tables(), &iface);
+        Ok(self.outcome(verdict, frame))
     }
 
     fn counters(&self, dests: u32) -> Result<Snapshot> {

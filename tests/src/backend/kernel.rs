@@ -25,6 +25,7 @@ use super::{Backend, Outcome, SERVICES, START, Setup, Snapshot, Verdict, snapsho
 use crate::trace::IpCommand;
 use shared::Shared;
 
+const XDP_ABORTED: u32 = 0;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_TX: u32 = 3;
@@ -75,6 +76,7 @@ impl Kernel {
 
     fn verdict(&self, code: u32, frame: &[u8]) -> Result<Verdict> {
         Ok(match code {
+            XDP_ABORTED => Verdict::Waits,
             XDP_DROP => Verdict::Drop,
             XDP_PASS => Verdict::Pass,
             XDP_TX => Verdict::Tx,
@@ -82,7 +84,20 @@ impl Kernel {
                 let mut links = self.setup.network.links.iter();
                 Verdict::Redirect(links.position(|l| frame.get(6..12) == Some(&l.mac[..])))
             }
-            _ => anyhow::bail!("the program aborted ({code})"),
+            _ => anyhow::bail!("what the program returned is no verdict: {code}"),
+        })
+    }
+
+    fn outcome(&mut self, code: u32, frame: Vec<u8>) -> Result<Outcome> {
+        let verdict = self.verdict(code, &frame)?;
+        let handed = match verdict {
+            Verdict::Drop => self.handed()?,
+            Verdict::Waits | Verdict::Pass | Verdict::Tx | Verdict::Redirect(_) => None,
+        };
+        Ok(Outcome {
+            verdict,
+            frame,
+            handed,
         })
     }
 
@@ -123,16 +138,13 @@ impl Backend for Kernel {
 
     fn run(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {
         let (code, frame) = self.program(link)?.run(frame)?;
-        let verdict = self.verdict(code, &frame)?;
-        let handed = match verdict {
-            Verdict::Drop => self.handed()?,
-            Verdict::Pass | Verdict::Tx | Verdict::Redirect(_) => None,
-        };
-        Ok(Outcome {
-            verdict,
-            frame,
-            handed,
-        })
+        ensure!(code != XDP_ABORTED, "the program aborted");
+        self.outcome(code, frame)
+    }
+
+    fn run_held(&mut self, link: usize, frame: &[u8]) -> Result<Outcome> {
+        let (code, frame) = self.program(link)?.run_held(frame)?;
+        self.outcome(code, frame)
     }
 
     fn counters(&self, dests: u32) -> Result<Snapshot> {

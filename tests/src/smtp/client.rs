@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Digest, Message, PATIENCE};
+use super::{Digest, Message, patience};
 
 /// What a server said of a message that it took.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,8 +27,8 @@ pub struct Session {
 impl Session {
     /// Takes a connection over, from the greeting on.
     pub fn over(stream: TcpStream) -> Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience()))?;
+        stream.set_write_timeout(Some(patience()))?;
         stream.set_nodelay(true)?;
         let mut session = Self {
             input: BufReader::with_capacity(1 << 16, stream.try_clone()?),

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Digest, Message, PATIENCE};
+use super::{Digest, Message, patience};
 
 /// A message that the server took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,8 +88,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 
 fn session(stream: &TcpStream, from: SocketAddrV4, shared: &Shared) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience()))?;
+    stream.set_write_timeout(Some(patience()))?;
     stream.set_nodelay(true)?;
     let mut input = BufReader::with_capacity(1 << 16, stream);
     let mut output = BufWriter::with_capacity(1 << 16, stream);

@@ -56,8 +56,14 @@ pub fn eventually_every(
     Ok(false)
 }
 
+/// Between one thing and the next that a test does to the traffic over and over, so that some gets through on a slow machine, too.
+#[must_use]
+pub fn flushing_pause() -> Duration {
+    here(Duration::from_millis(20))
+}
+
 /// A time on a machine that is as slow as this one.
-pub(super) fn here(time: Duration) -> Duration {
+pub(crate) fn here(time: Duration) -> Duration {
     let slower = env::var(SLOWER).ok().and_then(|text| text.parse().ok());
     time * slower.unwrap_or(1)
 }

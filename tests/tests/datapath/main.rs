@@ -8,6 +8,7 @@ mod checksums;
 mod connections;
 mod dests;
 mod expected;
+mod fragments;
 mod icmp;
 mod icmp_six;
 mod icmp_six_asked;

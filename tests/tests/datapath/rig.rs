@@ -145,7 +145,7 @@ impl Rig {
 pub(crate) fn link(outcome: &Outcome) -> Option<usize> {
     match outcome.verdict {
         Verdict::Redirect(link) => link,
-        Verdict::Pass | Verdict::Drop | Verdict::Tx => None,
+        Verdict::Pass | Verdict::Drop | Verdict::Waits | Verdict::Tx => None,
     }
 }
 

@@ -63,7 +63,7 @@ fn replay(name: &str, ports: &[u16]) -> Replayed {
         let outcome = host.run(link, &frame.bytes).unwrap();
         let by = match outcome.verdict {
             Verdict::Pass => continue,
-            Verdict::Drop => panic!("dropped: {}", describe(&frame.bytes)),
+            Verdict::Drop | Verdict::Waits => panic!("dropped: {}", describe(&frame.bytes)),
             Verdict::Tx => link,
             Verdict::Redirect(by) => by.unwrap(),
         };

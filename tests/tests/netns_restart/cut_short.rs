@@ -201,10 +201,16 @@ fn a_removal_cut_short_is_finished_and_the_next_change_counts_right() {
     });
 }
 
+fn path_name(path: &Path) -> String {
+    path.file_name()
+        .map_or(String::new(), |name| name.to_string_lossy().into_owned())
+}
+
 /// The program on an interface, with the pins of its stages.
 struct Program {
     xdp: Xdp,
-    stages: Vec<(PathBuf, MapData)>,
+    /// Where each is, and where it is kept.
+    stages: Vec<(PathBuf, PathBuf, MapData)>,
 }
 
 impl Program {
@@ -220,8 +226,9 @@ impl Program {
             let path = dir.join(name);
             let map = MapData::from_pin(&path)?;
             // Where the daemon does not look, so that the kernel does not empty it.
-            map.pin(pins.0.join("kept-stages"))?;
-            Ok((path, map))
+            let kept = pins.0.join(format!("kept-{}", path_name(&path)));
+            map.pin(&kept)?;
+            Ok((path, kept, map))
         });
         Ok(Self {
             stages: stages.collect::<Result<_>>()?,
@@ -235,10 +242,10 @@ impl Program {
         for name in names(&dir)? {
             fs::remove_file(dir.join(name))?;
         }
-        for (path, map) in &self.stages {
+        for (path, kept, map) in &self.stages {
             map.pin(path)?;
+            fs::remove_file(kept)?;
         }
-        fs::remove_file(pins.0.join("kept-stages"))?;
         let link = FdLink::from(PinnedLink::from_pin(pins.0.join("links").join(interface))?);
         self.xdp.attach_to_link(XdpLink::try_from(link)?)?;
         Ok(())

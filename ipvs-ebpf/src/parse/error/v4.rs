@@ -6,14 +6,14 @@ use ipvs_common::{
 };
 
 use super::{
-    super::{L3, Packet},
+    super::{L3, Packet, Piece},
     Message, Quoted,
 };
 use crate::{
     Ip,
     exit::Exit,
     frame::Frame,
-    ip::v4::{DONT_FRAGMENT, whole},
+    ip::v4::{DONT_FRAGMENT, OFFSET, whole},
 };
 
 /// Types that report an error about a packet: destination unreachable, source quench, time exceeded.
@@ -22,9 +22,6 @@ const UNREACHABLE: u8 = 3;
 const SOURCE_QUENCH: u8 = 4;
 const TIME_EXCEEDED: u8 = 11;
 const FRAGMENTATION_NEEDED: u8 = 4;
-/// Bits of a fragment's place; the first piece of a packet has its ports.
-const OFFSET: u16 = 0x1fff;
-
 #[inline(always)]
 pub(crate) const fn says_too_big(kind: u8, code: u8) -> bool {
     kind == UNREACHABLE && code == FRAGMENTATION_NEEDED
@@ -90,6 +87,7 @@ pub(crate) fn message<F: Frame>(f: &mut F, iface: &Iface) -> Result<Message, Exi
             tos: ip.tos,
             df: frags & DONT_FRAGMENT != 0,
             flags: 0,
+            piece: Piece::Whole,
         },
         kind: icmp.type_,
         code: icmp.code,

@@ -6,7 +6,7 @@ use ipvs_common::{
 };
 
 use super::{
-    super::{L3, Packet},
+    super::{L3, Packet, Piece},
     Message, Quoted,
 };
 use crate::{
@@ -22,9 +22,6 @@ const UNREACHABLE: u8 = 1;
 const ADDRESS_UNREACHABLE: u8 = 3;
 const TOO_BIG: u8 = 2;
 const TIME_EXCEEDED: u8 = 3;
-/// Bits of a fragment's place; the first piece of a packet has its ports.
-const OFFSET: u16 = 0xfff8;
-
 #[inline(always)]
 pub(crate) const fn says_too_big(kind: u8) -> bool {
     kind == TOO_BIG
@@ -101,6 +98,7 @@ pub(crate) fn message<F: Frame>(f: &mut F, iface: &Iface) -> Result<Message<Addr
             tos: ip.class(),
             df: true,
             flags: 0,
+            piece: Piece::Whole,
         },
         kind: icmp.type_,
         code: icmp.code,
@@ -120,7 +118,7 @@ pub(crate) fn quoted<F: Frame>(f: &mut F, l3: usize, end: usize) -> Result<Quote
         return Err(strange.into());
     }
     let (l4, proto) = if v6::is_extension(ip.next()) {
-        let found = f.behind_extensions(l3, OFFSET);
+        let found = f.behind_extensions(l3, v6::OFFSET);
         if found.refusal().is_some() {
             return Err(strange.into());
         }

@@ -43,10 +43,10 @@ fn open_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Resul
     } else {
         moves = t.step(Step::Serve, f, iface, 0).how()?;
     }
-    if join_client(f, t, iface, is_asked, NO_DEST)? == 0 {
+    if t.step(Step::Join, f, iface, NO_DEST).how()? == 0 {
         let dest = t.step(Step::Choose, f, iface, 0).how()?;
-        if dest != NO_DEST && tie_client(f, t, iface, is_asked)? != 0 {
-            join_client(f, t, iface, is_asked, dest)?;
+        if dest != NO_DEST && t.step(Step::Tie, f, iface, 0).how()? != 0 {
+            t.step(Step::Join, f, iface, dest).how()?;
         }
     }
     if is_asked {
@@ -59,41 +59,11 @@ fn open_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Resul
     Ok(enters)
 }
 
-/// Asks the template, in a step of its own for what an ICMP error asks for: one for both leaves too little of the stack.
-#[inline(always)]
-fn join_client<F: Frame, T: Tables>(
-    f: &mut F,
-    t: &mut T,
-    iface: &Iface,
-    is_asked: bool,
-    chosen: u32,
-) -> Result<u32, Exit> {
-    if is_asked {
-        t.step(Step::JoinAsked, f, iface, chosen).how()
-    } else {
-        t.step(Step::Join, f, iface, chosen).how()
-    }
-}
-
-/// The same of a new template.
-#[inline(always)]
-fn tie_client<F: Frame, T: Tables>(
-    f: &mut F,
-    t: &mut T,
-    iface: &Iface,
-    is_asked: bool,
-) -> Result<u32, Exit> {
-    if is_asked {
-        t.step(Step::TieAsked, f, iface, 0).how()
-    } else {
-        t.step(Step::Tie, f, iface, 0).how()
-    }
-}
-
-/// A connection that was announced; 1 if it was.
+/// A connection that was announced; 1 if it was. Leaves the packet's key to the steps behind.
 #[inline(always)]
 pub(super) fn meet<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> {
     service::at_work(t)?;
+    t.ask(&p.key);
     let met = expected::draft(t, p);
     if let Some(conn) = &met {
         t.put_newborn(conn);

@@ -1,4 +1,5 @@
-//! Programs of interfaces: one load for each, attached by a link. With it, or with its pin, the program goes.
+//! Programs of interfaces: one load of the first stages for each, attached by a link, over one load of the later stages. With the
+//! link, or with its pin, the program goes.
 
 mod attachment;
 mod keep;
@@ -7,6 +8,8 @@ mod ready;
 
 pub use attachment::{Attachment, Former};
 pub use ready::{Ready, Successor};
+
+use std::sync::Arc;
 
 use aya::{
     Ebpf,
@@ -19,6 +22,7 @@ use ipvs_common::{
 };
 
 use super::{
+    again::InForce,
     error::{AttachError, LoadError, os_error, with_causes},
     loader::{Loader, load_programs, program},
 };
@@ -51,36 +55,85 @@ impl ModePolicy {
     }
 }
 
+/// The later stages, which know no interface.
+pub(super) struct Stages(Ebpf);
+
+impl Stages {
+    /// Puts them into the kernel.
+    pub(super) fn load(loader: &Loader) -> Result<Self, LoadError> {
+        let (mut ebpf, _) = loader.load(Iface::default())?;
+        let names: Vec<_> = Self::places().map(|(_, name)| name).collect();
+        load_programs(&mut ebpf, &names)?;
+        for (place, name) in Self::places() {
+            let fd = cloned_fd(&ebpf, name)?;
+            link_stage(&mut ebpf, place, &fd)?;
+        }
+        Ok(Self(ebpf))
+    }
+
+    fn places() -> impl Iterator<Item = (u32, &'static str)> {
+        let all = (0..).zip(stage::PROGRAMS);
+        all.filter(|(place, _)| !stage::is_of_interface(*place))
+    }
+}
+
 /// The forwarding program with the constants of one interface, in the kernel but not attached.
 pub struct IfaceProgram {
     ebpf: Ebpf,
     iface: Iface,
+    later: Arc<Stages>,
+    /// That for frames which the daemon held.
+    held: Arc<ProgramFd>,
+    in_force: InForce,
 }
 
 impl IfaceProgram {
     pub fn load(loader: &Loader, iface: Iface) -> Result<Self, LoadError> {
+        let later = loader.stages()?;
         let (mut ebpf, iface) = loader.load(iface)?;
-        load_programs(&mut ebpf, &[&[FORWARD], &stage::PROGRAMS[..]].concat())?;
-        for (place, name) in (0..).zip(stage::PROGRAMS) {
-            link_stage(&mut ebpf, place, name)?;
+        let own: Vec<_> = (0..)
+            .zip(stage::PROGRAMS)
+            .filter(|(place, _)| stage::is_of_interface(*place))
+            .collect();
+        let names: Vec<_> = own.iter().map(|(_, name)| *name).collect();
+        load_programs(&mut ebpf, &[&[FORWARD], &names[..]].concat())?;
+        for (place, name) in own {
+            let fd = cloned_fd(&ebpf, name)?;
+            link_stage(&mut ebpf, place, &fd)?;
         }
-        Ok(Self { ebpf, iface })
+        for (place, name) in Stages::places() {
+            link_stage(&mut ebpf, place, &cloned_fd(&later.0, name)?)?;
+        }
+        let held = Arc::new(cloned_fd(&ebpf, stage::PROGRAMS[stage::HELD as usize])?);
+        Ok(Self {
+            ebpf,
+            iface,
+            later,
+            held,
+            in_force: loader.in_force(),
+        })
     }
 
     /// Runs the program on a frame without an interface (`BPF_PROG_TEST_RUN`): its return value, and the frame after it.
     pub fn run(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), LoadError> {
+        self.run_one(FORWARD, frame)
+    }
+
+    /// The same with the program for frames that the daemon held; it returns 0 if they have to wait on.
+    pub fn run_held(&self, frame: &[u8]) -> Result<(u32, Vec<u8>), LoadError> {
+        self.run_one(stage::PROGRAMS[stage::HELD as usize], frame)
+    }
+
+    fn run_one(&self, name: &'static str, frame: &[u8]) -> Result<(u32, Vec<u8>), LoadError> {
         let mut out = vec![0; frame.len() + 256];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
             ..TestRunOptions::new()
         };
-        let result = program(&self.ebpf, FORWARD)?
+        let result = program(&self.ebpf, name)?
             .test_run(options)
-            .map_err(|source| LoadError::Run {
-                name: FORWARD,
-                source,
-            })?;
+            .map_err(|source| LoadError::Run { name, source })?;
         out.truncate(result.data_size_out as usize);
         Ok((result.return_value, out))
     }
@@ -99,6 +152,11 @@ impl IfaceProgram {
                 source,
             })?
             .duration)
+    }
+
+    /// It is the one on its interface now.
+    fn is_in_force(&self) {
+        self.in_force.set(self.iface.ifindex, &self.held);
     }
 
     /// The program itself, for others to call.
@@ -124,18 +182,17 @@ impl IfaceProgram {
 
 /// Tells the earlier stages of a load where a later one is. The kernel forgets it when the map is closed, so the map stays
 /// where it is, in the load.
-fn link_stage(ebpf: &mut Ebpf, place: u32, name: &'static str) -> Result<(), LoadError> {
-    let fd = cloned_fd(ebpf, name)?;
+fn link_stage(ebpf: &mut Ebpf, place: u32, fd: &ProgramFd) -> Result<(), LoadError> {
     let stages = ebpf.map_mut(STAGES).ok_or(LoadError::NoMap(STAGES))?;
     ProgramArray::try_from(stages)
-        .and_then(|mut stages| stages.set(place, &fd, 0))
+        .and_then(|mut stages| stages.set(place, fd, 0))
         .map_err(|source| LoadError::Map {
             name: STAGES,
             source,
         })
 }
 
-fn cloned_fd(ebpf: &Ebpf, name: &'static str) -> Result<ProgramFd, LoadError> {
+pub(super) fn cloned_fd(ebpf: &Ebpf, name: &'static str) -> Result<ProgramFd, LoadError> {
     let fd = program(ebpf, name)?.fd().and_then(|fd| Ok(fd.try_clone()?));
     fd.map_err(|source| LoadError::Program { name, source })
 }

@@ -11,6 +11,8 @@ use ipvs_common::{Addr, FlowKey, Synced};
 use ipvs_datapath::{conn::expected::Expected, expire::Batch};
 
 use super::{
+    again::{Again, InForce},
+    attach::cloned_fd,
     clock,
     error::LoadError,
     family::Family,
@@ -18,6 +20,8 @@ use super::{
 };
 
 const CLOCK: &str = "ipvs_clock";
+const PASS: &str = "ipvs_pass";
+const LOST: &str = "ipvs_lost";
 /// The kernel wants an Ethernet header at least.
 const CLOCK_FRAME: usize = 64;
 /// How long the clock is watched before its rate may be told, and how long at most.
@@ -35,13 +39,23 @@ impl Control {
     pub(super) fn load(mut ebpf: Ebpf) -> Result<Self, LoadError> {
         load_programs(&mut ebpf, &[CLOCK])?;
         let first = look(&ebpf)?;
-        let others = [<[u8; 4]>::EXPIRE, <[u8; 4]>::SYNC, Addr::EXPIRE, Addr::SYNC];
+        let of_families = [<[u8; 4]>::EXPIRE, <[u8; 4]>::SYNC, Addr::EXPIRE, Addr::SYNC];
+        let others = [&of_families[..], &[PASS, LOST]].concat();
         load_programs(&mut ebpf, &others)?;
         Ok(Self { ebpf, first })
     }
 
     pub(super) fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+
+    /// The way back for frames that were held.
+    pub(super) fn again(&self, in_force: InForce) -> Result<Again, LoadError> {
+        Ok(Again {
+            in_force,
+            pass: cloned_fd(&self.ebpf, PASS)?,
+            lost: cloned_fd(&self.ebpf, LOST)?,
+        })
     }
 
     /// The clock, in ticks.

@@ -21,14 +21,14 @@ use ipvs_common::{
     maps::{self, Capacities},
 };
 
-use super::{bpffs::Bpffs, error::LoadError, pins::Instance};
+use super::{again::InForce, attach::Stages, bpffs::Bpffs, error::LoadError, pins::Instance};
 use crate::ledger::{Key, Value};
 
 /// Map of aya-log; only the talking build has it.
 pub(super) const LOG_MAP: &str = "AYA_LOGS";
 
 /// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
-pub(super) const SHARED: [&str; 34] = [
+pub(super) const SHARED: [&str; 37] = [
     maps::SERVICES,
     maps::DEST_LISTS,
     maps::HASH_TABLES,
@@ -62,6 +62,9 @@ pub(super) const SHARED: [&str; 34] = [
     maps::CLOCK,
     maps::ICMP_BUDGET,
     maps::ICMP_PEERS,
+    maps::INBOUND,
+    maps::FRAGMENTS,
+    maps::FRAGMENTS6,
     LOG_MAP,
 ];
 
@@ -86,6 +89,9 @@ struct Parts {
     bpffs: Bpffs,
     /// Where links are pinned; `None`: they end with the process.
     instance: Option<Arc<Instance>>,
+    in_force: InForce,
+    /// Made for the first interface.
+    stages: Mutex<Option<Arc<Stages>>>,
 }
 
 /// Where the maps of a datapath are.
@@ -119,6 +125,8 @@ impl Loader {
             clock,
             bpffs,
             instance,
+            in_force: InForce::default(),
+            stages: Mutex::new(None),
         })))
     }
 
@@ -153,6 +161,22 @@ impl Loader {
             })
         })?;
         Ok(ledger)
+    }
+
+    /// The programs in force.
+    pub(super) fn in_force(&self) -> InForce {
+        self.0.in_force.clone()
+    }
+
+    /// The stages that all interfaces share.
+    pub(super) fn stages(&self) -> Result<Arc<Stages>, LoadError> {
+        let mut stages = self.0.stages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stages) = &*stages {
+            return Ok(Arc::clone(stages));
+        }
+        let made = Arc::new(Stages::load(self)?);
+        *stages = Some(Arc::clone(&made));
+        Ok(made)
     }
 
     pub(super) fn capacities(&self) -> Capacities {

@@ -69,6 +69,7 @@ impl BpfDataplane {
             .map_err(LoadError::States)?;
         let egress = EgressTable(take(control.ebpf(), names::EGRESS)?);
         let punt = PuntRing(take::<RingBuf<_>>(control.ebpf(), names::PUNT)?);
+        let again = control.again(loader.in_force())?;
         let ledger = loader.ledger()?;
         let hz = match clock {
             Clock::Kernel => control.measure_hz()?,
@@ -83,6 +84,7 @@ impl BpfDataplane {
             hash_tables,
             egress: Some(egress),
             punt: Some(punt),
+            again: Some(again),
             messages,
             buffers: Buffers::default(),
             ledger,

@@ -194,14 +194,15 @@ impl Instance {
         Ok(self.dir.path(LINKS).join(escaped(interface)))
     }
 
-    /// Pins of the later stages on an interface, and the next free name.
-    pub(super) fn stages(&self, interface: &str) -> io::Result<(Vec<PathBuf>, PathBuf)> {
+    /// Pins of the later stages on an interface, and the next free names.
+    pub(super) fn stages(&self, interface: &str) -> io::Result<(Vec<PathBuf>, [PathBuf; 2])> {
         let name = escaped(interface);
         let dir = self.dir.directory(STAGES)?.directory(&name)?;
         let place = self.dir.path(STAGES).join(&name);
         let names = dir.names()?;
         let last = names.iter().filter_map(|n| n.parse::<u64>().ok()).max();
-        let next = place.join((last.unwrap_or(0) + 1).to_string());
+        let last = last.unwrap_or(0);
+        let next = [last + 1, last + 2].map(|n| place.join(n.to_string()));
         Ok((names.iter().map(|n| place.join(n)).collect(), next))
     }
 

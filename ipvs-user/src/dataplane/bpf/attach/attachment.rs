@@ -29,7 +29,8 @@ pub struct Former {
 }
 
 impl Attachment {
-    pub(super) const fn new(interface: String, program: IfaceProgram, link: FdLink) -> Self {
+    pub(super) fn new(interface: String, program: IfaceProgram, link: FdLink) -> Self {
+        program.is_in_force();
         Self {
             interface,
             program,
@@ -68,6 +69,7 @@ impl Attachment {
             ..
         } = ready;
         self.turn_to(loader, &mut program)?;
+        program.is_in_force();
         Ok(Former {
             program: replace(&mut self.program, program),
             stages,
@@ -86,6 +88,7 @@ impl Attachment {
             }
             return Err(e);
         }
+        program.is_in_force();
         self.program = program;
         Ok(())
     }

@@ -16,15 +16,16 @@ use super::{AttachError, IfaceProgram, no_link};
 use crate::dataplane::bpf::{loader::Loader, sys};
 
 /// Pins of stages that end when the new ones are in force.
+#[derive(Default)]
 pub(super) struct Stages {
     old: Vec<PathBuf>,
-    new: Option<PathBuf>,
+    new: Vec<PathBuf>,
 }
 
 impl Stages {
     /// The program that they belong to is.
     pub(super) fn in_force(mut self, interface: &str) {
-        self.new = None;
+        self.new.clear();
         for old in &self.old {
             match fs::remove_file(old) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -40,34 +41,35 @@ impl Stages {
 impl Drop for Stages {
     /// The program did not get there.
     fn drop(&mut self) {
-        if let Some(new) = &self.new {
+        for new in &self.new {
             let _ = fs::remove_file(new);
         }
     }
 }
 
-/// Pins the stages of a load.
+/// Pins the stages of a load: where its own programs find the later ones, and where those find each other.
 pub(super) fn stages(
     loader: &Loader,
     interface: &str,
     program: &IfaceProgram,
 ) -> Result<Stages, AttachError> {
     let Some(instance) = loader.instance() else {
-        return Ok(Stages {
-            old: Vec::new(),
-            new: None,
-        });
+        return Ok(Stages::default());
     };
     let (old, new) = instance.stages(interface).map_err(failed(interface))?;
-    let Some(Map::ProgramArray(map)) = program.ebpf.map(STAGES) else {
-        return Err(no_link(interface));
-    };
-    let pinned = map.pin(&new);
-    pinned.map_err(|e| failed(interface)(io::Error::other(e)))?;
-    Ok(Stages {
+    let mut stages = Stages {
         old,
-        new: Some(new),
-    })
+        new: Vec::new(),
+    };
+    for (ebpf, place) in [&program.ebpf, &program.later.0].into_iter().zip(new) {
+        let Some(Map::ProgramArray(map)) = ebpf.map(STAGES) else {
+            return Err(no_link(interface));
+        };
+        let pinned = map.pin(&place);
+        pinned.map_err(|e| failed(interface)(io::Error::other(e)))?;
+        stages.new.push(place);
+    }
+    Ok(stages)
 }
 
 /// Pins a new link, in the place of one that is left from an interface which is gone.
