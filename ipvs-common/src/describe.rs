@@ -2,7 +2,8 @@
 
 use crate::{
     Addr, Conn, Dest, DestState, FlowKey, Hop, Iface, LblcEntry, LblcKey, LblcrEntry, ListSlot,
-    RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status, Template, TemplateKey,
+    MatchKey, MatchNode, MatchPlace, MatchSlot, RingSlot, SchedState, Service, ServiceKey,
+    Settings, Stats, Status, Template, TemplateKey,
 };
 
 /// A field of a [`Described`] type.
@@ -96,5 +97,10 @@ described! {
     Stats { conns, in_packets, out_packets, in_bytes, out_bytes }
     Settings {
         timeouts, hz, flags, epoch, icmp_rate, conn_reuse_mode, drop_rate, lblcr_expiration, unprivileged_port,
+        match_set,
     }
+    MatchPlace { domain, ifindex, addr }
+    MatchKey { prefix, place: MatchPlace }
+    MatchNode { shorter, sources, tcp_base, tcp_len, udp_base, udp_len, by_interface }
+    MatchSlot { first, order, mark }
 }

@@ -1,6 +1,8 @@
 //! Names and capacities of the maps, once. The kernel program declares its maps under these names; user space opens
 //! them by these names.
 
+use crate::matches::MAX_MATCHES;
+
 pub const SERVICES: &str = "SERVICES";
 pub const DEST_LISTS: &str = "DEST_LISTS";
 pub const HASH_TABLES: &str = "HASH_TABLES";
@@ -9,6 +11,9 @@ pub const DEST_STATES: &str = "DEST_STATES";
 pub const DEST_STATS: &str = "DEST_STATS";
 /// Masqueraded real servers by address and port (`nat_icmp_send`), with the index of one of them.
 pub const MASQ_REALS: &str = "MASQ_REALS";
+/// Match rules: prefixes, and the port ranges behind them ([`crate::matches`]).
+pub const MATCHES: &str = "MATCHES";
+pub const MATCH_SLOTS: &str = "MATCH_SLOTS";
 pub const SCHED_STATES: &str = "SCHED_STATES";
 pub const LBLC: &str = "LBLC";
 pub const LBLCR: &str = "LBLCR";
@@ -85,15 +90,15 @@ pub mod stage {
     pub const ERROR_TO_SIX: u32 = 2;
     /// ICMP errors that open connections. Over IPv6 [`OPEN`] does that, too.
     pub const ASKED: u32 = ICMP + 2 * ERROR_TO_SIX;
+    /// Packets for tunnels that take more than another header of the same IP; then those of IPv6.
+    pub const WRAP: u32 = ASKED + 1;
+    pub const WRAP_TO_SIX: u32 = 1;
     /// Fragments; that of IPv6 follows.
-    pub const FRAGMENT: u32 = ASKED + 1;
+    pub const FRAGMENT: u32 = WRAP + WRAP_TO_SIX + 1;
     pub const FRAGMENT6: u32 = FRAGMENT + 1;
     /// Those of either family that the daemon held ([`crate::PuntReason::Early`]) and gives back. No stage calls it.
     pub const HELD: u32 = FRAGMENT6 + 1;
-    /// Packets for tunnels that take more than another header of the same IP; that of IPv6 follows.
-    pub const WRAP: u32 = HELD + 1;
-    pub const WRAP6: u32 = WRAP + 1;
-    pub const COUNT: u32 = WRAP6 + 1;
+    pub const COUNT: u32 = HELD + 1;
     /// Program names by place.
     pub const PROGRAMS: [&str; COUNT as usize] = [
         "ipvs_slow",
@@ -110,11 +115,11 @@ pub mod stage {
         "ipvs6_icmp",
         "ipvs6_tunneled",
         "ipvs_asked",
+        "ipvs_wrap",
+        "ipvs6_wrap",
         "ipvs_fragment",
         "ipvs6_fragment",
         "ipvs_held",
-        "ipvs_wrap",
-        "ipvs6_wrap",
     ];
 
     /// Whether a stage has the constants of one interface, as the first one has; all interfaces share the others.
@@ -126,6 +131,9 @@ pub mod stage {
 
 /// Read-only global of the program of one interface ([`crate::Iface`]).
 pub const IFACE: &str = "IFACE";
+
+/// Prefixes of match rules, those of two sets that wait to be removed included. Memory is taken for those that there are.
+pub const MATCH_PREFIXES: u32 = 6 * MAX_MATCHES as u32;
 
 /// How many entries each map takes. A loader sizes the maps by these before it creates them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,6 +159,8 @@ pub struct Capacities {
     pub lblcr: u32,
     /// Slots of the hash table of each service under mh, a prime.
     pub maglev: u32,
+    /// Port ranges of match rules; changed rules briefly need room for both.
+    pub match_slots: u32,
 }
 
 impl Capacities {
@@ -168,6 +178,7 @@ impl Capacities {
         lblc: 1 << 16,
         lblcr: 1 << 14,
         maglev: 4093,
+        match_slots: 1 << 17,
     };
 
     /// Small ones, for tests.
@@ -185,6 +196,7 @@ impl Capacities {
         lblc: 1 << 12,
         lblcr: 1 << 10,
         maglev: 4093,
+        match_slots: 1 << 16,
     };
 
     /// Entries of a map by its name; `None` for maps of a fixed size.
@@ -208,8 +220,9 @@ impl Capacities {
             TEMPLATES6 => self.templates6,
             LBLC => self.lblc,
             LBLCR => self.lblcr,
+            MATCH_SLOTS => self.match_slots,
             // Once as it stands, and once as it is to be after the batch that is under way.
-            LEDGER => 2 * (self.services + self.dests) + 64,
+            LEDGER => 2 * (self.services + self.dests + MAX_MATCHES as u32) + 64,
             _ => return None,
         })
     }

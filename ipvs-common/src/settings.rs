@@ -45,6 +45,9 @@ impl SettingsFlags {
     pub const BACKUP_ONLY: u32 = 1 << 18;
     /// Masqueraded real servers are told of packets that belong to no connection (`nat_icmp_send`).
     pub const NAT_ICMP_SEND: u32 = 1 << 19;
+    /// Match rules may give packets of IPv4, and of IPv6, a firewall mark.
+    pub const HAS_MATCHES: u32 = 1 << 20;
+    pub const HAS_MATCHES6: u32 = 1 << 21;
 }
 
 impl Settings {
@@ -81,6 +84,8 @@ pub struct Settings {
     pub lblcr_expiration: u32,
     /// First port that needs no privilege: data connections of FTP go to such (host order).
     pub unprivileged_port: u32,
+    /// Number of the match rules in force ([`crate::MatchPlace::set`]); 0: there are none.
+    pub match_set: u32,
 }
 
 impl Settings {
@@ -101,6 +106,7 @@ impl Settings {
             drop_rate: 0,
             lblcr_expiration: 24 * 3600 * hz,
             unprivileged_port: 1024,
+            match_set: 0,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod flows;
 mod frame;
+mod matches;
 mod run;
 mod sets;
 mod templates;
@@ -15,8 +16,8 @@ use std::{
 
 use ipvs_common::{
     Addr, Conn, Dest, DestState, FlowKey, Fragment, FragmentKey, Hop, HopKind, LblcEntry, LblcKey,
-    LblcrEntry, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Status,
-    SyncNote, maps::Capacities, reason,
+    LblcrEntry, ListSlot, MatchKey, MatchNode, MatchSlot, RingSlot, SchedState, Service,
+    ServiceKey, Settings, Stats, Status, SyncNote, maps::Capacities, reason,
 };
 
 pub use self::{
@@ -26,6 +27,7 @@ pub use self::{
 };
 use crate::{
     icmp,
+    service::Marked,
     tables::{DestCounter, FibQuery, Tables},
 };
 
@@ -38,6 +40,11 @@ pub struct HostTables {
     pub services: BTreeMap<ServiceKey, Service>,
     pub lists: Vec<ListSlot>,
     pub hash_tables: Vec<u32>,
+    /// Match rules.
+    pub matches: BTreeMap<MatchKey, MatchNode>,
+    pub match_slots: Vec<MatchSlot>,
+    /// Interfaces by name.
+    pub links: BTreeMap<String, u32>,
     /// Masqueraded real servers that are told of packets in no connection.
     pub masq_reals: BTreeMap<ServiceKey, u32>,
     pub dests: Vec<Dest>,
@@ -75,6 +82,9 @@ impl HostTables {
             services: BTreeMap::new(),
             lists: vec![ListSlot::default(); capacities.list_slots as usize],
             hash_tables: vec![0; capacities.table_slots as usize],
+            matches: BTreeMap::new(),
+            match_slots: vec![MatchSlot::default(); capacities.match_slots as usize],
+            links: BTreeMap::new(),
             masq_reals: BTreeMap::new(),
             dests: vec![Dest::default(); dests],
             dest_states: vec![DestState::default(); dests],
@@ -232,8 +242,9 @@ impl<A: Width> Tables for View<'_, A> {
     fn newborn(&self) -> Option<&Conn<A>> {
         Some(&self.flows().newborn)
     }
-    fn leave_dest(&mut self, dest: u32) {
-        self.flows_mut().newborn.dest = dest;
+    fn leave_mark(&mut self, marked: Marked) {
+        let newborn = &mut self.flows_mut().newborn;
+        (newborn.mark, newborn.seq) = (marked.mark, marked.by_rule.into());
     }
     fn fragment(&self, key: &FragmentKey<A>) -> Option<&Fragment> {
         self.flows().fragments.get(key)
@@ -245,6 +256,9 @@ impl<A: Width> Tables for View<'_, A> {
         if let Some(known) = self.flows_mut().fragments.get_mut(key) {
             known.dest = dest;
         }
+    }
+    fn leave_dest(&mut self, dest: u32) {
+        self.flows_mut().newborn.dest = dest;
     }
     fn ask(&mut self, key: &FlowKey<A>) {
         self.flows_mut().asked = *key;

@@ -48,6 +48,7 @@ pub trait Ip: Address {
     const HAS_FWMARK: u32;
     const HAS_PORT0: u32;
     const HAS_FTP: u32;
+    const HAS_MATCHES: u32;
 
     /// Key of the service of a firewall mark.
     #[must_use]

@@ -22,8 +22,10 @@ use ipvs_datapath::{
     conn::{Table, template::Joined},
     fwd::wrap::Inside,
     icmp::{Limit, Limited},
+    matching::Matched,
     pipeline::steps::{self, Step, Went},
     sched::{Found, Walk},
+    service::Marked,
 };
 
 use crate::{
@@ -36,6 +38,7 @@ use crate::{
 
 mod family;
 mod limits;
+mod matches;
 mod numbers;
 mod ring;
 mod sets;
@@ -109,11 +112,10 @@ impl<A: Family> Tables for Maps<A> {
     fn swap_status(&mut self, conn: NonNull<Conn<A>>, seq: u32, old: Status, new: Status) -> bool {
         const { assert!(offset_of!(Conn<A>, status) % 8 == 0) };
         const { assert!(offset_of!(Conn<A>, seq) == offset_of!(Conn<A>, status) + 4) };
-        let status = conn.as_ptr().cast::<u8>();
         // SAFETY: as in `load`; status and number are eight bytes at a multiple of eight.
         unsafe {
-            let place = status.add(offset_of!(Conn<A>, status)).cast();
-            swap(place, numbered(old, seq), numbered(new, seq))
+            let place = conn.as_ptr().cast::<u8>().add(offset_of!(Conn<A>, status));
+            swap(place.cast(), numbered(old, seq), numbered(new, seq))
         }
     }
     #[inline(always)]
@@ -154,12 +156,13 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn fragment(&self, key: &FragmentKey<A>) -> Option<&Fragment> {
-        // SAFETY: read at once; a place given to another packet sends a fragment astray at worst, as an identification used twice.
+        // SAFETY: read at once; a place that was given to another packet meanwhile sends a fragment astray at worst, as an
+        // identification used twice does.
         unsafe { A::fragments().get(key) }
     }
     #[inline(always)]
     fn put_fragment(&mut self, key: &FragmentKey<A>, fragment: &Fragment) {
-        // Without room the later ones wait in vain.
+        // Without room the later ones wait in vain, and are counted.
         let _ = A::fragments().insert(key, fragment, 0);
     }
     #[inline(always)]
@@ -192,6 +195,16 @@ impl<A: Family> Tables for Maps<A> {
         }
     }
     #[inline(always)]
+    fn leave_mark(&mut self, marked: Marked) {
+        if let Some(place) = A::newborn().get_ptr_mut(0) {
+            // SAFETY: this CPU's value.
+            unsafe {
+                (*place).mark = marked.mark;
+                (*place).seq = marked.by_rule.into();
+            }
+        }
+    }
+    #[inline(always)]
     fn ask(&mut self, key: &FlowKey<A>) {
         if let Some(place) = A::asked().get_ptr_mut(0) {
             // SAFETY: this CPU's value.
@@ -206,6 +219,10 @@ impl<A: Family> Tables for Maps<A> {
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
         // SAFETY: not preallocated: a replaced value stays readable until the program ends.
         unsafe { SERVICES.get(key) }
+    }
+    #[inline(always)]
+    fn matched(&self, iface: &Iface, key: &FlowKey<A>) -> Matched {
+        Matched(A::matched(iface.ifindex, key))
     }
     #[inline(always)]
     fn masqueraded(&self, key: &ServiceKey) -> Option<&u32> {
@@ -275,7 +292,6 @@ impl<A: Family> Tables for Maps<A> {
         let Some(state) = SCHED_STATES.get_ptr_mut(service) else {
             return false;
         };
-        const { assert!(size_of::<SchedState>() == 8) };
         // SAFETY: a map value of eight bytes, aligned as the kernel aligns all of them.
         unsafe { swap(state.cast(), bytemuck::cast(old), bytemuck::cast(new)) }
     }
@@ -302,8 +318,8 @@ impl<A: Family> Tables for Maps<A> {
         Maps::of(self.0)
     }
     #[inline(always)]
-    fn ask_across(&mut self, id: u32, tos: u8, proto: u8, iface: &Iface) {
-        A::ask_across(self.0, id, u32::from(tos) | u32::from(proto) << 8, iface);
+    fn ask_across(&mut self, id: u32, tos: u8, proto: u8, _iface: &Iface) {
+        A::ask_across(self.0, id, u32::from(tos) | u32::from(proto) << 8);
     }
     #[inline(always)]
     fn wrap<F: Frame>(&mut self, _f: &mut F, dest: u32, inside: Inside) -> Result<(), DropReason> {

@@ -15,6 +15,7 @@ pub mod fwd;
 pub mod host;
 pub mod icmp;
 pub mod ip;
+pub mod matching;
 pub mod parse;
 pub mod pipeline;
 pub mod reset;

@@ -28,6 +28,8 @@ mod kernel_tables;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
+mod matches;
+#[cfg(target_arch = "bpf")]
 mod notes;
 #[cfg(target_arch = "bpf")]
 mod object;
@@ -120,12 +122,12 @@ mod programs {
         ipvs6_born: born, V6, stage::TO_SIX;
         ipvs6_icmp: icmp, V6, stage::TO_SIX;
         ipvs6_tunneled: tunneled, V6, stage::TO_SIX;
-        /// Fragments.
-        ipvs_fragment: fragment, V4, 0;
-        ipvs6_fragment: fragment, V6, stage::TO_SIX;
         /// Packets for tunnels that take more than another header of the same IP.
         ipvs_wrap: wrap, V4, 0;
         ipvs6_wrap: wrap, V6, stage::TO_SIX;
+        /// Fragments.
+        ipvs_fragment: fragment, V4, 0;
+        ipvs6_fragment: fragment, V6, stage::TO_SIX;
     }
 
     /// A fragment that the daemon held, once more.
@@ -160,8 +162,7 @@ mod programs {
             Action::Stage(stage::ICMP) => go_on(ctx, error_of(FAMILY) + stage::ICMP),
             Action::Stage(stage::TUNNELED) => go_on(ctx, error_of(FAMILY) + stage::TUNNELED),
             Action::Stage(stage::ASKED) if FAMILY == 0 => go_on(ctx, stage::ASKED),
-            Action::Stage(stage::WRAP) if FAMILY == 0 => go_on(ctx, stage::WRAP),
-            Action::Stage(stage::WRAP) => go_on(ctx, stage::WRAP6),
+            Action::Stage(stage::WRAP) => go_on(ctx, wrap_of(FAMILY)),
             Action::Stage(stage::SIX) => go_on(ctx, stage::SIX),
             Action::Stage(stage::FRAGMENT) if FAMILY == 0 => go_on(ctx, stage::FRAGMENT),
             Action::Stage(stage::FRAGMENT) => go_on(ctx, stage::FRAGMENT6),
@@ -180,6 +181,14 @@ mod programs {
 
     const fn error_of(family: u32) -> u32 {
         if family == 0 { 0 } else { stage::ERROR_TO_SIX }
+    }
+
+    const fn wrap_of(family: u32) -> u32 {
+        if family == 0 {
+            stage::WRAP
+        } else {
+            stage::WRAP + stage::WRAP_TO_SIX
+        }
     }
 
     /// A call comes back only if the stage is missing, or after more stages than the kernel lets follow each other.

@@ -8,13 +8,13 @@ use core::hint::black_box;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use ipvs_common::{
     Addr, Conn, Dest, DestState, Egress, FlowKey, Fragment, FragmentKey, Iface, LblcEntry, LblcKey,
-    LblcrEntry, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats, Template,
-    TemplateKey,
-    maps::{head, stage},
+    LblcrEntry, ListSlot, MatchNode, MatchPlace, MatchSlot, RingSlot, SchedState, Service,
+    ServiceKey, Settings, Stats, Template, TemplateKey,
+    maps::{MATCH_PREFIXES, head, stage},
     reason,
     sync::NOTES_BYTES,
 };
@@ -26,6 +26,11 @@ pub(crate) const SCRATCH_CHUNK: usize = 512;
 #[map]
 pub(crate) static SERVICES: HashMap<ServiceKey, Service> =
     HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
+#[map]
+pub(crate) static MATCHES: LpmTrie<MatchPlace, MatchNode> =
+    LpmTrie::with_max_entries(MATCH_PREFIXES, 0);
+#[map]
+pub(crate) static MATCH_SLOTS: Array<MatchSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub(crate) static DEST_LISTS: Array<ListSlot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]

@@ -3,9 +3,9 @@
 //!
 //! `fast`: an established connection, nothing unusual. `slow`: any known connection, with whatever its packet brings about.
 //! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. `icmp`: errors about
-//! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. `wrap`: into a tunnel that takes more
-//! than another header of the same IP. `fragment`: fragments, of which the first one then goes the way of a packet, and the others that
-//! of the first. A stage that is not the right one says so before it has changed a byte.
+//! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. `wrap`:
+//! into a tunnel that takes more than another header of the same IP. `fragment`: fragments, of which the first one then goes the way of a
+//! packet, and the others that of the first. A stage that is not the right one says so before it has changed a byte.
 
 mod asked;
 mod born;

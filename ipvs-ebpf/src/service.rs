@@ -1,8 +1,8 @@
 //! Which virtual service a packet belongs to (only asked when no connection matches).
 
 use ipvs_common::{
-    Address, DropReason, Iface, PassReason, Proto, Service, ServiceFlags, ServiceKey, Settings,
-    SettingsFlags,
+    Address, DropReason, FlowKey, Iface, PassReason, Proto, Service, ServiceFlags, ServiceKey,
+    Settings, SettingsFlags,
 };
 
 use crate::{
@@ -36,9 +36,57 @@ pub fn at_work<T: Tables>(t: &T) -> Result<(), Exit> {
     Ok(())
 }
 
+/// The firewall mark of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Marked {
+    /// 0: none.
+    pub mark: u32,
+    /// A match rule gave it, and so says that the packet is the director's, whatever its address.
+    pub by_rule: bool,
+}
+
+impl Marked {
+    pub const NOT: Self = Self {
+        mark: 0,
+        by_rule: false,
+    };
+}
+
+/// Whether match rules have to be asked for the mark of a packet.
+#[inline(always)]
+pub fn has_matches<T: Tables>(t: &T) -> bool {
+    let flags = t.settings().map_or(0, |s| s.flags);
+    flags & T::A::HAS_MATCHES != 0 && flags & T::A::HAS_FWMARK != 0
+}
+
+/// The mark of a packet by the interface alone.
+#[must_use]
+#[inline(always)]
+pub const fn of_interface(iface: &Iface) -> Marked {
+    Marked {
+        mark: iface.mark,
+        by_rule: false,
+    }
+}
+
+/// The mark of a packet: by the first match rule that fits it, or else that of its interface.
+#[inline(always)]
+pub fn mark<T: Tables>(t: &T, key: &FlowKey<T::A>, iface: &Iface) -> Marked {
+    if has_matches(t) && T::A::is_of_its_own(key) {
+        let matched = t.matched(iface, key);
+        if matched.order() != 0 {
+            return Marked {
+                mark: matched.mark(),
+                by_rule: true,
+            };
+        }
+    }
+    of_interface(iface)
+}
+
 /// The service of a packet: by mark, by address and port, for FTP's data by address and FTP's port, by address with port 0.
 #[inline(always)]
-pub fn lookup<'t, T: Tables>(t: &'t T, p: &Packet<T::A>, iface: &Iface) -> Option<&'t Service> {
+pub fn lookup<'t, T: Tables>(t: &'t T, p: &Packet<T::A>, mark: u32) -> Option<&'t Service> {
     let (flags, unprivileged) = t
         .settings()
         .map_or((0, 0), |s| (s.flags, s.unprivileged_port));
@@ -46,9 +94,9 @@ pub fn lookup<'t, T: Tables>(t: &'t T, p: &Packet<T::A>, iface: &Iface) -> Optio
     if flags & T::A::HAS_SERVICES == 0 || !T::A::is_of_its_own(k) {
         return None;
     }
-    if iface.mark != 0
+    if mark != 0
         && flags & T::A::HAS_FWMARK != 0
-        && let Some(service) = t.service(&T::A::marked(iface.mark))
+        && let Some(service) = t.service(&T::A::marked(mark))
     {
         return Some(service);
     }
@@ -91,9 +139,10 @@ pub fn admit<T: Tables>(
     t: &mut T,
     p: &Packet<T::A>,
     iface: &Iface,
+    marked: Marked,
     service: &Service,
 ) -> Result<(), Exit> {
-    if service.mark != 0 && !egress::is_local(t, p, iface) {
+    if service.mark != 0 && !marked.by_rule && !egress::is_local(t, p, iface) {
         return Err(PassReason::NotLocal.into());
     }
     let rate = t.settings().map_or(0, |s| s.drop_rate);

@@ -111,6 +111,8 @@ slow_steps! {
     admit6: Admit;
     advance6: Advance;
     meet6: Meet;
+    mark6: Mark;
+    own6: Own;
     serve6: Serve;
     join_step6: Join;
     choose6: Choose;

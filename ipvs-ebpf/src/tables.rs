@@ -9,8 +9,8 @@
 
 use ipvs_common::{
     Conn, Dest, DestState, DropReason, Event, FlowKey, Fragment, FragmentKey, Hop, Iface,
-    LblcEntry, LblcKey, ListSlot, RingSlot, SchedState, Service, ServiceKey, Settings, Stats,
-    Status, SyncNote, Template, TemplateKey,
+    LblcEntry, LblcKey, ListSlot, MatchKey, MatchNode, MatchSlot, RingSlot, SchedState, Service,
+    ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey,
 };
 
 use crate::{
@@ -23,8 +23,10 @@ use crate::{
     frame::Frame,
     fwd::wrap::{self, Inside},
     icmp,
+    matching::{self, Matched},
     pipeline::steps::{self, Step, Went},
     sched::{self, Found, Walk, lblcr},
+    service::Marked,
 };
 
 /// A count kept with each real server.
@@ -88,7 +90,14 @@ pub trait Sets {
     fn set_lblcr_member(&mut self, set: Self::SetRef, place: u32, dest: u32);
 }
 
-pub trait Tables: Templates + Sets {
+/// The match rules.
+pub trait Matches {
+    /// The longest prefix that is around this one, or is this one.
+    fn match_node(&self, key: &MatchKey) -> Option<&MatchNode>;
+    fn match_slot(&self, slot: u32) -> Option<&MatchSlot>;
+}
+
+pub trait Tables: Templates + Sets + Matches {
     /// Handle of an entry of the connection or the half-open table, good until the end of the packet.
     type ConnRef: Copy;
     /// Those of the other family.
@@ -151,6 +160,8 @@ pub trait Tables: Templates + Sets {
     fn newborn(&self) -> Option<&Conn<Self::A>>;
     /// Hands its real server alone to the next stage.
     fn leave_dest(&mut self, dest: u32);
+    /// Leaves the mark of the packet to the next steps, in the place of the connection that it may open.
+    fn leave_mark(&mut self, marked: Marked);
     /// Hands the flow that an ICMP error asks for to the next stages.
     fn ask(&mut self, key: &FlowKey<Self::A>);
     fn asked(&self) -> Option<&FlowKey<Self::A>>;
@@ -203,6 +214,15 @@ pub trait Tables: Templates + Sets {
         Self: Sized,
     {
         sched::make(self, walk)
+    }
+
+    /// What the match rules say of a packet; see [`matching::find`]. A kernel implementation runs it out of line.
+    #[inline(always)]
+    fn matched(&self, iface: &Iface, key: &FlowKey<Self::A>) -> Matched
+    where
+        Self: Sized,
+    {
+        matching::find(self, iface.ifindex, key)
     }
 
     /// Looks for a client's template; see [`template::join`]. May run out of line.

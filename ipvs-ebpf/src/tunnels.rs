@@ -10,7 +10,7 @@ use ipvs_datapath::{
     pipeline::steps::{self, Step, Went},
 };
 
-use crate::{kernel_tables::Maps, xdp::XdpFrame};
+use crate::{kernel_tables::Maps, maps::inbound, xdp::XdpFrame};
 
 /// [`wrapping::wrap`]; 0, or why not.
 #[unsafe(no_mangle)]
@@ -35,27 +35,15 @@ pub(crate) fn wrap(ctx: *mut xdp_md, dest: u32, inside: Inside) -> Result<(), Dr
     }
 }
 
-/// The constants of an interface, which are in a map. Null they never are, but the verifier wants to see that looked at.
-#[inline(always)]
-fn read<'i>(iface: *const Iface) -> Option<&'i Iface> {
-    // SAFETY: null, or such constants: the verifier looks at both sides.
-    unsafe { iface.as_ref() }
-}
-
 macro_rules! asking {
     ($($name:ident: $of:ty;)*) => {
         $(
             /// [`egress::across`]; always 0.
             #[unsafe(no_mangle)]
             #[inline(never)]
-            pub(crate) extern "C" fn $name(
-                ctx: *mut xdp_md,
-                id: u32,
-                of: u32,
-                iface: *const Iface,
-            ) -> u32 {
+            pub(crate) extern "C" fn $name(ctx: *mut xdp_md, id: u32, of: u32) -> u32 {
                 let (tos, proto) = (of as u8, (of >> 8) as u8);
-                if let Some(iface) = read(iface) {
+                if let Some(iface) = inbound() {
                     egress::across(&mut Maps::<$of>::of(ctx), id, tos, proto, iface);
                 }
                 0
@@ -69,21 +57,18 @@ asking! {
     ask_across6: Addr;
 }
 
-macro_rules! steps {
-    ($($name:ident: $step:ident;)*) => {
+macro_rules! steps_about_tunnels {
+    ($($(#[$doc:meta])* $name:ident: $step:ident;)*) => {
         $(
-            /// [`steps::take`]: an error about a tunnel, with a packet of IPv4 inside.
+            $(#[$doc])*
             #[unsafe(no_mangle)]
             #[inline(never)]
-            pub(crate) extern "C" fn $name(
-                ctx: *mut xdp_md,
-                found: u32,
-                iface: *const Iface,
-            ) -> u64 {
+            pub(crate) extern "C" fn $name(ctx: *mut xdp_md, found: u32, iface: *const Iface) -> u64 {
                 // Boxed because an argument that makes no difference would be left out, by the caller alone.
                 let found = black_box(found);
                 let (frame, maps) = (&mut XdpFrame(ctx), &mut Maps::<[u8; 4]>::of(ctx));
-                let Some(iface) = read(iface) else {
+                // SAFETY: null, or the constants of an interface in a map: the verifier looks at both sides.
+                let Some(iface) = (unsafe { iface.as_ref() }) else {
                     return Went::NOWHERE.0;
                 };
                 steps::take(Step::$step, frame, maps, iface, found).0
@@ -92,8 +77,11 @@ macro_rules! steps {
     };
 }
 
-steps! {
+steps_about_tunnels! {
+    /// [`steps::take`]: an error about a tunnel.
     interpret4: Interpret;
+    /// The same of one of IPv6 with a packet of IPv4 inside.
     interpret_across4: InterpretAcross;
+    /// The same: what it says is told.
     tell4: Tell;
 }

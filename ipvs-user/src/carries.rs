@@ -86,7 +86,8 @@ impl Carries {
             Command::DeleteService { .. }
             | Command::Flush
             | Command::DeleteDest { .. }
-            | Command::Zero { .. } => Ok(()),
+            | Command::Zero { .. }
+            | Command::SetMatches { .. } => Ok(()),
         }
     }
 

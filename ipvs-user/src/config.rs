@@ -7,6 +7,7 @@ mod diagnostic;
 mod director;
 mod incremental;
 mod interface;
+mod matches;
 mod problems;
 mod section;
 mod service;
@@ -26,7 +27,7 @@ use toml::de::DeTable;
 
 use crate::{
     carries::Carries,
-    model::{Command, DestKey, DestSpec, Limits, Model, ServiceSpec},
+    model::{Command, DestKey, DestSpec, Limits, MatchRules, Model, ServiceSpec},
 };
 use ipvs_common::ServiceKey;
 use problems::Problems;
@@ -47,6 +48,8 @@ pub struct Config {
     pub interfaces: BTreeMap<String, Interface>,
     /// `[api]`
     pub api: Api,
+    /// `[[match]]`, in the order of the file.
+    pub matches: MatchRules,
     /// `[[service]]`, in the order of the file. Shared, because those that stay the same from one reading to the next are.
     pub services: Vec<Arc<ServiceConfig>>,
 }
@@ -70,6 +73,7 @@ impl Config {
             sysctls: Vec::new(),
             api: Api::default(),
             interfaces: BTreeMap::new(),
+            matches: MatchRules::from([]),
             services: Vec::new(),
         }
     }
@@ -77,7 +81,11 @@ impl Config {
     /// The commands that make an empty director the configured one. As with `ipvsadm`, what comes later in the file is newer.
     #[must_use]
     pub fn commands(&self) -> Vec<Command> {
-        self.services.iter().flat_map(|s| s.commands()).collect()
+        let matches = (!self.matches.is_empty()).then(|| Command::SetMatches {
+            rules: Arc::clone(&self.matches),
+        });
+        let services = self.services.iter().flat_map(|s| s.commands());
+        matches.into_iter().chain(services).collect()
     }
 
     /// Puts the configured settings in the place of the defaults.
@@ -154,7 +162,7 @@ pub fn parse_for(carries: Carries, file: &str, text: &str) -> Result<Config, Vec
 /// Everything but the services.
 fn read_head(root: &Section<'_>, problems: &mut Problems<'_>) -> Config {
     root.only_known(
-        &["api", "director", "interface", "service", "sysctl"],
+        &["api", "director", "interface", "match", "service", "sysctl"],
         problems,
     );
     let director = director::read(root, problems);
@@ -165,6 +173,7 @@ fn read_head(root: &Section<'_>, problems: &mut Problems<'_>) -> Config {
         api: api::read(root, problems),
         interfaces: interface::read(root, problems),
         sysctls: sysctl::read(root, problems),
+        matches: matches::read(root, problems),
         services: Vec::new(),
     }
 }

@@ -15,8 +15,8 @@ pub use walk::{Cache, Pick, Place, See, Seen, Stop, Task};
 use std::collections::BTreeSet;
 
 use ipvs_common::{
-    Dest, DestState, Entry, Flow, LblcKey, ListSlot, Note, SchedState, Service, ServiceKey,
-    Settings, Stats, Synced, Template, Tie, maps::Capacities,
+    Dest, DestState, Entry, Flow, LblcKey, ListSlot, MatchKey, MatchNode, MatchSlot, Note,
+    SchedState, Service, ServiceKey, Settings, Stats, Synced, Template, Tie, maps::Capacities,
 };
 use ipvs_datapath::conn::expected::Expected;
 
@@ -61,6 +61,17 @@ pub trait Dataplane: Send {
     /// Removing what is not there is no error.
     fn remove_masq_real(&mut self, key: &ServiceKey) -> Result<()>;
     fn masq_reals(&self) -> Result<Vec<(ServiceKey, u32)>>;
+    /// Writes prefixes of match rules, of a set that the settings do not name (yet).
+    fn put_match_nodes(&mut self, nodes: &[(MatchKey, MatchNode)]) -> Result<()>;
+    /// Removing what is not there is no error.
+    fn remove_match_nodes(&mut self, keys: &[MatchKey]) -> Result<()>;
+    /// Those of every set.
+    fn match_nodes(&self) -> Result<Vec<(MatchKey, MatchNode)>>;
+    /// Writes port ranges that no prefix refers to (yet).
+    fn write_match_slots(&mut self, base: u32, slots: &[MatchSlot]) -> Result<()>;
+    fn read_match_slots(&self, base: u32, len: u32) -> Result<Vec<MatchSlot>>;
+    /// Index of the interface of this name, if there is one now.
+    fn link(&self, name: &str) -> Option<u32>;
     /// Writes a list that no service refers to (yet).
     fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()>;
     /// The same for the slots of a hash table, from an even slot on.

@@ -6,6 +6,7 @@
 
 mod fields;
 mod half;
+mod matches;
 mod merge;
 mod row;
 mod settings;

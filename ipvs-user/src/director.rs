@@ -12,6 +12,7 @@ mod defence;
 mod estimator;
 mod expected;
 mod knobs;
+mod matches;
 mod reals;
 mod records;
 mod sync;
@@ -205,7 +206,8 @@ impl Director {
             self.expire_walk(Stop::Never)?;
         }
         let now = self.dataplane.now()?;
-        self.tables.tick(now);
+        self.tables.tick(self.dataplane.as_mut(), now)?;
+        self.refresh_matches();
         self.end_waiting(now)?;
         self.bind_unbound(now)?;
         self.age_caches(now)?;
@@ -218,6 +220,7 @@ impl Director {
     pub fn routes_changed(&mut self) -> Result<(), TableError> {
         self.tables
             .refresh_sources(self.dataplane.as_mut(), &asked_once(&self.source))?;
+        self.refresh_matches();
         self.adjust_settings(|s| s.epoch = s.epoch.wrapping_add(1))
     }
 
@@ -284,9 +287,14 @@ impl Director {
                 spec: d.spec,
             }))
         };
-        self.model
-            .services()
-            .flat_map(|s| of_service(s.key))
+        let rules = self.model.matches();
+        let matches = (!rules.is_empty()).then(|| Command::SetMatches {
+            rules: rules.clone(),
+        });
+        let services = self.model.services();
+        matches
+            .into_iter()
+            .chain(services.flat_map(|s| of_service(s.key)))
             .collect()
     }
 }

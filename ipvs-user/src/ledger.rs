@@ -4,6 +4,7 @@
 //! Plain records under numbered keys, so that a change writes what it changed and no more. Pure: where they are kept is the
 //! dataplane's business, when they are written the reconciler's.
 
+mod matches;
 mod record;
 mod restore;
 mod written;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 
 use bytemuck::{Pod, Zeroable};
 
+pub use matches::MatchRecord;
 pub use record::{
     DESCRIBED, DestRecord, DestStanding, KnobRecord, ReasonRecord, ServiceRecord, TotalRecord,
 };
@@ -41,10 +43,12 @@ pub enum Kind {
     Reason = 7,
     /// What the tables counted that a migration came from is among these counts.
     Carried = 8,
+    /// By place among the match rules.
+    Match = 9,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Begun,
         Self::Batch,
         Self::Service,
@@ -53,6 +57,7 @@ impl Kind {
         Self::Knob,
         Self::Reason,
         Self::Carried,
+        Self::Match,
     ];
 }
 

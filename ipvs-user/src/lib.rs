@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod knobs;
 pub mod ledger;
 pub mod logging;
+pub mod matches;
 pub mod model;
 pub mod net;
 pub mod plan;

@@ -8,6 +8,7 @@ mod check;
 mod command;
 mod error;
 mod ids;
+pub mod matches;
 mod options;
 mod policy;
 mod restore;
@@ -18,6 +19,7 @@ mod zero;
 pub use check::is_unicast;
 pub use command::{Command, DestKey, DestSpec, MAX_WEIGHT, ServiceSpec};
 pub use error::{ModelError, protocol_name, service_name};
+pub use matches::{Conditions, MatchRule, MatchRules, Network};
 pub use options::{Engine, Tunnel, TunnelChecksum, TunnelKind};
 pub use policy::OnDead;
 pub use state::{Limits, Model, RealServer, Trashed, VirtualService};
@@ -73,6 +75,8 @@ pub enum Effect {
     },
     /// So do the counters of the whole.
     TotalZeroed,
+    /// Other match rules are in force.
+    MatchesReplaced,
 }
 
 /// Where an added real server's index comes from.

@@ -2,9 +2,11 @@
 
 mod hash_table;
 mod list_space;
+mod matches;
 
 pub use hash_table::hash_table;
 pub use list_space::{Block, ListSpace};
+pub use matches::{LinkOf, Matches, matches};
 
 use ipvs_common::{
     Addr, Dest, DestFlags, ListSlot, Proto, Service, ServiceFlags, SettingsFlags, TunnelKind,
@@ -21,7 +23,9 @@ pub const MODEL_FLAGS: u32 = SettingsFlags::HAS_FWMARK
     | SettingsFlags::HAS_SERVICES6
     | SettingsFlags::HAS_FWMARK6
     | SettingsFlags::HAS_PORT0_6
-    | SettingsFlags::HAS_FTP6;
+    | SettingsFlags::HAS_FTP6
+    | SettingsFlags::HAS_MATCHES
+    | SettingsFlags::HAS_MATCHES6;
 
 /// Port of FTP's control connections.
 const FTP: [u8; 2] = 21u16.to_be_bytes();
@@ -167,7 +171,16 @@ pub fn gone(gone: &Trashed, model: &Model, source: SourceOf<'_>) -> Dest {
 /// The model's share of the settings' flags.
 #[must_use]
 pub fn settings_flags(model: &Model) -> u32 {
-    model.services().fold(0, |flags, s| {
+    let rules = model.matches().iter();
+    let matches = rules.fold(0, |flags, rule| {
+        let of = if rule.conditions.to.is_v4() {
+            FOUR
+        } else {
+            SIX
+        };
+        flags | of.matches
+    });
+    model.services().fold(matches, |flags, s| {
         let of = if s.key.addr.is_v4() { FOUR } else { SIX };
         let kind = if s.key.mark != 0 {
             of.fwmark
@@ -188,6 +201,7 @@ struct Flags {
     fwmark: u32,
     port0: u32,
     ftp: u32,
+    matches: u32,
 }
 
 const FOUR: Flags = Flags {
@@ -195,12 +209,14 @@ const FOUR: Flags = Flags {
     fwmark: SettingsFlags::HAS_FWMARK,
     port0: SettingsFlags::HAS_PORT0,
     ftp: SettingsFlags::HAS_FTP,
+    matches: SettingsFlags::HAS_MATCHES,
 };
 const SIX: Flags = Flags {
     services: SettingsFlags::HAS_SERVICES6,
     fwmark: SettingsFlags::HAS_FWMARK6,
     port0: SettingsFlags::HAS_PORT0_6,
     ftp: SettingsFlags::HAS_FTP6,
+    matches: SettingsFlags::HAS_MATCHES6,
 };
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod change;
 mod journal;
+mod matches;
 mod repair;
 
 pub use change::Change;
@@ -42,6 +43,11 @@ pub enum ReconcileError {
          second still hold theirs; try again in a second, or raise `table_slots`"
     )]
     TableSpace { needed: u32 },
+    #[error(
+        "no {needed} slots in a row are free for the port ranges of match rules: rules that were replaced within the last \
+         second still hold theirs; try again in a second, or raise `match_slots`"
+    )]
+    MatchSpace { needed: u32 },
 }
 
 /// What is in the tables, as far as the daemon wrote it.
@@ -52,6 +58,7 @@ pub struct Tables {
     settings: Settings,
     space: ListSpace,
     table_space: ListSpace,
+    matches: matches::Matches,
     ledger: Written,
 }
 
@@ -61,6 +68,7 @@ impl Tables {
         let Capacities {
             list_slots,
             table_slots,
+            match_slots,
             ..
         } = dataplane.capacities();
         // More than a second, also if the clock is just about to tick.
@@ -75,6 +83,7 @@ impl Tables {
             settings,
             space: ListSpace::new(list_slots, hold),
             table_space: ListSpace::new(table_slots, hold),
+            matches: matches::Matches::new(match_slots, hold),
             ledger: Written::new(BTreeMap::from([(Key::BEGUN, begun)])),
         })
     }
@@ -106,7 +115,9 @@ impl Tables {
             }
             Err(e) => match journal.roll_back(e.into(), 0) {
                 ReconcileError::Table(e) | ReconcileError::HalfDone { undo: e, .. } => Err(e),
-                ReconcileError::ListSpace { .. } | ReconcileError::TableSpace { .. } => Ok(()),
+                ReconcileError::ListSpace { .. }
+                | ReconcileError::TableSpace { .. }
+                | ReconcileError::MatchSpace { .. } => Ok(()),
             },
         }
     }
@@ -121,10 +132,11 @@ impl Tables {
         self.space.free_slots()
     }
 
-    /// Lets lists rest no longer than they must.
-    pub fn tick(&mut self, now: u64) {
+    /// Lets lists and match rules rest no longer than they must.
+    pub fn tick(&mut self, dataplane: &mut dyn Dataplane, now: u64) -> Result<(), TableError> {
         self.space.end_quarantine(now);
         self.table_space.end_quarantine(now);
+        self.matches.tick(dataplane, now)
     }
 
     /// Writes settings. What of their flags follows from the model stays as it is.
@@ -136,6 +148,7 @@ impl Tables {
         let model_flags = self.settings.flags & plan::MODEL_FLAGS;
         let settings = Settings {
             flags: settings.flags & !plan::MODEL_FLAGS | model_flags,
+            match_set: self.settings.match_set,
             ..settings
         };
         dataplane.put_settings(&settings)?;

@@ -14,6 +14,7 @@ mod network;
 mod output;
 mod report;
 mod rounds;
+mod rules;
 mod service;
 mod walk;
 
@@ -109,7 +110,10 @@ fn measure(options: &Options, ifindex: u32, report: &mut Report) -> Result<()> {
     let mut harness = Harness::load(&options.capacities)?;
     let mut director = Director::load(options.capacities, ifindex)?;
     report.remember(director.memory.clone());
-    let mut cases = cases::all(&harness, &director)?;
+    let ruled = cases::is_wanted(cases::RULED, &options.cases, &options.prefixes)
+        .then(|| Director::load_ruled(options.capacities, ifindex))
+        .transpose()?;
+    let mut cases = cases::all(&harness, &director, ruled.as_ref())?;
     cases::choose(&mut cases, &options.cases, &options.prefixes)?;
     // Only those that are asked about: each connection more makes the table slower for the others.
     let kept = cases::kept(&cases);

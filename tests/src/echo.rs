@@ -70,7 +70,7 @@ fn serve(mut stream: &TcpStream, name: &str) -> io::Result<()> {
 pub fn udp_server(socket: UdpSocket, name: &str) {
     let name = name.to_owned();
     thread::spawn(move || -> io::Result<()> {
-        let mut buffer = [0; 2048];
+        let mut buffer = vec![0; 1 << 16];
         loop {
             let (n, from) = socket.recv_from(&mut buffer)?;
             let answer = [name.as_bytes(), b" ", &buffer[..n]].concat();
@@ -83,7 +83,7 @@ pub fn udp_server(socket: UdpSocket, name: &str) {
 pub fn udp_ask(socket: &UdpSocket, data: &[u8]) -> Result<String> {
     socket.set_read_timeout(Some(Duration::from_secs(3)))?;
     socket.send(data)?;
-    let mut buffer = [0; 2048];
+    let mut buffer = vec![0; 1 << 16];
     let n = socket.recv(&mut buffer).context("no answer")?;
     let at = buffer[..n].iter().position(|byte| *byte == b' ');
     let at = at.context("no name in the answer")?;

@@ -4,6 +4,7 @@ pub mod backend;
 pub mod bench;
 pub mod demo;
 pub mod echo;
+pub mod naive_matches;
 pub mod oracle;
 pub mod packet;
 pub mod probe;

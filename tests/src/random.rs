@@ -4,6 +4,7 @@
 mod flaw;
 mod fragments;
 mod icmp;
+mod matches;
 mod six;
 mod world;
 
@@ -13,6 +14,7 @@ use etherparse::Ipv4HeaderSlice;
 use fastrand::Rng;
 use ipvs_common::Proto;
 
+pub use matches::{random_rules, ten_thousand_rules};
 pub use world::{COMMANDS, DESTS, LINK_MARKS, random_command, random_knob};
 
 use crate::{

@@ -49,11 +49,15 @@ impl Session {
 
     /// With a virtual address of either family.
     pub fn begin_with(net: &Topology, vip: IpAddr) -> Result<Self> {
-        let vip = SocketAddr::new(vip, PORT);
+        Self::with(net, SocketAddr::new(vip, PORT))
+    }
+
+    /// With a server of either family.
+    pub fn with(net: &Topology, to: SocketAddr) -> Result<Self> {
         let stream = net
             .client
-            .enter(|| TcpStream::connect_timeout(&vip, Duration::from_secs(5)))
-            .context("connecting")?;
+            .enter(|| TcpStream::connect_timeout(&to, Duration::from_secs(5)))
+            .with_context(|| format!("connecting to {to}"))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut reader = stream.try_clone()?;
         let (mut line, mut byte) = (Vec::new(), [0]);

@@ -25,6 +25,7 @@ mod scratch;
 mod sockets;
 mod three;
 mod twin;
+mod wire;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -45,6 +46,7 @@ pub use programs::find as program;
 pub(crate) use programs::target_dir;
 pub use scratch::{Scratch, clean_up_on_interrupt};
 pub use three::{THREE_CLIENT, THREE_REAL, THREE_VIP, Three};
+pub(crate) use wire::link_address;
 
 /// Two clients, as far as a director can tell.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);

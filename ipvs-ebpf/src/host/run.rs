@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Stages that a packet may go through; more would be a circle.
-const MOST_STAGES: u32 = 8;
+const MOST_STAGES: u32 = 12;
 
 /// Decides on a frame, rewrites it, and counts every way out that is not "forwarded".
 pub fn run<F: Frame>(f: &mut F, t: &mut HostTables, iface: &Iface) -> Verdict {

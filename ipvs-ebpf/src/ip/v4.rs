@@ -43,6 +43,7 @@ impl Ip for [u8; 4] {
     const HAS_FWMARK: u32 = SettingsFlags::HAS_FWMARK;
     const HAS_PORT0: u32 = SettingsFlags::HAS_PORT0;
     const HAS_FTP: u32 = SettingsFlags::HAS_FTP;
+    const HAS_MATCHES: u32 = SettingsFlags::HAS_MATCHES;
 
     #[inline(always)]
     fn marked(mark: u32) -> ServiceKey {

@@ -58,6 +58,7 @@ impl Ip for Addr {
     const HAS_FWMARK: u32 = SettingsFlags::HAS_FWMARK6;
     const HAS_PORT0: u32 = SettingsFlags::HAS_PORT0_6;
     const HAS_FTP: u32 = SettingsFlags::HAS_FTP6;
+    const HAS_MATCHES: u32 = SettingsFlags::HAS_MATCHES6;
 
     #[inline(always)]
     fn marked(mark: u32) -> ServiceKey {

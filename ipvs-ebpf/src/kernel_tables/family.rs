@@ -19,7 +19,7 @@ use crate::{
         ASKED, ASKED6, CONNS, CONNS6, FRAGMENTS, FRAGMENTS6, HALF_OPEN, HALF_OPEN_RING,
         HALF_OPEN_RING6, HALF_OPEN6, NEWBORN, NEWBORN6, TEMPLATES, TEMPLATES6, iface,
     },
-    notes, routes, six, tunnels, walks, xdp,
+    matches, notes, routes, six, tunnels, walks, xdp,
 };
 
 /// The tables of a family, with the context that the routing helper wants (null where none is asked).
@@ -59,6 +59,7 @@ pub(crate) trait Family: Ip<Other = <Self as Family>::Twin> {
     fn tell_flow(key: &FlowKey<Self>) -> bool;
     fn tell_template(key: &TemplateKey<Self>) -> bool;
     fn join(service: &Service, key: &FlowKey<Self>) -> u64;
+    fn matched(ifindex: u32, key: &FlowKey<Self>) -> u64;
     fn lblcr_known(service: u32, dst: Self) -> u64;
     fn lblcr_join(service: u32, dst: Self, dest: u32);
     fn end(half_open: u32, key: &FlowKey<Self>) -> bool;
@@ -68,7 +69,7 @@ pub(crate) trait Family: Ip<Other = <Self as Family>::Twin> {
     /// A step of the slow stages. Where addresses are short most are done in line.
     fn step(ctx: *mut xdp_md, step: Step, found: u32, iface: &Iface) -> u64;
     /// `of`: the type of service, and the protocol above it.
-    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32, iface: &Iface);
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32);
 }
 
 macro_rules! its_maps {
@@ -148,6 +149,11 @@ impl Family for [u8; 4] {
         )
     }
     #[inline(always)]
+    fn matched(ifindex: u32, key: &FlowKey<Self>) -> u64 {
+        let proto = u32::from(key.proto);
+        matches::matched(src(key), dst(key), ports(key), proto, ifindex)
+    }
+    #[inline(always)]
     fn lblcr_known(service: u32, dst: Self) -> u64 {
         walks::lblcr_known(service, u32::from_ne_bytes(dst))
     }
@@ -188,8 +194,8 @@ impl Family for [u8; 4] {
         }
     }
     #[inline(always)]
-    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32, iface: &Iface) {
-        tunnels::ask_across4(ctx, id, of, iface);
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32) {
+        tunnels::ask_across4(ctx, id, of);
     }
 }
 
@@ -226,6 +232,10 @@ impl Family for Addr {
         six::join6(service, key)
     }
     #[inline(always)]
+    fn matched(ifindex: u32, key: &FlowKey<Self>) -> u64 {
+        matches::matched6(key, ifindex)
+    }
+    #[inline(always)]
     fn lblcr_known(service: u32, dst: Self) -> u64 {
         six::lblcr_known6(service, &raw const dst)
     }
@@ -254,7 +264,7 @@ impl Family for Addr {
         six::step(ctx, step, found, iface)
     }
     #[inline(always)]
-    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32, iface: &Iface) {
-        tunnels::ask_across6(ctx, id, of, iface);
+    fn ask_across(ctx: *mut xdp_md, id: u32, of: u32) {
+        tunnels::ask_across6(ctx, id, of);
     }
 }

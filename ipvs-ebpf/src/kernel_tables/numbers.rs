@@ -53,7 +53,18 @@ pub(super) fn ticket(row: u32) -> u32 {
     unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::SeqCst }>(head, 1) }
 }
 
-/// Replaces eight bytes if they are still `old`; tells whether they were.
+/// Adds to a count that other CPUs add to as well.
+///
+/// # Safety
+/// `field` points into a live map value and is aligned.
+#[inline(always)]
+pub(super) unsafe fn add(field: *mut u32, delta: u32) {
+    // The result is not used: with a used result and relaxed order LLVM 22 miscompiles this (llvm-project#210280).
+    // SAFETY: the caller's promise.
+    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, delta) };
+}
+
+/// Replaces a number if it still is `old`; tells whether it was.
 ///
 /// # Safety
 /// `place` points into a live map value and is aligned.
@@ -64,15 +75,4 @@ pub(super) unsafe fn swap(place: *mut u64, old: u64, new: u64) -> bool {
         atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(place, old, new)
     };
     swapped
-}
-
-/// Adds to a count that other CPUs add to as well.
-///
-/// # Safety
-/// `field` points into a live map value and is aligned.
-#[inline(always)]
-pub(super) unsafe fn add(field: *mut u32, delta: u32) {
-    // The result is not used: with a used result and relaxed order LLVM 22 miscompiles this (llvm-project#210280).
-    // SAFETY: the caller's promise.
-    unsafe { atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(field, delta) };
 }

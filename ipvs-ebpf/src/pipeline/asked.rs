@@ -11,7 +11,7 @@ use crate::{
     expire,
     frame::Frame,
     parse::{Packet, error},
-    service,
+    service::{self, Marked},
     tables::Tables,
 };
 
@@ -32,8 +32,9 @@ pub fn asked<F: Frame, T: Tables>(_: &mut F, t: &mut T, iface: &Iface) -> Verdic
 
 #[inline(always)]
 fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T::A>, Exit> {
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
-    admit(t, iface, p, &service)?;
+    let marked = service::mark(t, &p.key, iface);
+    let service = *service::lookup(t, p, marked.mark).ok_or(PassReason::NoService)?;
+    admit(t, iface, p, marked, &service)?;
     let choice = template::choose(t, &service, &p.key);
     of_choice(t, p, &service, choice)
 }
@@ -44,6 +45,7 @@ pub(super) fn admit<T: Tables>(
     t: &mut T,
     iface: &Iface,
     p: &Packet<T::A>,
+    marked: Marked,
     service: &Service,
 ) -> Result<(), Exit> {
     if let Some(hit) = conn::find(t, &p.key) {
@@ -57,7 +59,7 @@ pub(super) fn admit<T: Tables>(
             return Err(PassReason::IcmpStranger.into());
         }
     }
-    service::admit(t, p, iface, service)?;
+    service::admit(t, p, iface, marked, service)?;
     if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
         // No real server that one picked would know of the datagram.
         return Err(PassReason::CannotOpen.into());

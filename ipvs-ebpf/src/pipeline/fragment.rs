@@ -16,7 +16,7 @@ use crate::{
     exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
     fwd,
-    parse::{self, Fragmented, Packet},
+    parse::{self, Fragmented, Packet, error},
     service,
     tables::Tables,
 };
@@ -35,10 +35,14 @@ pub fn fragment<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Ver
 #[inline(always)]
 fn look<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Verdict, Exit> {
     let dest = recall(f, t, iface)?;
-    if dest == UNKNOWN || follow(f, t, iface, dest)? == UNKNOWN {
-        return early(f, t, iface);
+    if dest != UNKNOWN {
+        if follow(f, t, iface, dest)? != UNKNOWN {
+            return Ok(Verdict::BORN);
+        }
+        let p = error::asked(t)?;
+        own(t, iface, &p)?;
     }
-    Ok(Verdict::BORN)
+    early(f, t, iface)
 }
 
 /// No real server has this index.
@@ -91,10 +95,15 @@ pub(super) fn follow<F: Frame, T: Tables>(
         t.put_newborn(&conn);
         return Ok(0);
     }
-    if service::lookup(t, &p, iface).is_none() {
-        return Err(PassReason::Fragment.into());
-    }
     Ok(UNKNOWN)
+}
+
+/// That a service would take the packet.
+#[inline(always)]
+pub(super) fn own<T: Tables>(t: &T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
+    let marked = service::mark(t, &p.key, iface);
+    let service = service::lookup(t, p, marked.mark);
+    service.map(|_| 0).ok_or(PassReason::Fragment.into())
 }
 
 /// What is kept of a first fragment.
@@ -118,7 +127,7 @@ fn goes_on<T: Tables>(t: &T, iface: &Iface, p: &Packet<T::A>) -> Exit {
     let least = Proto::from_number(p.key.proto).map_or(0, parse::least);
     if usize::from(p.l4_len) >= least {
         Exit::SLOW
-    } else if service::lookup(t, p, iface).is_some() {
+    } else if service::lookup(t, p, service::mark(t, &p.key, iface).mark).is_some() {
         DropReason::FragmentShort.into()
     } else {
         PassReason::Fragment.into()

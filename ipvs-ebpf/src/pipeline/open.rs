@@ -49,7 +49,8 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T
     if let Some(conn) = expected::draft(t, p) {
         return Ok(conn);
     }
-    let Some(service) = service::lookup(t, p, iface).copied() else {
+    let marked = service::mark(t, &p.key, iface);
+    let Some(service) = service::lookup(t, p, marked.mark).copied() else {
         return Err(nobodys(t, p, iface));
     };
     let moves = check_again(t, p)?;
@@ -57,7 +58,7 @@ fn begin<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<Conn<T
         if !service::opens(t, p) {
             return Err(PassReason::CannotOpen.into());
         }
-        service::admit(t, p, iface, &service)?;
+        service::admit(t, p, iface, marked, &service)?;
     }
     let choice = template::choose(t, &service, &p.key);
     if choice.dest == NO_DEST && moves {

@@ -4,20 +4,18 @@
 //! They do what [`super::slow`], [`super::open`] and [`super::enter`] do in one go.
 
 mod errors;
+mod fragments;
 mod opening;
 
 use ipvs_common::{ConnFlags, DestFlags, DropReason, Event, ForwardingMethod, Iface};
 
 pub use self::{
     errors::{about_tunnel, icmp_slowly},
+    fragments::fragment_slowly,
     opening::open_slowly,
 };
 
-use super::{
-    answer_later,
-    fragment::{self, UNKNOWN},
-    refuse, slow,
-};
+use super::{answer_later, fragment, refuse, slow};
 use crate::{
     Ip,
     conn::{self, Table, advance, birth, expected, promote, template},
@@ -101,6 +99,8 @@ pub enum Step {
     Admit,
     Advance,
     Meet,
+    Mark,
+    Own,
     Serve,
     Join,
     Choose,
@@ -149,6 +149,8 @@ pub fn take<F: Frame, T: Tables>(
         | Step::Admit
         | Step::Advance
         | Step::Meet
+        | Step::Mark
+        | Step::Own
         | Step::Serve
         | Step::Join
         | Step::Choose
@@ -174,17 +176,22 @@ pub fn take<F: Frame, T: Tables>(
         Step::Admit => admit(t, iface, &p, table),
         Step::Advance => advance(t, &p, table),
         Step::Meet => opening::meet(t, &p),
+        Step::Mark => {
+            opening::mark(t, iface, &p);
+            Ok(0)
+        }
+        Step::Own => fragment::own(t, iface, &p),
         Step::Serve => opening::serve(t, iface, &p),
-        Step::Join => opening::join(t, iface, &p, found),
-        Step::Choose => opening::choose(t, iface, &p),
-        Step::Tie => opening::tie(t, iface, &p),
+        Step::Join => opening::join(t, &p, found),
+        Step::Choose => opening::choose(t, &p),
+        Step::Tie => opening::tie(t, &p),
         Step::LeaveOld => opening::leave_old(t, &p),
         Step::Draft => opening::draft(t, iface, &p, found),
         Step::Room => room(t, &p),
         Step::Reply => reply(t, &p),
         Step::Insert => insert(t, &p),
         Step::ServeAsked => opening::serve_asked(t, iface, &p),
-        Step::DraftAsked => opening::draft_asked(t, iface, &p),
+        Step::DraftAsked => opening::draft_asked(t, &p),
         Step::Know
         | Step::Estrange
         | Step::FindWay
@@ -203,7 +210,9 @@ pub fn take<F: Frame, T: Tables>(
 fn packet<F: Frame, T: Tables>(step: Step, f: &mut F, t: &T) -> Result<Packet<T::A>, Exit> {
     let opens = matches!(
         step,
-        Step::Join
+        Step::Mark
+            | Step::Own
+            | Step::Join
             | Step::Choose
             | Step::Tie
             | Step::Room
@@ -341,28 +350,6 @@ fn advance<T: Tables>(t: &mut T, p: &Packet<T::A>, table: Table) -> Result<u32, 
     }
     t.leave_as_newborn(entry);
     Ok(0)
-}
-
-/// [`super::fragment`].
-#[inline(always)]
-pub fn fragment_slowly<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict {
-    match fragment_steps(f, t, iface) {
-        Ok(verdict) => verdict,
-        Err(exit) => refuse(t, exit),
-    }
-}
-
-#[inline(always)]
-fn fragment_steps<F: Frame, T: Tables>(
-    f: &mut F,
-    t: &mut T,
-    iface: &Iface,
-) -> Result<Verdict, Exit> {
-    let dest = t.step(Step::Recall, f, iface, 0).how()?;
-    if dest == UNKNOWN || t.step(Step::Follow, f, iface, dest).how()? == UNKNOWN {
-        return fragment::early(f, t, iface);
-    }
-    Ok(Verdict::BORN)
 }
 
 /// [`super::enter`].

@@ -88,6 +88,10 @@ impl Client {
         self.get("reasons").await
     }
 
+    pub async fn matches(&self) -> Result<Vec<wire::Match>> {
+        self.get("matches").await
+    }
+
     pub async fn sysctls(&self) -> Result<Vec<wire::Sysctl>> {
         self.get("sysctl").await
     }

@@ -3,6 +3,7 @@
 mod commands;
 mod desired;
 mod knobs;
+mod matches;
 mod spec;
 mod sync;
 
@@ -27,6 +28,7 @@ pub(super) use desired::{
 pub(super) use knobs::{
     shown_timeouts, sysctl, sysctl_error, sysctl_value, timeout_changes, timeouts, timeouts_error,
 };
+pub(super) use matches::shown_rules;
 pub(super) use sync::{sync_config, sync_daemon, sync_error, sync_role};
 
 pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> wire::Error {

@@ -5,6 +5,7 @@ mod events;
 mod handle;
 mod knobs;
 mod listen;
+mod matches;
 pub mod openapi;
 mod routes;
 mod sync;

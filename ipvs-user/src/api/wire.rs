@@ -7,6 +7,7 @@ mod command;
 mod desired;
 mod event;
 mod expectation;
+mod matches;
 mod sync;
 mod told;
 
@@ -25,6 +26,7 @@ pub use desired::{
 };
 pub use event::{Event, EventQuery, What};
 pub use expectation::{Expectation, Protocol};
+pub use matches::{Match, MatchRule};
 pub use sync::{SyncDaemon, SyncQuery, SyncRole};
 
 /// Path in front of every resource.

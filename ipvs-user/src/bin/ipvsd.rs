@@ -13,7 +13,7 @@ use ipvs_user::{
     config::{self, Access, Config, Reader},
     console,
     daemon::{self, ModePolicy, Options},
-    knobs, logging, proc, real_server,
+    knobs, logging, matches, proc, real_server,
 };
 use tracing::error;
 
@@ -93,6 +93,11 @@ enum Command {
     RealServer(real_server::Options),
     /// List why packets were passed on to the kernel or dropped
     Reasons {
+        #[arg(long, value_name = "PATH")]
+        socket: Option<PathBuf>,
+    },
+    /// List the match rules, which give packets a firewall mark
+    Matches {
         #[arg(long, value_name = "PATH")]
         socket: Option<PathBuf>,
     },
@@ -265,6 +270,7 @@ async fn ask(command: Command) -> anyhow::Result<()> {
         Command::Instances => daemon::instances(),
         Command::RealServer(options) => real_server::run(options).await,
         Command::Reasons { socket } => reasons(&client(socket)).await,
+        Command::Matches { socket } => Ok(matches::run(&client(socket)).await?),
         Command::Proc { file, socket } => Ok(proc::text(&client(socket), file).await?),
         Command::Sysctl { knobs, socket } => Ok(knobs::run(&client(socket), &knobs).await?),
     };

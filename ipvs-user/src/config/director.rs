@@ -44,6 +44,7 @@ pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> Director 
             "templates6",
             "lblc",
             "lblcr",
+            "match_slots",
             "icmp_rate",
             "timeouts",
         ],
@@ -77,6 +78,7 @@ fn capacities(section: &Section<'_>, problems: &mut Problems<'_>) -> Capacities 
         templates6: size("templates6", default.templates6),
         lblc: size("lblc", default.lblc),
         lblcr: size("lblcr", default.lblcr),
+        match_slots: size("match_slots", default.match_slots),
         maglev: maglev(section, problems),
     };
     for (key, size) in [

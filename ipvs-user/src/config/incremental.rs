@@ -216,7 +216,11 @@ udp = "10.0.0.5:53"
     }
 
     /// Lines that a file may be made of, sensible ones and others.
-    const LINES: [&str; 22] = [
+    const LINES: [&str; 26] = [
+        "[[match]]",
+        "mark = 7",
+        "to = '0.0.0.0/0'",
+        "ports = [80, '90-99']",
         "[[service]]",
         "[[service]]",
         " [[service]] # x",

@@ -12,6 +12,7 @@ use super::{Diagnostic, Interface, Mode, load, parse};
 use crate::model::{Command, DestSpec};
 
 mod cases;
+mod matches;
 
 /// A file that uses everything.
 const FULL: &str = r#"

@@ -19,6 +19,7 @@ mod layout;
 mod loader;
 mod mapped;
 mod maps;
+mod matches;
 mod memory;
 mod migrate;
 mod object;
@@ -38,11 +39,12 @@ use std::collections::BTreeSet;
 
 use aya::maps::{HashMap, MapData, PerCpuValues};
 use ipvs_common::{
-    Addr, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, Note, SchedState, Service,
-    ServiceKey, Settings, Stats, Synced, Template, Tie,
+    Addr, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, MatchKey, MatchNode, MatchSlot,
+    Note, SchedState, Service, ServiceKey, Settings, Stats, Synced, Template, Tie,
     maps::{self as names, Capacities},
 };
 use ipvs_datapath::conn::expected::Expected;
+use nix::net::if_::if_nametoindex;
 
 pub use again::{Again, Looked};
 pub use attach::{Attachment, Former, IfaceProgram, ModePolicy, Ready, Successor};
@@ -75,6 +77,7 @@ pub struct BpfDataplane {
     overload: OverloadMarks,
     lists: Mapped<ListSlot>,
     hash_tables: Mapped<[u32; 2]>,
+    match_slots: Mapped<MatchSlot>,
     egress: Option<EgressTable>,
     punt: Option<PuntRing>,
     again: Option<Again>,
@@ -176,8 +179,31 @@ impl Dataplane for BpfDataplane {
     }
 
     fn masq_reals(&self) -> Result<Vec<(ServiceKey, u32)>> {
-        let all = batch::entries(&self.maps.masq_reals);
-        all.map_err(failed(names::MASQ_REALS, "read", "all"))
+        batch::entries(&self.maps.masq_reals).map_err(failed(names::MASQ_REALS, "read", "all"))
+    }
+
+    fn put_match_nodes(&mut self, nodes: &[(MatchKey, MatchNode)]) -> Result<()> {
+        self.enter_matches(nodes)
+    }
+
+    fn remove_match_nodes(&mut self, keys: &[MatchKey]) -> Result<()> {
+        self.drop_matches(keys)
+    }
+
+    fn match_nodes(&self) -> Result<Vec<(MatchKey, MatchNode)>> {
+        self.all_matches()
+    }
+
+    fn write_match_slots(&mut self, base: u32, slots: &[MatchSlot]) -> Result<()> {
+        self.put_slots(base, slots)
+    }
+
+    fn read_match_slots(&self, base: u32, len: u32) -> Result<Vec<MatchSlot>> {
+        self.slots(base, len)
+    }
+
+    fn link(&self, name: &str) -> Option<u32> {
+        if_nametoindex(name).ok()
     }
 
     fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()> {
@@ -321,16 +347,7 @@ impl Dataplane for BpfDataplane {
     }
 
     fn cached(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>> {
-        Ok(match cache {
-            Cache::Lblc => {
-                let entries = self.lblc()?;
-                entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
-            }
-            Cache::Lblcr => {
-                let entries = self.lblcr()?;
-                entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
-            }
-        })
+        self.cache(cache)
     }
 
     fn remove_cached(&mut self, cache: Cache, keys: &[LblcKey]) -> Result<()> {

@@ -1,6 +1,8 @@
 //! The datapath's tables on the host, shared with whoever pushes packets through them: for tests and for the replay of traces.
 //! The clock stands until someone moves it.
 
+mod matches;
+mod told;
 mod walk;
 
 use std::{
@@ -9,20 +11,20 @@ use std::{
 };
 
 use ipvs_common::{
-    Addr, Conn, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, Note, SchedState,
-    Service, ServiceKey, Settings, Stats, Synced, Template, TemplateKey, Tie,
+    Addr, Dest, DestState, Entry, Flow, FlowKey, LblcKey, ListSlot, MatchKey, MatchNode, MatchSlot,
+    Note, SchedState, Service, ServiceKey, Settings, Stats, Synced, Template, Tie,
     maps::{self, Capacities},
 };
 use ipvs_datapath::{
     conn::{
         Table,
         expected::{self, Expected},
-        synced,
     },
     host::HostTables,
 };
 
 use super::{Cache, Dataplane, Place, Result, Stop, TableError, Task};
+use matches::{read_slots, write_slots};
 use walk::{walk_connections, walk_templates};
 
 use crate::{
@@ -126,6 +128,35 @@ impl Dataplane for HostDataplane {
             .iter()
             .map(|(key, dest)| (*key, *dest))
             .collect())
+    }
+
+    fn put_match_nodes(&mut self, nodes: &[(MatchKey, MatchNode)]) -> Result<()> {
+        self.tables().matches.extend(nodes.iter().copied());
+        Ok(())
+    }
+
+    fn remove_match_nodes(&mut self, keys: &[MatchKey]) -> Result<()> {
+        let mut t = self.tables();
+        for key in keys {
+            t.matches.remove(key);
+        }
+        Ok(())
+    }
+
+    fn match_nodes(&self) -> Result<Vec<(MatchKey, MatchNode)>> {
+        Ok(self.tables().matches.clone().into_iter().collect())
+    }
+
+    fn write_match_slots(&mut self, base: u32, slots: &[MatchSlot]) -> Result<()> {
+        write_slots(&mut self.tables(), base, slots)
+    }
+
+    fn read_match_slots(&self, base: u32, len: u32) -> Result<Vec<MatchSlot>> {
+        read_slots(&self.tables(), base, len)
+    }
+
+    fn link(&self, name: &str) -> Option<u32> {
+        self.tables().links.get(name).copied()
     }
 
     fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()> {
@@ -234,45 +265,19 @@ impl Dataplane for HostDataplane {
     }
 
     fn find_established(&self, key: &Flow) -> Result<Option<Entry>> {
-        let t = self.tables();
-        Ok(if key.is_v4() {
-            t.four.conns.get(&FlowKey::narrow(key)).map(Conn::wide)
-        } else {
-            t.six.conns.get(key).copied()
-        })
+        Ok(told::established(&self.tables(), key))
     }
 
     fn find_template(&self, key: &Tie) -> Result<Option<Template>> {
-        let t = self.tables();
-        Ok(if key.is_v4() {
-            t.four.templates.get(&TemplateKey::narrow(key)).copied()
-        } else {
-            t.six.templates.get(key).copied()
-        })
+        Ok(told::template(&self.tables(), key))
     }
 
     fn sync_connections(&mut self, told: &[(Flow, Synced)]) -> Result<u32> {
-        let t = &mut *self.tables();
-        let entered = told.iter().map(|(key, s)| {
-            if key.is_v4() {
-                synced::enter(&mut t.of::<[u8; 4]>(), &FlowKey::narrow(key), s)
-            } else {
-                synced::enter(&mut t.of::<Addr>(), key, s)
-            }
-        });
-        Ok(entered.map(u32::from).sum())
+        Ok(told::enter(&mut self.tables(), told))
     }
 
     fn sync_templates(&mut self, told: &[(Tie, Synced)]) -> Result<u32> {
-        let t = &mut *self.tables();
-        let entered = told.iter().map(|(key, s)| {
-            if key.is_v4() {
-                synced::tie(&mut t.of::<[u8; 4]>(), &TemplateKey::narrow(key), s)
-            } else {
-                synced::tie(&mut t.of::<Addr>(), key, s)
-            }
-        });
-        Ok(entered.map(u32::from).sum())
+        Ok(told::tie(&mut self.tables(), told))
     }
 
     fn conns(&self) -> Result<Vec<(Flow, Entry)>> {
@@ -360,7 +365,10 @@ impl Dataplane for HostDataplane {
     }
 
     fn remove_ledger(&mut self, keys: &[Key]) -> Result<()> {
-        self.noted().retain(|key, _| !keys.contains(key));
+        let mut noted = self.noted();
+        for key in keys {
+            noted.remove(key);
+        }
         Ok(())
     }
 

@@ -30,7 +30,12 @@ pub fn half(last: Option<&Config>, running: &Director, begun: &Config) -> Half {
         return Half::Back(Together::default());
     };
     let back = compare(Some(begun), running, last, Rule::Keep);
-    let is_of_service = |row: &Row| matches!(row.subject, Subject::Service(_) | Subject::Dest(..));
+    let is_of_service = |row: &Row| match row.subject {
+        Subject::Service(_) | Subject::Dest(..) | Subject::Match(_) | Subject::MatchOrder => true,
+        Subject::Sysctl(_) | Subject::Director(_) | Subject::Interface(_) | Subject::Api(_) => {
+            false
+        }
+    };
     if back
         .rows
         .iter()

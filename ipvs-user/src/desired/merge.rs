@@ -43,6 +43,7 @@ pub fn compare(last: Option<&Config>, running: &Director, new: &Config, rule: Ru
         rule,
         difference: Difference::default(),
     };
+    merge.matches(last, running, new);
     merge.services(last, running, new);
     settings::compare(&mut merge, last, running, new);
     merge.difference
@@ -89,7 +90,7 @@ impl Merge {
         true
     }
 
-    fn command(&mut self, command: Command, row: Option<Row>) {
+    pub(super) fn command(&mut self, command: Command, row: Option<Row>) {
         self.difference.changes.commands.push(command);
         self.difference.rows.extend(row);
     }

@@ -20,6 +20,10 @@ pub struct Row {
 pub enum Subject {
     Service(ServiceKey),
     Dest(ServiceKey, DestKey),
+    /// A match rule, without its mark.
+    Match(String),
+    /// The order of the match rules.
+    MatchOrder,
     /// A knob of ip_vs.
     Sysctl(String),
     /// `[director.timeouts]` or another key of `[director]`.

@@ -19,6 +19,7 @@ pub fn snapshot(running: &Director, rest: &Config) -> Config {
         timeouts,
         icmp_rate,
         sysctls: sysctls(running),
+        matches: Arc::clone(running.model().matches()),
         services: running.model().services().map(service).collect(),
         api: rest.api.clone(),
         interfaces: rest.interfaces.clone(),
@@ -39,6 +40,7 @@ pub fn foreseen(before: &Config, model: &Model, changes: &Together) -> Config {
         },
         icmp_rate: changes.icmp_rate.or(before.icmp_rate),
         sysctls: sysctls.into_iter().collect(),
+        matches: Arc::clone(model.matches()),
         services: model.services().map(service).collect(),
         ..before.clone()
     }

@@ -226,7 +226,8 @@ impl Director {
                 | Effect::WrrChanged { .. }
                 | Effect::OverloadLifted { .. }
                 | Effect::Zeroed { .. }
-                | Effect::TotalZeroed => {}
+                | Effect::TotalZeroed
+                | Effect::MatchesReplaced => {}
             }
         }
     }

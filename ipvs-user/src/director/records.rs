@@ -7,9 +7,10 @@ use ipvs_common::{ServiceKey, Stats};
 use super::{Director, traffic::Moved};
 use crate::{
     ledger::{
-        Changes, DestRecord, DestStanding, Key, Kind, KnobRecord, ServiceRecord, TotalRecord, Value,
+        Changes, DestRecord, DestStanding, Key, Kind, KnobRecord, MatchRecord, ServiceRecord,
+        TotalRecord, Value,
     },
-    model::{Effect, Model, RealServer},
+    model::{Effect, MatchRule, Model, RealServer},
     sysctl::Knobs,
 };
 
@@ -54,8 +55,10 @@ impl Touched {
                     this.services.insert(*service);
                     this.dests.extend(dests.iter().map(|d| (*d, *service)));
                 }
-                Effect::WrrChanged { .. } | Effect::OverloadLifted { .. } | Effect::TotalZeroed => {
-                }
+                Effect::WrrChanged { .. }
+                | Effect::OverloadLifted { .. }
+                | Effect::TotalZeroed
+                | Effect::MatchesReplaced => {}
             }
         }
         this
@@ -100,6 +103,9 @@ impl Director {
             changes.insert(Key::new(Kind::Service, *id), record);
         }
         changes.extend(total(moved));
+        if effects.contains(&Effect::MatchesReplaced) {
+            changes.extend(match_records(self.model.matches(), after.matches()));
+        }
         self.tables.ledger().news(changes)
     }
 
@@ -152,6 +158,17 @@ impl Director {
         };
         Some(Value::of(&record))
     }
+}
+
+/// By place; those behind the last one go.
+fn match_records(before: &[MatchRule], after: &[MatchRule]) -> Changes {
+    let rules = after
+        .iter()
+        .map(|rule| Some(Value::of(&MatchRecord::new(rule))));
+    let gone = std::iter::repeat_n(None, before.len().saturating_sub(after.len()));
+    let numbered = (0..).zip(rules.chain(gone));
+    let numbered = numbered.map(|(place, record)| (Key::new(Kind::Match, place), record));
+    numbered.collect()
 }
 
 fn total(moved: &Moved) -> Option<(Key, Option<Value>)> {

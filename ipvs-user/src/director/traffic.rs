@@ -257,7 +257,8 @@ impl Draft<'_> {
                 | Effect::DestEdited { .. }
                 | Effect::DestRemoved { .. }
                 | Effect::WrrChanged { .. }
-                | Effect::OverloadLifted { .. } => {}
+                | Effect::OverloadLifted { .. }
+                | Effect::MatchesReplaced => {}
             }
         }
     }
@@ -331,7 +332,8 @@ fn dests_of_interest(effect: &Effect) -> Vec<&u32> {
         | Effect::DestRemoved { .. }
         | Effect::WrrChanged { .. }
         | Effect::OverloadLifted { .. }
-        | Effect::TotalZeroed => Vec::new(),
+        | Effect::TotalZeroed
+        | Effect::MatchesReplaced => Vec::new(),
     }
 }
 

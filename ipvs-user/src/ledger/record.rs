@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 use ipvs_common::{Addr, ServiceKey, Stats};
 
+use super::matches::MatchRecord;
 use crate::model::{DestKey, DestSpec, Engine, RealServer, ServiceSpec, Tunnel, VirtualService};
 
 /// A service, or the index that is kept for a deleted one.
@@ -232,4 +233,5 @@ ipvs_common::described! {
     TotalRecord { offset: Stats }
     KnobRecord { name, value }
     ReasonRecord { name, count }
+    MatchRecord { mark, to, from, to_prefix, from_prefix, protocol, ranges, interface, ports }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ipvs_common::{ForwardingMethod, Scheduler, ServiceKey, Stats};
 
 use super::{
-    DestRecord, DestStanding, Key, Kind, KnobRecord, ReasonRecord, ServiceRecord, TotalRecord,
-    Value,
+    DestRecord, DestStanding, Key, Kind, KnobRecord, MatchRecord, ReasonRecord, ServiceRecord,
+    TotalRecord, Value,
 };
 use crate::model::{
     DestKey, DestSpec, Engine, Limits, Model, RealServer, ServiceSpec, Trashed, Tunnel,
@@ -41,6 +41,7 @@ pub fn restore(entries: &BTreeMap<Key, Value>, limits: Limits) -> Result<Restore
     let mut total = Stats::default();
     let mut knobs = Vec::new();
     let mut reasons = Vec::new();
+    let mut matches = Vec::new();
     for (key, value) in entries {
         if key.is(Kind::Service) {
             let record: ServiceRecord = value.read();
@@ -61,6 +62,10 @@ pub fn restore(entries: &BTreeMap<Key, Value>, limits: Limits) -> Result<Restore
         } else if key.is(Kind::Reason) {
             let record: ReasonRecord = value.read();
             reasons.push((record.name().to_owned(), record.count));
+        } else if key.is(Kind::Match) {
+            // In the order of their places, as the keys are.
+            let rule = value.read::<MatchRecord>().rule();
+            matches.push(rule.ok_or_else(|| unfit_rule(key.id))?);
         }
     }
     // Lists have the newest first.
@@ -87,7 +92,8 @@ pub fn restore(entries: &BTreeMap<Key, Value>, limits: Limits) -> Result<Restore
         };
         trash.push((service, gone));
     }
-    let model = Model::restore(limits, services.into_values(), trash).map_err(Unreadable)?;
+    let model = Model::restore(limits, services.into_values(), trash, matches);
+    let model = model.map_err(Unreadable)?;
     Ok(Restored {
         model,
         service_offsets,
@@ -157,6 +163,10 @@ fn tunnel(id: u32, record: &DestRecord) -> Result<Tunnel, Unreadable> {
 
 fn unknown(what: &str, id: u32, number: u8) -> Unreadable {
     Unreadable(format!("entry {id} has the unknown {what} {number}"))
+}
+
+fn unfit_rule(place: u32) -> Unreadable {
+    Unreadable(format!("match rule {} is none", place + 1))
 }
 
 fn lost(dest: u32, service: u32) -> Unreadable {

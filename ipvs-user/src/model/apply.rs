@@ -66,6 +66,7 @@ impl Model {
             } => self.edit_dest(service, dest, spec),
             Command::DeleteDest { service, dest } => self.delete_dest(service, dest),
             Command::Zero { service } => self.zero(service.as_ref()),
+            Command::SetMatches { rules } => self.set_matches(rules),
         }
     }
 

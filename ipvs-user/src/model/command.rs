@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use ipvs_common::{Addr, ForwardingMethod, Scheduler, ServiceKey};
 
-use super::options::{Engine, Tunnel};
+use super::{
+    matches::MatchRules,
+    options::{Engine, Tunnel},
+};
 
 /// Largest weight: ip_vs keeps it in a signed integer.
 pub const MAX_WEIGHT: u32 = i32::MAX as u32;
@@ -45,6 +48,10 @@ pub enum Command {
     Zero {
         service: Option<ServiceKey>,
     },
+    /// These match rules hold, and no others.
+    SetMatches {
+        rules: MatchRules,
+    },
 }
 
 impl Command {
@@ -59,7 +66,7 @@ impl Command {
             | Self::EditDest { service, .. }
             | Self::DeleteDest { service, .. } => Some(*service),
             Self::Zero { service } => *service,
-            Self::Flush => None,
+            Self::Flush | Self::SetMatches { .. } => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use ipvs_common::ServiceKey;
 
 use super::{
     ids::Ids,
+    matches::{MatchRule, check_rules},
     state::{Limits, Model, Trashed, VirtualService},
 };
 
@@ -18,8 +19,11 @@ impl Model {
         limits: Limits,
         services: impl IntoIterator<Item = VirtualService>,
         trash: Vec<(ServiceKey, Trashed)>,
+        matches: Vec<MatchRule>,
     ) -> Result<Self, String> {
+        check_rules(&matches).map_err(|(place, e)| format!("match rule {}: {e}", place + 1))?;
         let mut model = Self::new(limits);
+        model.matches = matches.into();
         let mut index: BTreeMap<ServiceKey, u32> = BTreeMap::new();
         let mut dests = BTreeSet::new();
         for service in services {

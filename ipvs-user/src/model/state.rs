@@ -7,6 +7,7 @@ use ipvs_common::ServiceKey;
 use super::{
     command::{DestKey, DestSpec, ServiceSpec},
     ids::Ids,
+    matches::MatchRules,
 };
 
 /// How much fits.
@@ -64,6 +65,7 @@ pub struct Model {
     /// Indices of the services, also of deleted ones that still have real servers in the trash.
     pub(super) index: BTreeMap<ServiceKey, u32>,
     pub(super) trash: BTreeMap<(ServiceKey, DestKey), Trashed>,
+    pub(super) matches: MatchRules,
     pub(super) service_ids: Ids,
     pub(super) dest_ids: Ids,
 }
@@ -77,6 +79,7 @@ impl Model {
             services: BTreeMap::new(),
             index: BTreeMap::new(),
             trash: BTreeMap::new(),
+            matches: MatchRules::from([]),
             service_ids: Ids::new(limits.services),
             dest_ids: Ids::new(limits.dests),
         }

@@ -6,8 +6,8 @@ use ipvs_common::{Addr, ForwardingMethod, Proto, Scheduler, ServiceKey};
 use proptest::prelude::*;
 
 use super::{
-    Command, DestKey, DestSpec, Effect, Limits, Model, ModelError, Origin, RealServer, ServiceSpec,
-    Tunnel,
+    Command, Conditions, DestKey, DestSpec, Effect, Limits, MatchRule, Model, ModelError, Origin,
+    RealServer, ServiceSpec, Tunnel,
 };
 
 mod policies;
@@ -284,6 +284,20 @@ prop_compose! {
 }
 
 /// Any command over a handful of services and real servers.
+fn any_rule() -> impl Strategy<Value = MatchRule> {
+    let to = prop_oneof![Just("0.0.0.0/0"), Just("10.0.0.0/8"), Just("::/0")];
+    (to, 0_u16..3, 0_u32..3, any::<bool>()).prop_map(|(to, port, mark, any_protocol)| MatchRule {
+        conditions: Conditions {
+            to: to.parse().unwrap(),
+            from: None,
+            ports: vec![80..=80 + port],
+            protocol: (!any_protocol).then_some(Proto::Udp),
+            interface: (port == 2).then(|| "eth0".to_owned()),
+        },
+        mark,
+    })
+}
+
 pub(crate) fn any_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         4 => (any_service(), any_service_spec()).prop_map(|(service, spec)| Command::AddService { service, spec }),
@@ -295,6 +309,7 @@ pub(crate) fn any_command() -> impl Strategy<Value = Command> {
         4 => (any_service(), any_dest(), any_dest_spec())
             .prop_map(|(service, dest, spec)| Command::EditDest { service, dest, spec }),
         8 => (any_service(), any_dest()).prop_map(|(service, dest)| Command::DeleteDest { service, dest }),
+        2 => proptest::collection::vec(any_rule(), 0..4).prop_map(|rules| Command::SetMatches { rules: rules.into() }),
     ]
 }
 

@@ -47,7 +47,10 @@ impl Change<'_> {
         self.fix_pointers(journal)?;
         self.retire_dests(journal)?;
         self.tell_deleted(journal)?;
-        self.write_flags(journal)?;
+        if self.effects.contains(&Effect::MatchesReplaced) {
+            journal.write_matches(self.after.matches(), now)?;
+        }
+        journal.write_flags(self.after)?;
         journal.note(self.records)?;
         // Nothing of this can be taken back, and nothing has to be: these forget what no longer holds.
         self.forget(journal)?;
@@ -64,7 +67,10 @@ impl Change<'_> {
             | Effect::DestEdited { service, .. }
             | Effect::DestRemoved { service, .. }
             | Effect::WrrChanged { service, .. } => Some(service),
-            Effect::OverloadLifted { .. } | Effect::Zeroed { .. } | Effect::TotalZeroed => None,
+            Effect::OverloadLifted { .. }
+            | Effect::Zeroed { .. }
+            | Effect::TotalZeroed
+            | Effect::MatchesReplaced => None,
         };
         self.effects.iter().filter_map(id).collect()
     }
@@ -177,7 +183,8 @@ impl Change<'_> {
             | Effect::WrrChanged { .. }
             | Effect::OverloadLifted { .. }
             | Effect::Zeroed { .. }
-            | Effect::TotalZeroed => &[],
+            | Effect::TotalZeroed
+            | Effect::MatchesReplaced => &[],
         });
         let back: BTreeSet<u32> = self.live_among_touched();
         for id in removed.filter(|id| !back.contains(id)) {
@@ -220,15 +227,6 @@ impl Change<'_> {
         services.flat_map(|s| &s.dests).map(|d| d.id).collect()
     }
 
-    fn write_flags(&self, journal: &mut Journal<'_>) -> Result<(), TableError> {
-        let mut settings = *journal.tables.settings();
-        settings.flags = settings.flags & !plan::MODEL_FLAGS | plan::settings_flags(self.after);
-        if settings == *journal.tables.settings() {
-            return Ok(());
-        }
-        journal.put_settings(&settings)
-    }
-
     fn forget(&self, journal: &mut Journal<'_>) -> Result<(), TableError> {
         for effect in self.effects {
             match *effect {
@@ -250,7 +248,8 @@ impl Change<'_> {
                 | Effect::WrrChanged { .. }
                 | Effect::DestRemoved { .. }
                 | Effect::Zeroed { .. }
-                | Effect::TotalZeroed => {}
+                | Effect::TotalZeroed
+                | Effect::MatchesReplaced => {}
             }
         }
         Ok(())
@@ -280,7 +279,8 @@ fn moved(effect: &Effect, state: SchedState) -> SchedState {
         | Effect::DestRemoved { .. }
         | Effect::OverloadLifted { .. }
         | Effect::Zeroed { .. }
-        | Effect::TotalZeroed => state,
+        | Effect::TotalZeroed
+        | Effect::MatchesReplaced => state,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ipvs_common::{Dest, ListSlot, SchedState, Service, ServiceKey, Settings};
 
-use super::{ReconcileError, Tables};
+use super::{ReconcileError, Tables, matches::Standing};
 use crate::{
     dataplane::{Dataplane, TableError},
     ledger::{self, Changes, Key, Value},
@@ -32,6 +32,9 @@ pub(super) struct Journal<'a> {
     replaced: Vec<Block>,
     taken_tables: Vec<Block>,
     replaced_tables: Vec<Block>,
+    /// Match rules written, and those that were in force before.
+    taken_matches: Option<Standing>,
+    replaced_matches: Option<Standing>,
     /// Entries that wait for the batch to be done.
     pending: Vec<Key>,
 }
@@ -46,8 +49,18 @@ impl<'a> Journal<'a> {
             replaced: Vec::new(),
             taken_tables: Vec::new(),
             replaced_tables: Vec::new(),
+            taken_matches: None,
+            replaced_matches: None,
             pending: Vec::new(),
         }
+    }
+
+    pub(super) fn taken_matches(&mut self, taken: Standing) {
+        self.taken_matches = Some(taken);
+    }
+
+    pub(super) fn replaced_matches(&mut self, replaced: Standing) {
+        self.replaced_matches = Some(replaced);
     }
 
     /// Notes what the batch comes to, before it begins: whoever finds it unfinished finishes it.
@@ -207,6 +220,9 @@ impl<'a> Journal<'a> {
         for block in self.replaced_tables {
             self.tables.table_space.release(block, now);
         }
+        if let Some(gone) = self.replaced_matches {
+            self.tables.matches.release(gone, now);
+        }
     }
 
     /// Takes everything back, last write first, and goes on past errors.
@@ -234,6 +250,14 @@ impl<'a> Journal<'a> {
             {
                 self.tables.table_space.release(block, now);
             }
+        }
+        if let Some(before) = self.replaced_matches.take() {
+            self.tables.matches.stands = before;
+        }
+        if let Some(taken) = self.taken_matches.take()
+            && self.tables.settings.match_set != taken.set
+        {
+            self.tables.matches.release(taken, now);
         }
         forget_pending(self.dataplane, &self.pending);
         match failed {

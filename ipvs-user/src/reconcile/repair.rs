@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use ipvs_common::{Dest, SchedState, Scheduler, Service, Settings, maps::Capacities};
 
-use super::{ReconcileError, Tables, journal::Journal};
+use super::{ReconcileError, Tables, journal::Journal, matches::Matches};
 use crate::{
     dataplane::{Cache, Dataplane, TableError},
     ledger::{Key, Value, Written},
@@ -25,6 +25,7 @@ impl Tables {
         let Capacities {
             list_slots,
             table_slots,
+            match_slots,
             ..
         } = dataplane.capacities();
         let hold = u64::from(dataplane.hz()) + 1;
@@ -46,12 +47,14 @@ impl Tables {
                 tracing::warn!(service = service.id, "its list is another's, too");
             }
         }
+        let matches = Matches::take_over(dataplane, match_slots, hold, settings.match_set)?;
         Ok(Self {
             services,
             dests,
             settings,
             space,
             table_space,
+            matches,
             ledger,
         })
     }
@@ -141,11 +144,8 @@ fn write(
     for (_, gone) in model.trash() {
         write_gone(journal, model, gone, source)?;
     }
-    let mut settings = *journal.tables.settings();
-    settings.flags = settings.flags & !plan::MODEL_FLAGS | plan::settings_flags(model);
-    if settings != *journal.tables.settings() {
-        journal.put_settings(&settings)?;
-    }
+    journal.repair_matches(model, now)?;
+    journal.write_flags(model)?;
     for cache in [Cache::Lblc, Cache::Lblcr] {
         forget_strangers(journal, model, cache)?;
     }

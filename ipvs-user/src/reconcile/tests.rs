@@ -6,9 +6,9 @@ use std::{
 };
 
 use ipvs_common::{
-    Addr, Dest, DestFlags, DestState, Entry, Flow, ForwardingMethod, LblcKey, ListSlot, Note,
-    SchedState, Scheduler, Service, ServiceKey, Settings, Stats, Synced, Template, Tie,
-    maps::Capacities,
+    Addr, Dest, DestFlags, DestState, Entry, Flow, ForwardingMethod, LblcKey, ListSlot, MatchKey,
+    MatchNode, MatchSlot, Note, SchedState, Scheduler, Service, ServiceKey, Settings, Stats,
+    Synced, Template, Tie, maps::Capacities,
 };
 use ipvs_datapath::{conn::expected::Expected, host::HostTables};
 use proptest::prelude::*;
@@ -18,6 +18,7 @@ use crate::{
     director::Director,
     ledger::{Key, Value},
     model::{Command, DestKey, DestSpec, ServiceSpec, tests::any_command},
+    plan,
 };
 
 mod crash;
@@ -36,6 +37,7 @@ const CAPACITIES: Capacities = Capacities {
     lblc: 8,
     lblcr: 8,
     maglev: 251,
+    match_slots: 4096,
 };
 
 /// Looks after each write whether a packet at this moment would find everything it is pointed at.
@@ -120,6 +122,7 @@ impl Dataplane for Watched {
         put_dest(id: u32, dest: &Dest);
         clear_dest(id: u32);
         put_sched_state(service: u32, state: &SchedState);
+        write_match_slots(base: u32, slots: &[MatchSlot]);
         clear_caches(service: u32);
         clear_caches_of(dests: &BTreeSet<u32>);
         remove_cached(cache: Cache, keys: &[LblcKey]);
@@ -132,6 +135,22 @@ impl Dataplane for Watched {
         for entries in entries.chunks(each) {
             self.may_write()?;
             self.inner.put_ledger(entries)?;
+        }
+        Ok(())
+    }
+
+    fn put_match_nodes(&mut self, nodes: &[(MatchKey, MatchNode)]) -> Result<()> {
+        for node in nodes {
+            self.may_write()?;
+            self.inner.put_match_nodes(&[*node])?;
+        }
+        Ok(())
+    }
+
+    fn remove_match_nodes(&mut self, keys: &[MatchKey]) -> Result<()> {
+        for key in keys {
+            self.may_write()?;
+            self.inner.remove_match_nodes(&[*key])?;
         }
         Ok(())
     }
@@ -190,6 +209,9 @@ impl Dataplane for Watched {
         settings() -> Result<Settings>;
         services() -> Result<Vec<(ServiceKey, Service)>>;
         masq_reals() -> Result<Vec<(ServiceKey, u32)>>;
+        match_nodes() -> Result<Vec<(MatchKey, MatchNode)>>;
+        read_match_slots(base: u32, len: u32) -> Result<Vec<MatchSlot>>;
+        link(name: &str) -> Option<u32>;
         read_list(base: u32, len: u32) -> Result<Vec<ListSlot>>;
         read_table(base: u32, len: u32) -> Result<Vec<u32>>;
         dest(id: u32) -> Result<Dest>;
@@ -216,7 +238,24 @@ fn visible(t: &HostTables) -> impl PartialEq + std::fmt::Debug + use<> {
         })
         .collect();
     let retired: Vec<_> = t.dests.iter().map(|d| d.flags).collect();
-    (services, retired, t.settings)
+    (services, retired, t.settings, rules_in_force(t))
+}
+
+/// Prefixes with their port ranges, whatever number and place they have.
+fn rules_in_force(t: &HostTables) -> Vec<(MatchKey, [Vec<MatchSlot>; 2])> {
+    let set = t.settings.match_set;
+    let ours = t.matches.iter();
+    let ours = ours.filter(|(key, _)| set != 0 && key.place.set() == set);
+    let run = |base, len| t.match_slots[base as usize..(base + len) as usize].to_vec();
+    let each = ours.map(|(key, n)| {
+        let mut key = *key;
+        key.place.domain &= 0xffff;
+        (
+            key,
+            [run(n.tcp_base, n.tcp_len), run(n.udp_base, n.udp_len)],
+        )
+    });
+    each.collect()
 }
 
 type Fuse = Arc<Mutex<Option<u32>>>;
@@ -259,6 +298,18 @@ fn check_against_model(d: &Director, t: &HostTables) {
             assert_eq!((dest.position, dest.weight), (position, real.spec.weight));
         }
     }
+    let rules = d.model().matches();
+    let planned = plan::matches(rules, 1, &|name| t.links.get(name).copied());
+    let fresh = HostTables {
+        settings: Settings {
+            match_set: u32::from(!rules.is_empty()),
+            ..t.settings
+        },
+        matches: planned.nodes.into_iter().collect(),
+        match_slots: planned.slots,
+        ..t.clone()
+    };
+    assert_eq!(rules_in_force(t), rules_in_force(&fresh));
     for (_, gone) in d.model().trash() {
         let flags = t.dests[gone.dest.id as usize].flags;
         assert_eq!(flags & DestFlags::AVAILABLE, 0);

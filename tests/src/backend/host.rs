@@ -40,6 +40,8 @@ impl Host {
         let neighbours = setup.network.neighbours6();
         let each = neighbours.iter();
         tables.six.neighbours = each.map(|(_, addr, mac)| (v6(*addr), *mac)).collect();
+        let links = setup.network.links.iter();
+        tables.links = links.map(|l| (l.name.to_owned(), l.ifindex)).collect();
         let refusing = setup.no_xmit.iter();
         tables.no_xmit = refusing
             .map(|link| setup.network.links[*link].ifindex)

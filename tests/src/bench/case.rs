@@ -30,6 +30,8 @@ pub(super) enum Entry {
     Floor,
     /// The director's ring of half-open connections. Those that are pushed out are to be of this kind, too.
     Ring(ForwardingMethod),
+    /// That of the director with match rules, which has but one kind.
+    RuledRing,
 }
 
 /// Every packet is a new flow.
@@ -44,6 +46,7 @@ pub(super) struct Fresh {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Filled {
     floor: bool,
+    ruled: bool,
     ring: Option<ForwardingMethod>,
 }
 
@@ -120,6 +123,7 @@ impl Case {
         let full = match self.fresh.map(|fresh| fresh.entry) {
             None => true,
             Some(Entry::Floor) => std::mem::replace(&mut filled.floor, true),
+            Some(Entry::RuledRing) => std::mem::replace(&mut filled.ruled, true),
             Some(Entry::Ring(method)) => filled.ring.replace(method) == Some(method),
         };
         if !full {

@@ -20,14 +20,31 @@ use crate::packet::flag;
 pub(super) const HARNESS: &str = "harness";
 /// The same over IPv6.
 pub(super) const HARNESS6: &str = "harness6";
+/// `new_dr` once more, behind the longest list of match rules.
+pub(super) const RULED: &str = "new_dr_10000_rules";
 /// The empty run.
 pub(super) const EMPTY: &str = "floor_drop";
 
 /// All cases, in the order of the table.
-pub(super) fn all(harness: &Harness, director: &Director) -> Result<Vec<Case>> {
+pub(super) fn all(
+    harness: &Harness,
+    director: &Director,
+    ruled: Option<&Director>,
+) -> Result<Vec<Case>> {
     let mut cases = floors(harness)?;
     cases.extend(hits(director)?);
     cases.extend(new(director)?);
+    if let Some(ruled) = ruled {
+        let template = Template::request(NEW_DR, flag::SYN);
+        cases.push(Case {
+            choice: Choice::Next,
+            fresh: Some(Fresh {
+                next: 0,
+                entry: Entry::RuledRing,
+            }),
+            ..Case::known(RULED, ruled.tx()?, template, Output::Direct)
+        });
+    }
     cases.push(Case::known(
         "not_ours",
         director.tx()?,
@@ -149,6 +166,12 @@ pub(super) fn kept(cases: &[Case]) -> Vec<BenchService> {
         .collect()
 }
 
+/// Whether a case is asked for: all are if none is named.
+pub(super) fn is_wanted(name: &str, names: &[String], prefixes: &[String]) -> bool {
+    let everything = names.is_empty() && prefixes.is_empty();
+    everything || names.iter().any(|n| n == name) || prefixes.iter().any(|p| name.starts_with(p))
+}
+
 /// Keeps the cases of these names, and those whose names begin with a prefix; all if neither is given. The harnesses stay, for
 /// they are taken off all others, that of IPv6 if there are any.
 pub(super) fn choose(cases: &mut Vec<Case>, names: &[String], prefixes: &[String]) -> Result<()> {
@@ -165,13 +188,8 @@ pub(super) fn choose(cases: &mut Vec<Case>, names: &[String], prefixes: &[String
     for prefix in prefixes {
         known(&|case| case.name.starts_with(prefix), format!("{prefix}…"))?;
     }
-    let wanted = |name: &str| {
-        [HARNESS, HARNESS6].contains(&name)
-            || names.iter().any(|n| n == name)
-            || prefixes.iter().any(|p| name.starts_with(p))
-    };
-    let everything = names.is_empty() && prefixes.is_empty();
-    cases.retain(|case| everything || wanted(case.name));
+    let kept = |name: &str| [HARNESS, HARNESS6].contains(&name) || is_wanted(name, names, prefixes);
+    cases.retain(|case| kept(case.name));
     let six = |case: &Case| case.template.service.six && case.name != HARNESS6;
     if !cases.iter().any(six) {
         cases.retain(|case| case.name != HARNESS6);

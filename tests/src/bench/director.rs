@@ -9,12 +9,14 @@ use ipvs_common::{AttachMode, Egress, Event, Iface, maps::Capacities};
 use ipvs_user::{
     dataplane::bpf::{BpfDataplane, IfaceProgram, OBJECT},
     director,
+    model::Command,
 };
 
 use super::{
     harness::Harness,
     memory::Memory,
     network::{DIRECTOR, DIRECTOR_MAC},
+    rules,
     service::{self, BenchService, DR, DR6, GRE, GUE, IPIP, MASQ, MASQ6},
     walk::{Order, Template},
 };
@@ -31,6 +33,20 @@ pub(super) struct Director {
 
 impl Director {
     pub(super) fn load(capacities: Capacities, ifindex: u32) -> Result<Self> {
+        let commands = service::all().map(BenchService::commands);
+        Self::with(capacities, ifindex, commands)
+    }
+
+    /// One whose only service goes by a mark, that one of many match rules gives.
+    pub(super) fn load_ruled(capacities: Capacities, ifindex: u32) -> Result<Self> {
+        Self::with(capacities, ifindex, rules::commands())
+    }
+
+    fn with(
+        capacities: Capacities,
+        ifindex: u32,
+        commands: impl IntoIterator<Item = Vec<Command>>,
+    ) -> Result<Self> {
         let mut dataplane = BpfDataplane::load(&object()?, capacities)?;
         let mut egress = dataplane
             .take_egress()
@@ -52,8 +68,8 @@ impl Director {
         let memory = Memory::of(&dataplane, &capacities);
         let source = Box::new(|_| Some(DIRECTOR.into()));
         let mut director = director::Director::new(Box::new(dataplane), source)?;
-        for service in service::all() {
-            director.execute_all(&service.commands())?;
+        for commands in commands {
+            director.execute_all(&commands)?;
         }
         Ok(Self {
             inner: director,

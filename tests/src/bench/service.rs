@@ -202,11 +202,15 @@ impl BenchService {
     /// What the administrator types to get it.
     pub(super) fn commands(self) -> Vec<Command> {
         let address = self.virtual_server();
-        let service = ServiceKey::at(
+        self.commands_for(ServiceKey::at(
             Proto::Tcp as u8,
             self.ip(*address.ip()).into(),
             address.port().to_be_bytes(),
-        );
+        ))
+    }
+
+    /// The same real servers under another key.
+    pub(super) fn commands_for(self, service: ServiceKey) -> Vec<Command> {
         let add = Command::AddService {
             service,
             spec: ServiceSpec {

@@ -11,7 +11,6 @@ use std::{
     io,
     net::Ipv4Addr,
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
-    ptr,
     time::{Duration, Instant},
 };
 
@@ -33,7 +32,7 @@ use super::{
 };
 use crate::{
     packet::Packet,
-    topology::{FarEnd, Netns, OnFarEnd, attach},
+    topology::{FarEnd, Netns, OnFarEnd, attach, link_address},
 };
 
 /// The director's interfaces: clients', marked clients', real servers'.
@@ -166,7 +165,7 @@ impl World {
     }
 
     fn send(&self, link: usize, frame: &[u8]) -> Result<()> {
-        let to = address(self.indices[link]);
+        let to = link_address(self.indices[link]);
         let sent = sendto(self.socket.as_raw_fd(), frame, &to, MsgFlags::empty());
         sent.with_context(|| format!("sending to {}", LINKS[link]))?;
         Ok(())
@@ -322,27 +321,4 @@ fn open(ends: Ends) -> Result<(OwnedFd, [u32; LINKS.len()])> {
         *index = if_nametoindex(end).map_err(io::Error::from)?;
     }
     Ok((socket, indices))
-}
-
-/// Where a packet socket sends to.
-fn address(ifindex: u32) -> LinkAddr {
-    let all = (libc::ETH_P_ALL as u16).to_be();
-    let raw = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: all,
-        sll_ifindex: ifindex.cast_signed(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 6,
-        sll_addr: [0; 8],
-    };
-    let len = size_of::<libc::sockaddr_ll>() as u32;
-    // SAFETY: it is the address of a packet socket, whole and of that length.
-    let made = unsafe {
-        <LinkAddr as nix::sys::socket::SockaddrLike>::from_raw(
-            ptr::from_ref(&raw).cast(),
-            Some(len),
-        )
-    };
-    made.expect("it is one")
 }

@@ -13,7 +13,7 @@ pub const LINK_MARKS: [u32; 4] = [0, 0, 0, 7];
 pub const DESTS: u32 = 64;
 
 /// The configuration, as lines of ipvsadm; `~` is before addresses of the other family.
-pub const COMMANDS: [&str; 60] = [
+pub const COMMANDS: [&str; 65] = [
     "ipvsadm -A -t 203.0.113.10:80 -s rr",
     "ipvsadm -a -t 203.0.113.10:80 -r 10.0.1.10:8080 -m",
     "ipvsadm -a -t 203.0.113.10:80 -r 10.0.2.10:8080 -m -w 2",
@@ -51,6 +51,11 @@ pub const COMMANDS: [&str; 60] = [
     "ipvsadm -a -f 7 -r 10.0.1.19 -g -w 4",
     "ipvsadm -a -f 7 -r ~10.0.2.19 -i -w 4",
     "ipvsadm -a -f 7 -r 10.0.2.18:99 -m -w 4",
+    "ipvsadm -A -f 8 -s lblcr",
+    "ipvsadm -a -f 8 -r 10.0.1.18 -g -w 3",
+    "ipvsadm -a -f 8 -r 10.0.2.14 -i -w 2",
+    "ipvsadm -a -f 8 -r 10.0.3.12 -m",
+    "ipvsadm -A -f 10 -s rr",
     "ipvsadm -A -t 203.0.113.16:80 -s mh -b mh-fallback,mh-port",
     "ipvsadm -a -t 203.0.113.16:80 -r 10.0.1.10:8080 -m -w 3",
     "ipvsadm -a -t 203.0.113.16:80 -r 10.0.2.10:8080 -m -x 12",
@@ -132,6 +137,11 @@ pub(super) fn virtual_address(rng: &mut Rng) -> (Proto, SocketAddrV4) {
         (Proto::Tcp, &TCP[..])
     };
     let (last, port) = of[rng.usize(..of.len())];
+    if rng.u8(..32) == 0 {
+        // Not the director's, unless a match rule says so.
+        let elsewhere = Ipv4Addr::new(198, 18, 0, rng.u8(..));
+        return (proto, SocketAddrV4::new(elsewhere, port));
+    }
     let last = if rng.u8(..64) == 0 { rng.u8(..) } else { last };
     (
         proto,

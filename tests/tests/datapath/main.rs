@@ -12,6 +12,7 @@ mod fragments;
 mod icmp;
 mod icmp_six;
 mod icmp_six_asked;
+mod matches;
 mod nat_icmp_send;
 mod opening;
 mod orphans;

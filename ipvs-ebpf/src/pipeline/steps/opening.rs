@@ -15,7 +15,8 @@ use crate::{
     exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
     parse::Packet,
-    sched, service,
+    sched,
+    service::{self, Marked},
     tables::Tables,
 };
 
@@ -37,10 +38,12 @@ fn open_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Resul
     let is_asked = met == Err(Exit::ICMP);
     let mut moves = 0;
     if is_asked {
+        mark_packet(f, t, iface)?;
         t.step(Step::ServeAsked, f, iface, 0).how()?;
     } else if met? != 0 {
         return Ok(1);
     } else {
+        mark_packet(f, t, iface)?;
         moves = t.step(Step::Serve, f, iface, 0).how()?;
     }
     if t.step(Step::Join, f, iface, NO_DEST).how()? == 0 {
@@ -59,6 +62,17 @@ fn open_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Resul
     Ok(enters)
 }
 
+/// Leaves the packet's mark to the steps that look for its service.
+#[inline(always)]
+fn mark_packet<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<(), Exit> {
+    if service::has_matches(t) {
+        t.step(Step::Mark, f, iface, 0).how()?;
+    } else {
+        t.leave_mark(service::of_interface(iface));
+    }
+    Ok(())
+}
+
 /// A connection that was announced; 1 if it was. Leaves the packet's key to the steps behind.
 #[inline(always)]
 pub(super) fn meet<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> {
@@ -71,10 +85,27 @@ pub(super) fn meet<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> 
     Ok(u32::from(met.is_some()))
 }
 
+/// Asks the match rules for the packet's mark.
+#[inline(always)]
+pub(super) fn mark<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) {
+    let marked = service::mark(t, &p.key, iface);
+    t.leave_mark(marked);
+}
+
+/// The mark that was left.
+#[inline(always)]
+fn marked<T: Tables>(t: &T) -> Marked {
+    t.newborn().map_or(Marked::NOT, |left| Marked {
+        mark: left.mark,
+        by_rule: left.seq != 0,
+    })
+}
+
 /// That a service takes the packet; 1: its connection moves to another real server.
 #[inline(always)]
 pub(super) fn serve<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
-    let Some(service) = service::lookup(t, p, iface).copied() else {
+    let marked = marked(t);
+    let Some(service) = service::lookup(t, p, marked.mark).copied() else {
         return Err(nobodys(t, p, iface));
     };
     let moves = open::check_again(t, p)?;
@@ -82,7 +113,7 @@ pub(super) fn serve<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Re
         if !service::opens(t, p) {
             return Err(PassReason::CannotOpen.into());
         }
-        service::admit(t, p, iface, &service)?;
+        service::admit(t, p, iface, marked, &service)?;
     }
     Ok(u32::from(moves))
 }
@@ -90,13 +121,8 @@ pub(super) fn serve<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Re
 /// Asks the client's template, if there may be one; if it cannot be made, what was `chosen` before stands. Template and real
 /// server are left in a connection that is otherwise empty.
 #[inline(always)]
-pub(super) fn join<T: Tables>(
-    t: &mut T,
-    iface: &Iface,
-    p: &Packet<T::A>,
-    chosen: u32,
-) -> Result<u32, Exit> {
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+pub(super) fn join<T: Tables>(t: &mut T, p: &Packet<T::A>, chosen: u32) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, marked(t).mark).ok_or(PassReason::NoService)?;
     let (mut dest, mut parent) = (NO_DEST, Parent::default());
     if service.flags & ServiceFlags::PERSISTENT != 0 {
         parent = template::parent_of(&service);
@@ -115,8 +141,8 @@ pub(super) fn join<T: Tables>(
 
 /// Asks the scheduler for a real server, if it is to be tied to the client.
 #[inline(always)]
-pub(super) fn choose<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+pub(super) fn choose<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, marked(t).mark).ok_or(PassReason::NoService)?;
     let dest = sched::choose(t, &service, &p.key);
     let Choice { parent, .. } = left(t)?;
     let ties = dest != NO_DEST && parent.flags & ConnFlags::CHILD != 0;
@@ -127,8 +153,8 @@ pub(super) fn choose<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> R
 
 /// Ties the client to the choice; 1: another CPU was faster, or there is no room.
 #[inline(always)]
-pub(super) fn tie<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Result<u32, Exit> {
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+pub(super) fn tie<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, marked(t).mark).ok_or(PassReason::NoService)?;
     let Choice { dest, mut parent } = left(t)?;
     parent.mark = service.mark;
     let tied = template::tie_new(t, &service, &p.key, parent, dest);
@@ -138,8 +164,11 @@ pub(super) fn tie<T: Tables>(t: &mut T, iface: &Iface, p: &Packet<T::A>) -> Resu
 #[inline(always)]
 fn leave<T: Tables>(t: &mut T, choice: Choice) {
     let Choice { dest, parent } = choice;
+    let Marked { mark, by_rule } = marked(t);
     t.put_newborn(&Conn {
         dest,
+        mark,
+        seq: u32::from(by_rule),
         generation: parent.generation,
         status: Status {
             flags: parent.flags,
@@ -150,7 +179,7 @@ fn leave<T: Tables>(t: &mut T, choice: Choice) {
     });
 }
 
-/// What [`leave`] left; the mark is the service's.
+/// What [`leave`] left; the mark of a parent is its service's, not the packet's.
 #[inline(always)]
 fn left<T: Tables>(t: &T) -> Result<Choice, Exit> {
     let left = t.newborn().ok_or(DropReason::Internal)?;
@@ -173,7 +202,7 @@ pub(super) fn draft<T: Tables>(
     p: &Packet<T::A>,
     moves: u32,
 ) -> Result<u32, Exit> {
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+    let service = *service::lookup(t, p, marked(t).mark).ok_or(PassReason::NoService)?;
     let choice = left(t)?;
     if choice.dest == NO_DEST && moves != 0 {
         // Whoever was on the way to a deleted real server stays there until there is another one.
@@ -199,19 +228,16 @@ pub(super) fn serve_asked<T: Tables>(
     iface: &Iface,
     p: &Packet<T::A>,
 ) -> Result<u32, Exit> {
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
-    asked::admit(t, iface, p, &service)?;
+    let marked = marked(t);
+    let service = *service::lookup(t, p, marked.mark).ok_or(PassReason::NoService)?;
+    asked::admit(t, iface, p, marked, &service)?;
     Ok(0)
 }
 
 /// Makes the connection of it to what was chosen.
 #[inline(always)]
-pub(super) fn draft_asked<T: Tables>(
-    t: &mut T,
-    iface: &Iface,
-    p: &Packet<T::A>,
-) -> Result<u32, Exit> {
-    let service = *service::lookup(t, p, iface).ok_or(PassReason::NoService)?;
+pub(super) fn draft_asked<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> {
+    let service = *service::lookup(t, p, marked(t).mark).ok_or(PassReason::NoService)?;
     let choice = left(t)?;
     let conn = asked::of_choice(t, p, &service, choice)?;
     t.put_newborn(&conn);

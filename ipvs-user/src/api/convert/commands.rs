@@ -1,6 +1,6 @@
 //! Commands, on the wire and in the model.
 
-use super::{dest_key, service_id, service_key, spec, wire};
+use super::{dest_key, matches, service_id, service_key, spec, wire};
 use crate::model::Command;
 
 pub(in crate::api) fn command(c: &wire::Command) -> Result<Command, wire::Error> {
@@ -42,6 +42,9 @@ pub(in crate::api) fn command(c: &wire::Command) -> Result<Command, wire::Error>
         },
         wire::Command::Zero { service } => Command::Zero {
             service: service.map(service_key).transpose()?,
+        },
+        wire::Command::SetMatches { matches } => Command::SetMatches {
+            rules: matches::rules(matches)?,
         },
     })
 }
@@ -85,6 +88,9 @@ pub(in crate::api) fn shown_command(c: &Command) -> wire::Command {
         },
         Command::Zero { service } => wire::Command::Zero {
             service: service.as_ref().map(service_id),
+        },
+        Command::SetMatches { rules } => wire::Command::SetMatches {
+            matches: matches::shown_rules(rules),
         },
     }
 }

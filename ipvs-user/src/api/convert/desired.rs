@@ -8,7 +8,7 @@ use std::{
 use ipvs_common::maps::Capacities;
 
 use super::{
-    dest_key, director_error, error, knobs, service_id, service_key, spec,
+    dest_key, director_error, error, knobs, matches, service_id, service_key, spec,
     wire::{self, ErrorCode},
 };
 use crate::{
@@ -43,6 +43,7 @@ pub(in crate::api) fn config(c: &wire::Config, rest: &Config) -> Result<Config, 
         sysctls,
         api: rest.api.clone(),
         interfaces,
+        matches: matches::rules(&c.matches)?,
         services: services(&c.services)?,
     })
 }
@@ -92,6 +93,7 @@ pub(in crate::api) fn shown_config(c: &Config) -> wire::Config {
     let sysctls = sysctls.map(|(n, v)| (n.clone(), wire::SysctlValue::Text(v.clone())));
     wire::Config {
         services: c.services.iter().map(|s| shown_service(s)).collect(),
+        matches: matches::shown_rules(&c.matches),
         sysctls: sysctls.collect(),
         timeouts: knobs::shown_timeouts(c.timeouts),
         icmp_rate: c.icmp_rate,
@@ -132,6 +134,8 @@ pub(in crate::api) fn change(row: &Row, conns: Option<wire::Counts>) -> wire::Ch
             service = Some(service_id(key));
             dest = Some(at.socket());
         }
+        Subject::Match(text) => setting = Some(format!("match {text}")),
+        Subject::MatchOrder => setting = Some("order of the match rules".to_owned()),
         Subject::Sysctl(name) => setting = Some(format!("sysctl.{name}")),
         Subject::Director(name) => setting = Some(format!("director.{name}")),
         Subject::Interface(name) => setting = Some(format!("interface.{name}")),
@@ -224,7 +228,7 @@ pub(in crate::api) fn restart_rows(started: &Config, new: &Config) -> Vec<Row> {
     rows
 }
 
-const fn sizes(a: &Capacities, b: &Capacities) -> [(&'static str, u32, u32); 10] {
+const fn sizes(a: &Capacities, b: &Capacities) -> [(&'static str, u32, u32); 11] {
     [
         ("services", a.services, b.services),
         ("real_servers", a.dests, b.dests),
@@ -235,6 +239,7 @@ const fn sizes(a: &Capacities, b: &Capacities) -> [(&'static str, u32, u32); 10]
         ("templates", a.templates, b.templates),
         ("lblc", a.lblc, b.lblc),
         ("lblcr", a.lblcr, b.lblcr),
+        ("match_slots", a.match_slots, b.match_slots),
         ("mh_table_index (slots)", a.maglev, b.maglev),
     ]
 }

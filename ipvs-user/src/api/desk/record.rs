@@ -18,7 +18,10 @@ use super::{
     store::{Remembered, Waiting},
     wire,
 };
-use crate::config::{Config, ServiceConfig};
+use crate::{
+    config::{Config, ServiceConfig},
+    model::MatchRules,
+};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Record {
@@ -61,9 +64,12 @@ pub(super) enum Line {
 /// What was applied, beside what had been applied before.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Change {
-    /// Without services.
+    /// Without services and match rules.
     applied: AppliedRecord,
     services: Vec<Piece>,
+    /// Absent: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    matches: Option<Vec<wire::MatchRule>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,23 +112,28 @@ impl Record {
 
 impl Change {
     pub(super) fn of(before: Option<&Config>, applied: &Applied) -> Self {
+        let stays = before.is_some_and(|b| b.matches == applied.config.matches);
+        let matches = (!stays).then(|| convert::shown_rules(&applied.config.matches));
         let before = before.map_or(&[][..], |b| &b.services);
         Self {
             applied: AppliedRecord {
                 config: convert::shown_config(&Config {
                     services: Vec::new(),
+                    matches: MatchRules::from([]),
                     ..Config::clone(&applied.config)
                 }),
                 ..AppliedRecord::about(applied)
             },
             services: pieces(before, &applied.config.services),
+            matches,
         }
     }
 
     fn over(self, before: Option<AppliedRecord>) -> Result<AppliedRecord, String> {
-        let before = before.map_or_else(Vec::new, |b| b.config.services);
-        let mut before: Vec<_> = before.into_iter().map(Some).collect();
+        let before = before.map_or_else(wire::Config::default, |b| b.config);
         let mut applied = self.applied;
+        applied.config.matches = self.matches.unwrap_or(before.matches);
+        let mut before: Vec<_> = before.services.into_iter().map(Some).collect();
         for piece in self.services {
             match piece {
                 Piece::Other(service) => applied.config.services.push(*service),
@@ -275,11 +286,16 @@ mod tests {
         mixed.insert(17, (99, 1));
         let mut head = file(&many);
         head.insert_str(0, "[sysctl]\nsloppy_tcp = 1\n[interface.eth0]\n");
+        let rules = "[[match]]\nmark = 7\nto = '0.0.0.0/0'\nports = [80, '90-99']\n";
+        let with_rules = format!("{rules}{}", file(&many));
+        let with_the_same = format!("{rules}{}", file(&edited));
         let texts = [
             file(&many),
             file(&edited),
             file(&mixed),
             head,
+            with_rules,
+            with_the_same,
             String::new(),
         ];
         let states: Vec<_> = texts.iter().map(|t| applied(t)).collect();

@@ -7,8 +7,8 @@ use axum::{
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::{
-    Applied, Handle, commands, config, conns, dests, detach, events, expectations, knobs, openapi,
-    reasons, services, stats, status, sync, version, wire,
+    Applied, Handle, commands, config, conns, dests, detach, events, expectations, knobs, matches,
+    openapi, reasons, services, stats, status, sync, version, wire,
 };
 
 /// Names the schema of a type.
@@ -176,6 +176,12 @@ fn questions(get_: &Method) -> Vec<Route> {
             || get(reasons),
             "Why packets were passed on or dropped",
             of::<Vec<wire::Reason>>(),
+        ),
+        ask(
+            "/matches",
+            || get(matches::matches),
+            "Match rules, in their order",
+            of::<Vec<wire::Match>>(),
         ),
         ask(
             "/sysctl",

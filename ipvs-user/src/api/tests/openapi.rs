@@ -49,6 +49,13 @@ fn requests() -> Vec<(&'static str, &'static str, Value, u16)> {
         ("GET", "conns", nothing.clone(), 200),
         ("GET", "stats", nothing.clone(), 200),
         ("GET", "reasons", nothing.clone(), 200),
+        (
+            "POST",
+            "commands",
+            json!([{"set_matches": {"matches": [{"mark": 7, "to": "0.0.0.0/0", "ports": ["80"], "protocol": "tcp"}]}}]),
+            200,
+        ),
+        ("GET", "matches", nothing.clone(), 200),
         ("GET", "sysctl", nothing.clone(), 200),
         ("PATCH", "sysctl", json!({"sloppy_tcp": 1}), 200),
         ("PATCH", "sysctl", json!({"sloppy_tcp": 7}), 422),

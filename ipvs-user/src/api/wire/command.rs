@@ -8,6 +8,8 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::MatchRule;
+
 /// A virtual service: `{"tcp": "10.0.0.5:25"}`, `{"udp": "[2001:db8::1]:53"}`, `{"sctp": …}`, `{"fwmark": 7}` for IPv4 or
 /// `{"fwmark6": 7}` for IPv6.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
@@ -222,5 +224,9 @@ pub enum Command {
     Zero {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         service: Option<ServiceId>,
+    },
+    /// These match rules hold from here on, and no others.
+    SetMatches {
+        matches: Vec<MatchRule>,
     },
 }

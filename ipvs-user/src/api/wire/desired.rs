@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DestSpec, ServiceId, ServiceSpec, SysctlChanges, TimeoutChanges};
+use super::{DestSpec, MatchRule, ServiceId, ServiceSpec, SysctlChanges, TimeoutChanges};
 
 /// Everything that shall be. What is absent has its default; interfaces, if none are named at all, stay as they are.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +13,9 @@ use super::{DestSpec, ServiceId, ServiceSpec, SysctlChanges, TimeoutChanges};
 pub struct Config {
     #[serde(default)]
     pub services: Vec<ConfiguredService>,
+    /// Match rules, which give packets a firewall mark; of those that fit as well, the first one decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<MatchRule>,
     /// Knobs that are not at their default.
     #[serde(default)]
     pub sysctls: SysctlChanges,

@@ -27,7 +27,7 @@ const CASES: &[Case] = &[
         "zzz = 1",
         (1, 1),
         "unknown key `zzz` in the file",
-        "there are: api, director, interface, service, sysctl",
+        "there are: api, director, interface, match, service, sysctl",
     ),
     (
         "",

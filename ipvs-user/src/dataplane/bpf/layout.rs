@@ -58,6 +58,9 @@ pub struct Sizes {
     pub lblc: u32,
     pub lblcr: u32,
     pub mh_table: u32,
+    /// 0: a version that knew no match rules.
+    #[serde(default)]
+    pub match_slots: u32,
 }
 
 impl From<Capacities> for Sizes {
@@ -76,6 +79,7 @@ impl From<Capacities> for Sizes {
             lblc: c.lblc,
             lblcr: c.lblcr,
             mh_table: c.maglev,
+            match_slots: c.match_slots,
         }
     }
 }

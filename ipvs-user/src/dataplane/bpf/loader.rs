@@ -28,7 +28,7 @@ use crate::ledger::{Key, Value};
 pub(super) const LOG_MAP: &str = "AYA_LOGS";
 
 /// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
-pub(super) const SHARED: [&str; 37] = [
+pub(super) const SHARED: [&str; 39] = [
     maps::SERVICES,
     maps::DEST_LISTS,
     maps::HASH_TABLES,
@@ -59,6 +59,8 @@ pub(super) const SHARED: [&str; 37] = [
     maps::ASKED,
     maps::ASKED6,
     maps::MASQ_REALS,
+    maps::MATCHES,
+    maps::MATCH_SLOTS,
     maps::CLOCK,
     maps::ICMP_BUDGET,
     maps::ICMP_PEERS,

@@ -7,11 +7,14 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, MapFd, PerCpuArray, RingBuf},
+    maps::{
+        Array, HashMap, IterableMap as _, LpmTrie, Map, MapData, MapError, MapFd, PerCpuArray,
+        RingBuf,
+    },
 };
 use ipvs_common::{
-    Addr, Dest, DestState, LblcEntry, LblcKey, LblcrEntry, ListSlot, SchedState, Service,
-    ServiceKey, Settings, Stats, maps,
+    Addr, Dest, DestState, LblcEntry, LblcKey, LblcrEntry, ListSlot, MatchNode, MatchPlace,
+    MatchSlot, SchedState, Service, ServiceKey, Settings, Stats, maps,
 };
 
 use super::{bpffs::Bpffs, error::LoadError, family::Flows};
@@ -19,6 +22,8 @@ use super::{bpffs::Bpffs, error::LoadError, family::Flows};
 pub(super) struct Maps {
     pub(super) services: HashMap<MapData, ServiceKey, Service>,
     pub(super) masq_reals: HashMap<MapData, ServiceKey, u32>,
+    pub(super) matches: LpmTrie<MapData, MatchPlace, MatchNode>,
+    pub(super) match_slots: Array<MapData, MatchSlot>,
     pub(super) dest_lists: Array<MapData, ListSlot>,
     pub(super) hash_tables: Array<MapData, [u32; 2]>,
     pub(super) dests: Array<MapData, Dest>,
@@ -41,6 +46,8 @@ impl Maps {
         Ok(Self {
             services: take(ebpf, maps::SERVICES)?,
             masq_reals: take(ebpf, maps::MASQ_REALS)?,
+            matches: take(ebpf, maps::MATCHES)?,
+            match_slots: take(ebpf, maps::MATCH_SLOTS)?,
             dest_lists: take(ebpf, maps::DEST_LISTS)?,
             hash_tables: take(ebpf, maps::HASH_TABLES)?,
             dests: take(ebpf, maps::DESTS)?,
@@ -67,6 +74,7 @@ impl Maps {
             (maps::DESTS, self.dests.map()),
             (maps::DEST_STATES, self.dest_states.map()),
             (maps::DEST_STATS, self.dest_stats.map()),
+            (maps::MATCH_SLOTS, self.match_slots.map()),
             (maps::LBLC, self.lblc.map()),
             (maps::LBLCR, self.lblcr.map()),
         ];

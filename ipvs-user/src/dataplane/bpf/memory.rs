@@ -8,7 +8,7 @@ use std::{fmt, io};
 use aya::util::nr_cpus;
 use ipvs_common::{
     Addr, Conn, Dest, DestState, Entry, Flow, FlowKey, LblcEntry, LblcKey, LblcrEntry, ListSlot,
-    RingSlot, SchedState, Service, ServiceKey, Stats, Template, TemplateKey, Tie,
+    MatchSlot, RingSlot, SchedState, Service, ServiceKey, Stats, Template, TemplateKey, Tie,
     maps::{self, Capacities},
 };
 
@@ -62,7 +62,7 @@ const fn array<V>(name: &'static str, setting: &'static str) -> Table {
     }
 }
 
-const TABLES: [Table; 19] = [
+const TABLES: [Table; 20] = [
     hash::<ServiceKey, Service>(maps::SERVICES, "services"),
     array::<SchedState>(maps::SCHED_STATES, "services"),
     array::<ListSlot>(maps::DEST_LISTS, "list_slots"),
@@ -81,6 +81,7 @@ const TABLES: [Table; 19] = [
     hash::<Flow, Entry>(maps::HALF_OPEN6, "half_open6"),
     array::<RingSlot<Addr>>(maps::HALF_OPEN_RING6, "half_open6"),
     hash::<Tie, Template>(maps::TEMPLATES6, "templates6"),
+    array::<MatchSlot>(maps::MATCH_SLOTS, "match_slots"),
     hash::<LblcKey, LblcEntry>(maps::LBLC, "lblc"),
     hash::<LblcKey, LblcrEntry>(maps::LBLCR, "lblcr"),
     Table {
@@ -293,7 +294,7 @@ mod tests {
         let refused = Need::of(huge, 2).check(&machine(8 << 30)).unwrap_err();
         assert_eq!(refused.setting, "connections");
         let text = refused.to_string();
-        for part in ["19011 MB", "8192 MB", "`connections`", "18433 MB"] {
+        for part in ["19012 MB", "8192 MB", "`connections`", "18433 MB"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let many = Capacities {

@@ -67,6 +67,8 @@ impl BpfDataplane {
             .map_err(LoadError::States)?;
         let hash_tables = Mapped::map(maps.hash_tables.map().fd(), maps.hash_tables.len())
             .map_err(LoadError::States)?;
+        let match_slots = Mapped::map(maps.match_slots.map().fd(), maps.match_slots.len())
+            .map_err(LoadError::States)?;
         let egress = EgressTable(take(control.ebpf(), names::EGRESS)?);
         let punt = PuntRing(take::<RingBuf<_>>(control.ebpf(), names::PUNT)?);
         let again = control.again(loader.in_force())?;
@@ -82,6 +84,7 @@ impl BpfDataplane {
             overload,
             lists,
             hash_tables,
+            match_slots,
             egress: Some(egress),
             punt: Some(punt),
             again: Some(again),

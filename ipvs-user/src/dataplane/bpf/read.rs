@@ -1,9 +1,9 @@
 //! Reads back what the daemon itself wrote, and keeps the ledger: for whoever takes over from another process.
 
 use bytemuck::Zeroable as _;
-use ipvs_common::{ListSlot, maps as names};
+use ipvs_common::{LblcKey, ListSlot, maps as names};
 
-use super::{BpfDataplane, Result, batch, failed};
+use super::{BpfDataplane, Cache, Result, batch, failed};
 use crate::ledger::{Key, Value};
 
 // SAFETY: `repr(C)`, without padding, any bytes are a value.
@@ -12,6 +12,19 @@ unsafe impl aya::Pod for Key {}
 unsafe impl aya::Pod for Value {}
 
 impl BpfDataplane {
+    pub(super) fn cache(&self, cache: Cache) -> Result<Vec<(LblcKey, u64)>> {
+        Ok(match cache {
+            Cache::Lblc => {
+                let entries = self.lblc()?;
+                entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
+            }
+            Cache::Lblcr => {
+                let entries = self.lblcr()?;
+                entries.iter().map(|(k, e)| (*k, e.last_use)).collect()
+            }
+        })
+    }
+
     pub(super) fn list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>> {
         let mut list = vec![ListSlot::zeroed(); len as usize];
         let read = self.lists.read(base as usize, &mut list).then_some(list);

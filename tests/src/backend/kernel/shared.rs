@@ -6,8 +6,8 @@ use std::{
 };
 
 use ipvs_common::{
-    Dest, DestState, Entry, Flow, LblcKey, ListSlot, Note, SchedState, Service, ServiceKey,
-    Settings, Stats, Synced, Template, Tie, maps::Capacities,
+    Dest, DestState, Entry, Flow, LblcKey, ListSlot, MatchKey, MatchNode, MatchSlot, Note,
+    SchedState, Service, ServiceKey, Settings, Stats, Synced, Template, Tie, maps::Capacities,
 };
 use ipvs_datapath::conn::expected::Expected;
 use ipvs_user::{
@@ -57,6 +57,9 @@ impl Dataplane for Shared {
         fn settings(&self) -> Result<Settings>;
         fn services(&self) -> Result<Vec<(ServiceKey, Service)>>;
         fn masq_reals(&self) -> Result<Vec<(ServiceKey, u32)>>;
+        fn match_nodes(&self) -> Result<Vec<(MatchKey, MatchNode)>>;
+        fn read_match_slots(&self, base: u32, len: u32) -> Result<Vec<MatchSlot>>;
+        fn link(&self, name: &str) -> Option<u32>;
         fn read_list(&self, base: u32, len: u32) -> Result<Vec<ListSlot>>;
         fn read_table(&self, base: u32, len: u32) -> Result<Vec<u32>>;
         fn dest(&self, id: u32) -> Result<Dest>;
@@ -69,6 +72,9 @@ impl Dataplane for Shared {
         fn remove_service(&mut self, key: &ServiceKey) -> Result<()>;
         fn put_masq_real(&mut self, key: &ServiceKey, dest: u32) -> Result<()>;
         fn remove_masq_real(&mut self, key: &ServiceKey) -> Result<()>;
+        fn put_match_nodes(&mut self, nodes: &[(MatchKey, MatchNode)]) -> Result<()>;
+        fn remove_match_nodes(&mut self, keys: &[MatchKey]) -> Result<()>;
+        fn write_match_slots(&mut self, base: u32, slots: &[MatchSlot]) -> Result<()>;
         fn write_list(&mut self, base: u32, list: &[ListSlot]) -> Result<()>;
         fn write_table(&mut self, base: u32, dests: &[u32]) -> Result<()>;
         fn put_dest(&mut self, id: u32, dest: &Dest) -> Result<()>;

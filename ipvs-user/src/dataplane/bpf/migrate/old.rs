@@ -216,6 +216,7 @@ impl Old {
             Some(Kind::Total) => "TotalRecord",
             Some(Kind::Knob) => "KnobRecord",
             Some(Kind::Reason) => "ReasonRecord",
+            Some(Kind::Match) => "MatchRecord",
             Some(Kind::Begun | Kind::Batch | Kind::Carried) | None => return Ok((key, new)),
         };
         let applied = self.translation(of)?.apply(old, &mut new.bytes);
