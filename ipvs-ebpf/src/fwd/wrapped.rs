@@ -35,7 +35,7 @@ impl Tunnel {
     }
 }
 
-/// Sends a client's packet.
+/// Sends a client's packet, or an error about a packet of a connection. (In one go, because the stack has no room for both.)
 #[inline(always)]
 pub fn forward<F: Frame, T: Tables>(
     f: &mut F,
@@ -43,45 +43,50 @@ pub fn forward<F: Frame, T: Tables>(
     iface: &Iface,
     p: &Packet<T::A>,
     id: u32,
+    is_error: bool,
 ) -> Result<Verdict, Exit> {
     let hop = egress::through(t, p, iface, id);
     let tunnel = enter(t, iface, p, id, &hop)?;
+    let len = p.len.saturating_add(tunnel.overhead.into());
+    let keeps = !is_error && egress::keeps_partial(iface, &hop, len);
+    if is_error {
+        fits::<T::A>(&hop, len)?;
+        age(f, p)?;
+        t.event(Event::IcmpRelayed);
+    } else {
+        age_and_measure(f, t, iface, p, id, tunnel.limit)?;
+        if !keeps {
+            l4::complete(f, t, p)?;
+        }
+    }
+    let mut inside = Inside::of(f, p, discovers(t))?;
+    if tunnel.flags & DestFlags::CHECKSUM != 0 {
+        inside.sum = l4::sum(f, p, keeps)?;
+    }
+    t.wrap(f, id, inside)?;
+    depart_by(f, t, iface, &hop, len, tunnel.is_across())
+}
+
+/// [`super::age_and_measure`], for who knows the real server alone.
+#[inline(always)]
+fn age_and_measure<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &T,
+    iface: &Iface,
+    p: &Packet<T::A>,
+    id: u32,
+    limit: u16,
+) -> Result<(), Exit> {
     if p.ttl <= 1 {
         return Err(Exit::answer(Error::TIME_EXCEEDED, id));
     }
     T::A::age(f)?;
-    let discovery = discovers(t);
     // Without discovery the outer packet is fragmented instead, where packets are.
-    let measured = discovery || T::A::NEVER_FRAGMENTED;
-    if measured && p.df && too_long(iface, p, tunnel.limit) {
-        return Err(Exit::answer(Error::fragmentation_needed(tunnel.limit), id));
+    let measured = discovers(t) || T::A::NEVER_FRAGMENTED;
+    if measured && p.df && too_long(iface, p, limit) {
+        return Err(Exit::answer(Error::fragmentation_needed(limit), id));
     }
-    let len = p.len.saturating_add(tunnel.overhead.into());
-    let keeps = egress::keeps_partial(iface, &hop, len);
-    if !keeps {
-        l4::complete(f, t, p)?;
-    }
-    put(f, t, p, id, tunnel, keeps)?;
-    depart_by(f, t, iface, &hop, len, tunnel.is_across())
-}
-
-/// Sends an error about a packet of a connection.
-#[inline(always)]
-pub fn relay<F: Frame, T: Tables>(
-    f: &mut F,
-    t: &mut T,
-    iface: &Iface,
-    p: &Packet<T::A>,
-    id: u32,
-) -> Result<Verdict, Exit> {
-    let hop = egress::through(t, p, iface, id);
-    let tunnel = enter(t, iface, p, id, &hop)?;
-    let len = p.len.saturating_add(tunnel.overhead.into());
-    fits::<T::A>(&hop, len)?;
-    age(f, p)?;
-    put(f, t, p, id, tunnel, false)?;
-    t.event(Event::IcmpRelayed);
-    depart_by(f, t, iface, &hop, len, tunnel.is_across())
+    Ok(())
 }
 
 /// Whether the way takes it.
@@ -117,20 +122,4 @@ fn enter<T: Tables>(
         overhead,
         limit,
     })
-}
-
-#[inline(always)]
-fn put<F: Frame, T: Tables>(
-    f: &mut F,
-    t: &mut T,
-    p: &Packet<T::A>,
-    id: u32,
-    tunnel: Tunnel,
-    keeps: bool,
-) -> Result<(), Exit> {
-    let mut inside = Inside::of(f, p, discovers(t))?;
-    if tunnel.flags & DestFlags::CHECKSUM != 0 {
-        inside.sum = l4::sum(f, p, keeps)?;
-    }
-    Ok(t.wrap(f, id, inside)?)
 }

@@ -22,13 +22,10 @@ pub fn wrap<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
 #[inline(always)]
 fn forward<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Verdict, Exit> {
     let Conn { dest, .. } = *t.newborn().ok_or(DropReason::Internal)?;
-    let exit = match fragment::or_later(f, t) {
-        Ok(p) => return wrapped::forward(f, t, iface, &p, dest),
-        Err(exit) => exit,
+    let (p, is_error) = match fragment::or_later(f, t) {
+        Ok(p) => (p, false),
+        Err(exit) if exit == Exit::ICMP => (T::A::message(f, iface)?.p, true),
+        Err(exit) => return Err(exit),
     };
-    if exit != Exit::ICMP {
-        return Err(exit);
-    }
-    let message = T::A::message(f, iface)?;
-    wrapped::relay(f, t, iface, &message.p, dest)
+    wrapped::forward(f, t, iface, &p, dest, is_error)
 }

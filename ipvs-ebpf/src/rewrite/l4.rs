@@ -100,7 +100,7 @@ pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet<T::A>) -> 
 /// Sum of the words of a packet, as they are on the wire: what a card is to complete (`keeps`) counts as done.
 #[inline(always)]
 pub fn sum<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, keeps: bool) -> Result<u16, Exit> {
-    if keeps && p.l4_len != 0 {
+    if keeps && p.is_whole() {
         let check = *f.at::<[u8; 2]>(check_offset(p))?;
         let pseudo = csum::fold(csum::pseudo(p.key.src, p.key.dst, p.key.proto, p.l4_len));
         if u16::from_be_bytes(check) == pseudo {

@@ -34,10 +34,10 @@ impl Daemon {
     }
 
     pub(super) async fn hold_neighbours(&mut self) {
-        let dests = self.dests();
-        if dests.iter().any(IpAddr::is_ipv6) {
+        if self.uses_six() {
             self.interfaces.carry_six();
         }
+        let dests = self.dests();
         self.neighbours.hold(&dests).await;
         let managed = self.neighbours.managed().collect();
         self.interfaces
@@ -48,6 +48,9 @@ impl Daemon {
 
     /// Those of real servers that came since, at once: until then their first packets would have to wait.
     pub(super) async fn hold_new_neighbours(&mut self) {
+        if self.uses_six() {
+            self.interfaces.carry_six();
+        }
         if self.dests() != self.held.0 {
             self.hold_neighbours().await;
         }
@@ -61,6 +64,17 @@ impl Daemon {
                 false
             }
         }
+    }
+
+    /// Whether packets of IPv6 go to real servers, or come from clients who have to be told of errors.
+    fn uses_six(&self) -> bool {
+        self.with_director(|d| {
+            let mut services = d.model().services();
+            services.any(|s| {
+                let mut reals = s.dests.iter().map(|real| real.key.addr);
+                reals.any(|real| !real.is_v4() || !s.key.addr.is_v4())
+            })
+        })
     }
 
     pub(super) fn dests(&self) -> BTreeSet<IpAddr> {

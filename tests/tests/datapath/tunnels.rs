@@ -16,6 +16,7 @@ use ipvs_tests::{
     backend::{Backend, Verdict},
     packet::{ETHERNET, Packet, checksum, flag},
 };
+use ipvs_user::slowpath::fragment;
 use proptest::prelude::*;
 
 use crate::rig::{C0, R1, Rig, ack, client, datagram, link, syn, vip};
@@ -317,6 +318,30 @@ fn packets_that_routers_may_fragment_are_told_apart() {
             })
             .collect();
         assert!(ids.len() > 45, "{way:?}: {ids:?}");
+    }
+}
+
+#[test]
+fn fragments_follow_the_first_one_into_every_tunnel() {
+    for way in Way::all() {
+        let mut rig = way.rig(AttachMode::Native);
+        let packet = Packet {
+            df: false,
+            ..datagram(1)
+        };
+        let frame = rig.address(C0, packet.data(1500)).frame();
+        let pieces = fragment(&frame, 600, 7);
+        assert!(pieces.len() > 2);
+        let mut ports = BTreeSet::new();
+        for piece in pieces {
+            let out = rig.host.run(C0, &piece).unwrap();
+            assert_eq!(link(&out), Some(R1), "{way:?}");
+            assert_eq!(way.unpack(&out.frame), aged(&piece));
+            ports.insert(word(&out.frame[ETHERNET..], way.overhead() - way.own));
+        }
+        if way.kind == Kind::Gue {
+            assert_eq!(ports.len(), 1);
+        }
     }
 }
 

@@ -35,3 +35,60 @@ pub(super) fn cut(ethernet: &[u8], packet: &[u8], mtu: usize, id: u16) -> Option
     };
     Some(data.chunks(room).enumerate().map(piece).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{EXTENSION, FRAGMENT, HEADER, UNIT};
+    use crate::slowpath::fragment;
+
+    const ETHERNET: usize = 14;
+    const PROTOCOL: u8 = 4;
+
+    fn frame(data: usize) -> Vec<u8> {
+        let mut frame = vec![7; ETHERNET];
+        frame.extend([0x60, 0, 0, 0]);
+        frame.extend((data as u16).to_be_bytes());
+        frame.extend([PROTOCOL, 63]);
+        frame.extend([9; 32]);
+        frame.extend((0..data).map(|n| (n % 251) as u8));
+        frame
+    }
+
+    fn word(bytes: &[u8], at: usize) -> usize {
+        usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))
+    }
+
+    proptest! {
+        #[test]
+        fn the_pieces_make_the_whole_again(data in 1_usize..4000, mtu in 1280_usize..2000) {
+            let frame = frame(data);
+            let pieces = fragment(&frame, mtu, 9);
+            if HEADER + data <= mtu {
+                prop_assert_eq!(pieces, vec![frame]);
+                return Ok(());
+            }
+            let mut whole = Vec::new();
+            for (i, piece) in pieces.iter().enumerate() {
+                let packet = &piece[ETHERNET..];
+                prop_assert!(packet.len() <= mtu);
+                prop_assert_eq!(&piece[..ETHERNET + 4], &frame[..ETHERNET + 4]);
+                prop_assert_eq!(word(packet, 4), packet.len() - HEADER);
+                prop_assert_eq!((packet[6], packet[7]), (FRAGMENT, 63));
+                prop_assert_eq!(&packet[8..HEADER], &frame[ETHERNET + 8..ETHERNET + HEADER]);
+                let extension = &packet[HEADER..HEADER + EXTENSION];
+                prop_assert_eq!((extension[0], word(extension, 6)), (PROTOCOL, 9));
+                prop_assert_eq!(word(extension, 2) / UNIT * UNIT, whole.len());
+                prop_assert_eq!(extension[3] & 1 != 0, i + 1 < pieces.len());
+                whole.extend_from_slice(&packet[HEADER + EXTENSION..]);
+            }
+            prop_assert_eq!(whole, &frame[ETHERNET + HEADER..]);
+        }
+    }
+
+    #[test]
+    fn without_room_for_data_there_are_no_pieces() {
+        assert!(fragment(&frame(100), HEADER + EXTENSION + UNIT - 1, 1).is_empty());
+    }
+}
