@@ -69,6 +69,7 @@ pub struct Fragment {
 impl Fragment {
     /// How many packets in fragments are known at a time, of either family; the one longest unused makes room.
     pub const ROOM: u32 = 1 << 15;
-    /// Seconds that a packet takes to arrive whole, as the kernel gives it (`net.ipv4.ipfrag_time`).
-    pub const SECONDS: u32 = 30;
+    /// Seconds that a packet takes to arrive whole. The kernel gives it 30 (`net.ipv4.ipfrag_time`), in which a busy host has used all of
+    /// its identifications, which are then other packets'.
+    pub const SECONDS: u32 = 10;
 }

@@ -49,5 +49,7 @@ pub struct PuntHeader {
 
 /// Longest frame that can be handed over.
 pub const PUNT_FRAME: usize = 4096 - size_of::<PuntHeader>();
+/// Longest frame that the daemon can have a program look at again: what a test run has in one piece.
+pub const PUNT_AGAIN: usize = 3400;
 /// Size of a record.
 pub const PUNT_RECORD: usize = 4096;

@@ -43,7 +43,7 @@ reasons! {
     NotForUs = "not_for_us", "frame to another station, or to a group";
     Malformed = "malformed", "header lengths contradict each other; the stack decides";
     OtherProtocol = "other_protocol", "neither TCP nor UDP";
-    Fragment = "fragment", "fragment of a packet that is of no connection and no virtual service";
+    Fragment = "fragment", "fragment of a packet that is of no connection";
     NoService = "no_service", "neither a connection nor a virtual service matches";
     CannotOpen = "cannot_open", "the service matches, but this segment opens no connection (no SYN, or RST)";
     SourcePort20 = "source_port_20", "new flow from source port 20, which ip_vs never schedules";
@@ -53,7 +53,7 @@ reasons! {
     Localnode = "localnode", "the real server is the director itself";
     StandsBy = "stands_by", "a client's packet, while another director balances (`backup_only`)";
     Extensions = "extensions", "more or longer extension headers of IPv6 than are followed";
-    FragmentEarly = "fragment_early", "fragment that came before the first one of its packet, while the daemon took no more frames, or not of that length";
+    FragmentEarly = "fragment_early", "fragment that came before the first one of its packet, while the daemon took no more of them, or not of that length";
     ReplyForKernel = "reply_for_kernel", "reply that may not go on (time to live, length): the stack tells the real server";
     IcmpStranger = "icmp_stranger", "ICMP error about no connection of the director's";
     IcmpOfRequest = "icmp_of_request", "ICMP error to a client whose connection is not masqueraded: counted, and left to the kernel to route";
@@ -85,7 +85,7 @@ reasons! {
     TunnelError = "tunnel_error", "ICMP error about a packet in a tunnel: its client is told in terms of what it sent, unless that may be fragmented";
     NoConnection = "no_connection", "packet of a masqueraded real server that belongs to no connection (`nat_icmp_send`); answered with port unreachable";
     FragmentShort = "fragment_short", "first fragment of a virtual service's packet that ends within its transport header";
-    FragmentLost = "fragment_lost", "fragment whose packet's first one did not come in time, or opened no connection";
+    FragmentLost = "fragment_lost", "fragment whose packet's first one did not come in time";
     IcmpTooBig = "icmp_too_big", "ICMP error about a connection over IPv6 that is longer than its way takes; of that nobody is told";
 }
 

@@ -107,7 +107,9 @@ impl Error {
 pub mod budget {
     pub const OTHERS: u32 = 0;
     pub const FRAGMENTATION_NEEDED: u32 = 1;
-    pub const COUNT: u32 = 2;
+    /// No error: fragments that the daemon is to hold.
+    pub const EARLY: u32 = 2;
+    pub const COUNT: u32 = 3;
 }
 
 /// How often an address may still be told: six times at once, then once a second, as by the kernel's `icmp_ratelimit`. Like there,

@@ -34,6 +34,8 @@ pub trait Ip: Address {
     const LEAST_MTU: u16;
     /// IP length of the longest error of its ICMP.
     const LONGEST_ERROR: usize;
+    /// Bytes by which a header is longer because the packet is a fragment.
+    const FRAGMENT_HEADER: u16;
     /// Type of service of its errors.
     const ERROR_TOS: u8;
     /// A packet that is too long is never fragmented by a router.
@@ -68,6 +70,9 @@ pub trait Ip: Address {
 
     /// Reads a fragment there, as far as any fragment tells. One of neither TCP nor UDP passes, a packet that is none goes on.
     fn fragmented<F: Frame>(f: &mut F) -> Result<Fragmented<Self>, Exit>;
+
+    /// Identification and offset of a fragment with data at `l4`, mixed: of fragments on their way at once no two have the same.
+    fn place_of_fragment<F: Frame>(f: &mut F, l4: usize) -> Result<u32, DropReason>;
 
     /// A key that stands in a frame.
     fn key_at<F: Frame>(f: &mut F, off: usize) -> Result<FlowKey<Self>, DropReason>;

@@ -31,7 +31,7 @@ use ipvs_datapath::{
 use crate::{
     maps::{
         CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, LBLC, MASQ_REALS, REASONS,
-        SCHED_STATES, SERVICES, SETTINGS, iface,
+        SCHED_STATES, SERVICES, SETTINGS, iface, own_place,
     },
     tunnels,
 };
@@ -174,33 +174,33 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn put_newborn(&mut self, conn: &Conn<A>) {
-        if let Some(place) = A::newborn().get_ptr_mut(0) {
+        if let Some(place) = A::newborn().get_ptr_mut(own_place(self.0)) {
             // SAFETY: this CPU's value.
             unsafe { *place = *conn };
         }
     }
     #[inline(always)]
     fn newborn(&self) -> Option<&Conn<A>> {
-        A::newborn().get(0)
+        A::newborn().get(own_place(self.0))
     }
     #[inline(always)]
     fn leave_dest(&mut self, dest: u32) {
-        passing::leave_dest::<A>(dest);
+        passing::leave_dest::<A>(self.0, dest);
     }
     #[inline(always)]
     fn leave_mark(&mut self, marked: Marked) {
-        passing::leave_mark::<A>(marked);
+        passing::leave_mark::<A>(self.0, marked);
     }
     #[inline(always)]
     fn ask(&mut self, key: &FlowKey<A>) {
-        if let Some(place) = A::asked().get_ptr_mut(0) {
+        if let Some(place) = A::asked().get_ptr_mut(own_place(self.0)) {
             // SAFETY: this CPU's value.
             unsafe { *place = *key };
         }
     }
     #[inline(always)]
     fn asked(&self) -> Option<&FlowKey<A>> {
-        A::asked().get(0)
+        A::asked().get(own_place(self.0))
     }
     #[inline(always)]
     fn service(&self, key: &ServiceKey) -> Option<&Service> {
@@ -387,7 +387,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn leave_as_newborn(&mut self, entry: NonNull<Conn<A>>) {
-        passing::leave_entry(entry);
+        passing::leave_entry(self.0, entry);
     }
     #[inline(always)]
     fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went {

@@ -89,7 +89,7 @@ mod programs {
                 $(#[$attribute])*
                 #[xdp]
                 pub(crate) fn $name(ctx: XdpContext) -> u32 {
-                    let Some(iface) = inbound() else {
+                    let Some(iface) = inbound(ctx.ctx) else {
                         return act(pipeline::astray(&mut V4::of(ctx.ctx)));
                     };
                     let (frame, tables) = (&mut XdpFrame(ctx.ctx), &mut <$tables>::of(ctx.ctx));
@@ -133,7 +133,7 @@ mod programs {
     /// A fragment that the daemon held, once more.
     #[xdp]
     pub(crate) fn ipvs_held(ctx: XdpContext) -> u32 {
-        leave_iface(1);
+        leave_iface(ctx.ctx, 1);
         act(if pipeline::is_six(&mut XdpFrame(ctx.ctx)) {
             go_on(&ctx, stage::FRAGMENT6)
         } else {
@@ -147,7 +147,7 @@ mod programs {
         if let Action::Stage(stage) = verdict.action()
             && stage != stage::SIX
         {
-            leave_iface(0);
+            leave_iface(ctx.ctx, 0);
         }
         finish::<FAMILY>(ctx, verdict)
     }

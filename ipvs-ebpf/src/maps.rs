@@ -6,7 +6,7 @@
 use core::hint::black_box;
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, xdp_md},
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf},
 };
@@ -77,24 +77,24 @@ pub(crate) static EGRESS: HashMap<u32, Egress> = HashMap::with_max_entries(4096,
 pub(crate) static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(reason::SLOTS, 0);
 #[map]
 pub(crate) static SCRATCH: PerCpuArray<[u8; SCRATCH_CHUNK + 8]> =
-    PerCpuArray::with_max_entries(1, 0);
+    PerCpuArray::with_max_entries(2, 0);
 #[map]
 pub(crate) static PUNT: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub(crate) static SYNC_NOTES: RingBuf = RingBuf::with_byte_size(NOTES_BYTES, 0);
 #[map]
-pub(crate) static NEWBORN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static NEWBORN: PerCpuArray<Conn> = PerCpuArray::with_max_entries(2, 0);
 #[map]
-pub(crate) static NEWBORN6: PerCpuArray<Conn<Addr>> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static NEWBORN6: PerCpuArray<Conn<Addr>> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 pub(crate) static MASQ_REALS: HashMap<ServiceKey, u32> =
     HashMap::with_max_entries(1, BPF_F_NO_PREALLOC);
 #[map]
-pub(crate) static ASKED: PerCpuArray<FlowKey> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static ASKED: PerCpuArray<FlowKey> = PerCpuArray::with_max_entries(2, 0);
 #[map]
-pub(crate) static ASKED6: PerCpuArray<FlowKey<Addr>> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static ASKED6: PerCpuArray<FlowKey<Addr>> = PerCpuArray::with_max_entries(2, 0);
 #[map]
-pub(crate) static INBOUND: PerCpuArray<Iface> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static INBOUND: PerCpuArray<Iface> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 pub(crate) static FRAGMENTS: LruHashMap<FragmentKey, Fragment> =
     LruHashMap::with_max_entries(Fragment::ROOM, 0);
@@ -133,8 +133,8 @@ static IFACE: Iface = Iface {
 
 /// Leaves them to the stages behind the first one.
 #[inline(always)]
-pub(crate) fn leave_iface(held: u32) {
-    if let Some(place) = INBOUND.get_ptr_mut(0) {
+pub(crate) fn leave_iface(ctx: *mut xdp_md, held: u32) {
+    if let Some(place) = INBOUND.get_ptr_mut(own_place(ctx)) {
         let iface = Iface { held, ..*iface() };
         // SAFETY: this CPU's value.
         unsafe { *place = iface };
@@ -143,8 +143,18 @@ pub(crate) fn leave_iface(held: u32) {
 
 /// What the first stage left, for a load that serves all interfaces. The map has that place.
 #[inline(always)]
-pub(crate) fn inbound() -> Option<&'static Iface> {
-    INBOUND.get(0)
+pub(crate) fn inbound(ctx: *mut xdp_md) -> Option<&'static Iface> {
+    INBOUND.get(own_place(ctx))
+}
+
+/// Where a run has what it passes on to its later stages, in maps for each CPU: frames that come in have the first place, and runs that
+/// the daemon makes (which come in by the loopback device) the second. Before 6.3 a frame may come in on the CPU in the middle of such a
+/// run.
+#[inline(always)]
+pub(crate) fn own_place(ctx: *mut xdp_md) -> u32 {
+    const LOOPBACK: u32 = 1;
+    // SAFETY: the context that the kernel gave the program.
+    u32::from(unsafe { (*ctx).ingress_ifindex } == LOOPBACK)
 }
 
 /// The constants of this load of the program. The compiler must not take the zeros above for them; the verifier takes what

@@ -1,8 +1,12 @@
 //! Counting packets and bytes of a real server. As in ip_vs nothing is counted of a deleted one, whose connections may go on.
 
-use ipvs_common::{Address, DestFlags, Stats};
+use ipvs_common::{DestFlags, Stats};
 
-use crate::{parse::Packet, tables::Tables};
+use crate::{
+    Ip,
+    parse::{Packet, Piece},
+    tables::Tables,
+};
 
 #[inline(always)]
 pub fn connection<T: Tables>(t: &mut T, dest: u32) {
@@ -62,15 +66,19 @@ fn outbound_of<T: Tables>(t: &mut T, dest: u32, packets: u64, bytes: u64) {
     );
 }
 
-/// ip_vs sees packets whole: of a fragment behind the first one only the data count.
+/// ip_vs sees packets whole: of a fragment behind the first one only the data count, and of that one no header of fragments.
 #[inline(always)]
-const fn packets<A: Address>(p: &Packet<A>) -> u64 {
+const fn packets<A: Ip>(p: &Packet<A>) -> u64 {
     if p.is_later() { 0 } else { 1 }
 }
 
 #[inline(always)]
-const fn bytes<A: Address>(p: &Packet<A>) -> u64 {
-    (if p.is_later() { p.l4_len } else { p.len }) as u64
+const fn bytes<A: Ip>(p: &Packet<A>) -> u64 {
+    (match p.piece {
+        Piece::Whole => p.len,
+        Piece::First => p.len.saturating_sub(A::FRAGMENT_HEADER),
+        Piece::Later => p.l4_len,
+    }) as u64
 }
 
 #[inline(always)]

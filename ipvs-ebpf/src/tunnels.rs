@@ -43,7 +43,7 @@ macro_rules! asking {
             #[inline(never)]
             pub(crate) extern "C" fn $name(ctx: *mut xdp_md, id: u32, of: u32) -> u32 {
                 let (tos, proto) = (of as u8, (of >> 8) as u8);
-                if let Some(iface) = inbound() {
+                if let Some(iface) = inbound(ctx) {
                     egress::across(&mut Maps::<$of>::of(ctx), id, tos, proto, iface);
                 }
                 0

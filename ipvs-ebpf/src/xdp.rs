@@ -24,7 +24,7 @@ use ipvs_datapath::{
 
 use crate::{
     kernel_tables::{Maps, key_of},
-    maps::{PUNT, SCRATCH, SCRATCH_CHUNK},
+    maps::{PUNT, SCRATCH, SCRATCH_CHUNK, own_place},
 };
 
 /// Longest packet there is: 64 KB in chunks of the scratch space.
@@ -152,7 +152,7 @@ impl Frame for XdpFrame {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn frame_sum(ctx: *mut xdp_md, off: u32, len: u32) -> i64 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(own_place(ctx)) else {
         return -1;
     };
     let scratch: *mut u8 = scratch.cast();
@@ -184,8 +184,8 @@ pub(crate) extern "C" fn frame_sum(ctx: *mut xdp_md, off: u32, len: u32) -> i64 
 /// Adds `n` bytes of the frame to a sum; a negative sum is an error.
 #[inline(always)]
 fn add_chunk(ctx: *mut xdp_md, at: u32, n: u32, scratch: *mut u8, sum: i64) -> i64 {
-    // SAFETY: `n` is at most a chunk, for which the scratch space has room. Nobody else uses it: it is this CPU's, and XDP
-    // programs are not preempted by each other.
+    // SAFETY: `n` is at most a chunk, for which the scratch space has room. Nobody else uses it: it is this CPU's, and of
+    // this kind of run ([`own_place`]).
     unsafe {
         match bpf_xdp_load_bytes(ctx, at, scratch.cast(), n) {
             0 => bpf_csum_diff(ptr::null_mut(), 0, scratch.cast(), (n + 3) & !3, sum as u32),

@@ -10,7 +10,10 @@ mod programs;
 mod send;
 mod waiting;
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use ipvs_common::{PuntHeader, PuntReason};
 use tracing::{debug, warn};
@@ -40,7 +43,7 @@ pub async fn run<N: Network>(
     again: Again,
     socket: PacketSocket,
     network: N,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let mut reader = ring.reader()?;
     let mut path = SlowPath::new(network, socket, again);
     loop {
@@ -74,7 +77,7 @@ impl<N: Network, S: Sink, P: Programs> SlowPath<N, S, P> {
         }
     }
 
-    async fn turn(&mut self, reader: &mut PuntReader) -> std::io::Result<()> {
+    async fn turn(&mut self, reader: &mut PuntReader) -> io::Result<()> {
         let mut asked = Vec::new();
         let idle = self.waiting.is_empty() && self.lost == 0;
         let due = self.held.due();
@@ -143,6 +146,8 @@ impl<N: Network, S: Sink, P: Programs> SlowPath<N, S, P> {
             Ok(Look::Waits) => return true,
             Ok(Look::Done) => Ok(()),
             Ok(Look::Passes(frame)) => self.programs.pass_up(early.ifindex, &frame),
+            // At a start the interface's program may not be in force yet; or the interface is gone.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return true,
             Err(e) => Err(e),
         };
         if let Err(e) = done {

@@ -34,6 +34,7 @@ impl Ip for [u8; 4] {
     const ETHERTYPE: [u8; 2] = [0x08, 0x00];
     const LEAST_MTU: u16 = 68;
     const LONGEST_ERROR: usize = 576;
+    const FRAGMENT_HEADER: u16 = 0;
     const ERROR_TOS: u8 = 0xc0;
     const NEVER_FRAGMENTED: bool = false;
 
@@ -97,6 +98,12 @@ impl Ip for [u8; 4] {
             },
             key: FragmentKey::in_words(ip.src_addr, ip.dst_addr, ip.id, ip.proto),
         })
+    }
+
+    #[inline(always)]
+    fn place_of_fragment<F: Frame>(f: &mut F, _l4: usize) -> Result<u32, DropReason> {
+        let ip = f.at::<Ipv4>(L3)?.0;
+        Ok(u32::from_ne_bytes(bytemuck::cast([ip.id, ip.frags])))
     }
 
     #[inline(always)]

@@ -37,6 +37,7 @@ impl Ip for Addr {
     const ETHERTYPE: [u8; 2] = [0x86, 0xdd];
     const LEAST_MTU: u16 = 1280;
     const LONGEST_ERROR: usize = 1280;
+    const FRAGMENT_HEADER: u16 = FRAGMENT_HEADER as u16;
     const ERROR_TOS: u8 = 0;
     const NEVER_FRAGMENTED: bool = true;
 
@@ -138,6 +139,13 @@ impl Ip for Addr {
                 piece,
             },
         })
+    }
+
+    #[inline(always)]
+    fn place_of_fragment<F: Frame>(f: &mut F, l4: usize) -> Result<u32, DropReason> {
+        let header = *f.at::<[u8; FRAGMENT_HEADER]>(l4.wrapping_sub(FRAGMENT_HEADER))?;
+        let [place, id]: [[u8; 4]; 2] = bytemuck::cast(header);
+        Ok(u32::from_be_bytes(place) ^ u32::from_be_bytes(id).rotate_left(16))
     }
 
     #[inline(always)]

@@ -2,22 +2,24 @@
 
 use core::ptr::{self, NonNull};
 
+use aya_ebpf::bindings::xdp_md;
 use ipvs_common::Conn;
 use ipvs_datapath::service::Marked;
 
 use super::Family;
+use crate::maps::own_place;
 
 #[inline(always)]
-pub(super) fn leave_dest<A: Family>(dest: u32) {
-    if let Some(place) = A::newborn().get_ptr_mut(0) {
+pub(super) fn leave_dest<A: Family>(ctx: *mut xdp_md, dest: u32) {
+    if let Some(place) = A::newborn().get_ptr_mut(own_place(ctx)) {
         // SAFETY: this CPU's value.
         unsafe { (*place).dest = dest };
     }
 }
 
 #[inline(always)]
-pub(super) fn leave_mark<A: Family>(marked: Marked) {
-    if let Some(place) = A::newborn().get_ptr_mut(0) {
+pub(super) fn leave_mark<A: Family>(ctx: *mut xdp_md, marked: Marked) {
+    if let Some(place) = A::newborn().get_ptr_mut(own_place(ctx)) {
         // SAFETY: this CPU's value.
         unsafe {
             (*place).mark = marked.mark;
@@ -28,8 +30,8 @@ pub(super) fn leave_mark<A: Family>(marked: Marked) {
 
 /// An entry as it stands now.
 #[inline(always)]
-pub(super) fn leave_entry<A: Family>(entry: NonNull<Conn<A>>) {
-    if let Some(place) = A::newborn().get_ptr_mut(0) {
+pub(super) fn leave_entry<A: Family>(ctx: *mut xdp_md, entry: NonNull<Conn<A>>) {
+    if let Some(place) = A::newborn().get_ptr_mut(own_place(ctx)) {
         // SAFETY: this CPU's value, and a value pointer of a lookup in this run.
         unsafe { ptr::copy_nonoverlapping(entry.as_ptr(), place, 1) };
     }

@@ -5,7 +5,7 @@
 
 use ipvs_common::{
     Address, Conn, DestFlags, DropReason, Event, FlowKey, ForwardingMethod, Fragment, Iface,
-    PassReason, Proto, PuntHeader, PuntReason, hdr::Ports,
+    PassReason, Proto, PuntHeader, PuntReason, hdr::Ports, punt::PUNT_AGAIN,
 };
 
 use super::{icmp::living, refuse, steps};
@@ -16,6 +16,7 @@ use crate::{
     exit::{Exit, NO_DEST, Verdict},
     frame::Frame,
     fwd,
+    icmp::{Limit, Limited, Peer, budget},
     parse::{self, Fragmented, Packet, error},
     service,
     tables::Tables,
@@ -39,6 +40,9 @@ fn look<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Verd
         if follow(f, t, iface, dest)? != UNKNOWN {
             return Ok(Verdict::BORN);
         }
+        if dest == SETTLED {
+            return Err(PassReason::Fragment.into());
+        }
         let p = error::asked(t)?;
         own(t, iface, &p)?;
     }
@@ -48,8 +52,13 @@ fn look<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Verd
 /// No real server has this index.
 pub(super) const UNKNOWN: u32 = NO_DEST - 1;
 
+/// Nor this: the first fragment came so long ago that what was to become of it has.
+pub(super) const SETTLED: u32 = NO_DEST - 2;
+/// That is one part in so many of a second.
+const UNSETTLED: u32 = 16;
+
 /// Recalls the ports of a fragment, and leaves its flow to whoever goes on; the real server of a datagram that was scheduled by itself,
-/// or [`UNKNOWN`]. Of a first one the ports are kept, and it goes where it goes.
+/// [`SETTLED`] if there is none, or [`UNKNOWN`]. Of a first one the ports are kept, and it goes where it goes.
 #[inline(always)]
 pub(super) fn recall<F: Frame, T: Tables>(
     f: &mut F,
@@ -60,9 +69,12 @@ pub(super) fn recall<F: Frame, T: Tables>(
     if !p.is_later() {
         let ports = *f.at::<Ports>(p.l4).map_err(|_| PassReason::Malformed)?;
         (p.key.sport, p.key.dport) = (ports.src, ports.dst);
+        if is_short(&p) {
+            return Err(short(t, iface, &p));
+        }
         let told = told(t, &p);
         t.put_fragment(&key, &told);
-        return Err(goes_on(t, iface, &p));
+        return Err(Exit::SLOW);
     }
     let Some(known) = t.fragment(&key).copied() else {
         return Ok(UNKNOWN);
@@ -72,6 +84,10 @@ pub(super) fn recall<F: Frame, T: Tables>(
     }
     (p.key.sport, p.key.dport, p.key.proto) = (known.sport, known.dport, known.proto);
     t.ask(&p.key);
+    let unsettled = lifetime(t) - u64::from(hz(t) / UNSETTLED);
+    if known.dest == NO_DEST && known.expires < t.now() + unsettled {
+        return Ok(SETTLED);
+    }
     Ok(known.dest)
 }
 
@@ -109,9 +125,8 @@ pub(super) fn own<T: Tables>(t: &T, iface: &Iface, p: &Packet<T::A>) -> Result<u
 /// What is kept of a first fragment.
 #[inline(always)]
 fn told<T: Tables>(t: &T, p: &Packet<T::A>) -> Fragment {
-    let hz = t.settings().map_or(0, |s| s.hz);
     Fragment {
-        expires: t.now() + u64::from(Fragment::SECONDS) * u64::from(hz),
+        expires: t.now() + lifetime(t),
         dest: NO_DEST,
         sport: p.key.sport,
         dport: p.key.dport,
@@ -120,14 +135,28 @@ fn told<T: Tables>(t: &T, p: &Packet<T::A>) -> Fragment {
     }
 }
 
-/// Where a first fragment goes. One that is too short for its transport header tells of no connection for sure, and nobody sends such a one
-/// but to get past filters (RFC 1858); those of others are not our business.
 #[inline(always)]
-fn goes_on<T: Tables>(t: &T, iface: &Iface, p: &Packet<T::A>) -> Exit {
-    let least = Proto::from_number(p.key.proto).map_or(0, parse::least);
-    if usize::from(p.l4_len) >= least {
-        Exit::SLOW
-    } else if service::lookup(t, p, service::mark(t, &p.key, iface).mark).is_some() {
+fn hz<T: Tables>(t: &T) -> u32 {
+    t.settings().map_or(0, |s| s.hz)
+}
+
+/// How long it is kept, in ticks.
+#[inline(always)]
+fn lifetime<T: Tables>(t: &T) -> u64 {
+    u64::from(Fragment::SECONDS) * u64::from(hz(t))
+}
+
+/// Whether a first fragment ends within its transport header.
+#[inline(always)]
+fn is_short<A: Ip>(p: &Packet<A>) -> bool {
+    usize::from(p.l4_len) < Proto::from_number(p.key.proto).map_or(0, parse::least)
+}
+
+/// What becomes of such a one: it tells of no connection for sure, and nobody sends it but to get past filters (RFC 1858); those of others
+/// are not our business.
+#[inline(always)]
+fn short<T: Tables>(t: &T, iface: &Iface, p: &Packet<T::A>) -> Exit {
+    if service::lookup(t, p, service::mark(t, &p.key, iface).mark).is_some() {
         DropReason::FragmentShort.into()
     } else {
         PassReason::Fragment.into()
@@ -199,6 +228,9 @@ pub(super) fn of_one_packet<F: Frame, T: Tables>(f: &mut F, t: &mut T, dest: u32
     }
 }
 
+/// As many are held in a second: others that the daemon gets shall not wait behind somebody's stray fragments.
+const EARLY_PER_SECOND: u32 = 2000;
+
 /// A fragment that nothing is known of yet. Without services it is nobody's.
 #[inline(always)]
 pub(super) fn early<F: Frame, T: Tables>(
@@ -211,6 +243,15 @@ pub(super) fn early<F: Frame, T: Tables>(
     }
     if iface.held != 0 {
         return Ok(Verdict::WAITS);
+    }
+    let limit = Limit {
+        budget: budget::EARLY,
+        peer: Peer::NOBODY,
+        per_second: EARLY_PER_SECOND,
+        hz: hz(t),
+    };
+    if f.len() > PUNT_AGAIN || t.icmp_limit(&limit) != Limited::NOT {
+        return Err(PassReason::FragmentEarly.into());
     }
     let header = PuntHeader {
         reason: PuntReason::Early as u32,

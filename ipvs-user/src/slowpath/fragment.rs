@@ -65,13 +65,13 @@ fn cut(frame: &[u8], mtu: usize, id: u16) -> Option<Vec<Vec<u8>>> {
     Some(pieces)
 }
 
-/// A fragment's header. A packet that was a fragment itself keeps its place in the whole.
+/// A fragment's header. A packet that was a fragment itself keeps its place in the whole, and its identification whatever it is.
 fn finish(header: &[u8], data: usize, start: usize, more: bool, id: u16) -> Option<Vec<u8>> {
     let before = word(header, 6)?;
     let offset = usize::from(before & OFFSET) + start / UNIT;
     let flags = before & !OFFSET | if more { MF } else { 0 };
     let id = match word(header, 4)? {
-        0 => id,
+        0 if before & (MF | OFFSET) == 0 => id,
         own => own,
     };
     let mut header = header.to_vec();

@@ -101,7 +101,7 @@ pub fn behind_extensions<F: Frame>(f: &mut F, l3: usize, fragment: u16) -> Found
                 return Found::refused(PassReason::Fragment, at);
             }
             // Boxed: the verifier need not tell the two apart.
-            more = black_box(place) & MORE;
+            more |= black_box(place) & MORE;
         }
         let length = match next {
             FRAGMENT => FRAGMENT_HEADER,

@@ -1,10 +1,10 @@
 //! The steps of a fragment.
 
-use ipvs_common::Iface;
+use ipvs_common::{Iface, PassReason};
 
 use super::{
     super::{
-        fragment::{self, UNKNOWN},
+        fragment::{self, SETTLED, UNKNOWN},
         refuse,
     },
     Step,
@@ -34,6 +34,9 @@ fn fragment_steps<F: Frame, T: Tables>(
     if dest != UNKNOWN {
         if t.step(Step::Follow, f, iface, dest).how()? != UNKNOWN {
             return Ok(Verdict::BORN);
+        }
+        if dest == SETTLED {
+            return Err(PassReason::Fragment.into());
         }
         t.step(Step::Own, f, iface, 0).how()?;
     }

@@ -123,6 +123,7 @@ impl Again {
             context_size_in: size_of::<Context>() as u32,
             context_in: (&raw const context) as u64,
             flags: LIVE_FRAMES,
+            batch_size: 1,
             ..request(self.pass.as_fd(), frame)
         })
     }

@@ -56,6 +56,17 @@ impl PuntRing {
         }
     }
 
+    /// The same of so many at most; whether all were taken.
+    fn drain_some(&mut self, most: usize, mut take: impl FnMut(&[u8])) -> bool {
+        for _ in 0..most {
+            let Some(record) = self.0.next() else {
+                return true;
+            };
+            take(&record);
+        }
+        false
+    }
+
     /// Ready to be waited on; wants a tokio runtime.
     pub fn reader(self) -> io::Result<PuntReader> {
         // SAFETY: the ring owns the map's descriptor and keeps it open until it is dropped.
@@ -67,11 +78,15 @@ impl PuntRing {
 pub struct PuntReader(AsyncFd<PuntRing>);
 
 impl PuntReader {
-    /// Waits until there is something, then gives every record that is there to `take`.
+    /// As many records at a time: whoever reads them has more to do.
+    const AT_ONCE: usize = 256;
+
+    /// Waits until there is something, then gives what is there to `take`, or as much as it can have at a time.
     pub async fn each(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
         let mut ready = self.0.readable_mut().await?;
-        ready.get_inner_mut().drain(&mut take);
-        ready.clear_ready();
+        if ready.get_inner_mut().drain_some(Self::AT_ONCE, &mut take) {
+            ready.clear_ready();
+        }
         Ok(())
     }
 }
