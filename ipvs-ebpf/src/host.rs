@@ -4,6 +4,7 @@
 mod flows;
 mod frame;
 mod matches;
+mod room;
 mod run;
 mod sets;
 mod templates;
@@ -20,6 +21,7 @@ use ipvs_common::{
     ServiceKey, Settings, Stats, Status, SyncNote, maps::Capacities, reason,
 };
 
+use self::room::insert;
 pub use self::{
     flows::{Flows, HostLink, HostRoute, Room, Width},
     frame::HostFrame,
@@ -134,21 +136,6 @@ fn stays_here(addr: Addr) -> bool {
         IpAddr::V4(_) => false,
         IpAddr::V6(ip) => ip.is_multicast() || ip.is_loopback() || ip.is_unicast_link_local(),
     }
-}
-
-fn insert<K: Ord + Copy, V: Copy>(
-    map: &mut BTreeMap<K, V>,
-    room: u32,
-    key: &K,
-    value: &V,
-    only_new: bool,
-) -> bool {
-    let there = map.contains_key(key);
-    if (there && only_new) || (!there && map.len() >= room as usize) {
-        return false;
-    }
-    map.insert(*key, *value);
-    true
 }
 
 impl<A: Width> Tables for View<'_, A> {

@@ -37,9 +37,11 @@ use crate::{
 };
 
 mod family;
+mod fragments;
 mod limits;
 mod matches;
 mod numbers;
+mod passing;
 mod ring;
 mod sets;
 mod templates;
@@ -156,21 +158,15 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn fragment(&self, key: &FragmentKey<A>) -> Option<&Fragment> {
-        // SAFETY: read at once; a place that was given to another packet meanwhile sends a fragment astray at worst, as an
-        // identification used twice does.
-        unsafe { A::fragments().get(key) }
+        fragments::find(key)
     }
     #[inline(always)]
     fn put_fragment(&mut self, key: &FragmentKey<A>, fragment: &Fragment) {
-        // Without room the later ones wait in vain, and are counted.
-        let _ = A::fragments().insert(key, fragment, 0);
+        fragments::put(key, fragment);
     }
     #[inline(always)]
     fn set_fragment_dest(&mut self, key: &FragmentKey<A>, dest: u32) {
-        if let Some(known) = A::fragments().get_ptr_mut(key) {
-            // SAFETY: a map value.
-            unsafe { (*known).dest = dest };
-        }
+        fragments::set_dest(key, dest);
     }
     #[inline(always)]
     fn look_ahead(&mut self) {
@@ -189,20 +185,11 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn leave_dest(&mut self, dest: u32) {
-        if let Some(place) = A::newborn().get_ptr_mut(0) {
-            // SAFETY: this CPU's value.
-            unsafe { (*place).dest = dest };
-        }
+        passing::leave_dest::<A>(dest);
     }
     #[inline(always)]
     fn leave_mark(&mut self, marked: Marked) {
-        if let Some(place) = A::newborn().get_ptr_mut(0) {
-            // SAFETY: this CPU's value.
-            unsafe {
-                (*place).mark = marked.mark;
-                (*place).seq = marked.by_rule.into();
-            }
-        }
+        passing::leave_mark::<A>(marked);
     }
     #[inline(always)]
     fn ask(&mut self, key: &FlowKey<A>) {
@@ -400,10 +387,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn leave_as_newborn(&mut self, entry: NonNull<Conn<A>>) {
-        if let Some(place) = A::newborn().get_ptr_mut(0) {
-            // SAFETY: this CPU's value, and as in `load`.
-            unsafe { ptr::copy_nonoverlapping(entry.as_ptr(), place, 1) };
-        }
+        passing::leave_entry(entry);
     }
     #[inline(always)]
     fn step<F: Frame>(&mut self, step: Step, f: &mut F, iface: &Iface, found: u32) -> Went {

@@ -6,7 +6,7 @@ use std::{
     fmt,
     net::SocketAddrV4,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -131,7 +131,7 @@ impl Oracle {
             begun: BTreeSet::new(),
             id: 0,
             marked: false,
-            timed: false,
+            timed: None,
             waiting: false,
             outcome: Outcome::default(),
         };
@@ -171,8 +171,8 @@ struct Run<'a> {
     id: u16,
     /// By which of the clients' links the last one's packet came.
     marked: bool,
-    /// Timeouts were set: connections may have come to their end.
-    timed: bool,
+    /// Timeouts were set then: for a while connections may have come to their end that are still counted.
+    timed: Option<Instant>,
     /// Packets went in that nobody asked about.
     waiting: bool,
     outcome: Outcome,
@@ -271,8 +271,10 @@ impl Run<'_> {
         {
             (kernel, ours) = (ask(self.kernel)?, ask(self.ours)?);
         }
-        self.timed |= template.starts_with(TIMEOUTS);
-        if self.timed
+        if template.starts_with(TIMEOUTS) {
+            self.timed = Some(Instant::now());
+        }
+        if self.timed.is_some_and(|since| since.elapsed() < 2 * AGED)
             && listing::has_counts(&arguments)
             && !listing::same(&arguments, place, &kernel.text, &ours.text)
         {
