@@ -2,6 +2,8 @@
 
 mod extensions;
 
+use core::hint::black_box;
+
 use ipvs_common::{
     Addr, DropReason, FlowKey, FragmentKey, Hop, Iface, PassReason, Proto, ServiceKey,
     SettingsFlags,
@@ -21,7 +23,7 @@ use crate::{
     rewrite::{csum, l4::End},
 };
 
-use self::extensions::FRAGMENT_HEADER;
+use self::extensions::{ANYWHERE, FRAGMENT_HEADER};
 pub use self::extensions::{Found, behind_extensions};
 pub(crate) use self::extensions::{IS_FRAGMENT, OFFSET, is_extension};
 
@@ -143,7 +145,10 @@ impl Ip for Addr {
 
     #[inline(always)]
     fn place_of_fragment<F: Frame>(f: &mut F, l4: usize) -> Result<u32, DropReason> {
-        let header = *f.at::<[u8; FRAGMENT_HEADER]>(l4.wrapping_sub(FRAGMENT_HEADER))?;
+        // Boxed, lest the compiler make one comparison with the frame's end of this one and others in a way that the verifier does
+        // not follow.
+        let at = black_box(l4.wrapping_sub(FRAGMENT_HEADER)) & ANYWHERE;
+        let header = *f.at::<[u8; FRAGMENT_HEADER]>(at)?;
         let [place, id]: [[u8; 4]; 2] = bytemuck::cast(header);
         Ok(u32::from_be_bytes(place) ^ u32::from_be_bytes(id).rotate_left(16))
     }

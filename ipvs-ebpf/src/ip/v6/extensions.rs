@@ -15,6 +15,8 @@ const DESTINATION: u8 = 60;
 /// Extension headers that are followed, and how far.
 const MOST_HEADERS: u32 = 6;
 const FARTHEST: usize = 0x1ff;
+/// Bits of an offset in a frame that one of them may have.
+pub(super) const ANYWHERE: usize = 0x3ff;
 /// More fragments.
 const MORE: u16 = 1;
 /// Bits of a fragment's place; the first one of a packet has its ports.
