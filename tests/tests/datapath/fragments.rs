@@ -234,3 +234,61 @@ fn of_a_deleted_real_server_no_fragment_goes_on() {
     assert_eq!(run(&mut rig, C0, &sent[2]).verdict, Verdict::Drop);
     assert_eq!(rig.reason("dest_gone"), 1);
 }
+
+#[test]
+fn fragments_whose_first_one_came_to_nothing_are_not_held_for_long() {
+    let mut rig = Rig::new(&["-A -u 203.0.113.10:53 -s rr"]);
+    let sent = cut(&rig, C0, Packet::udp(client(1), vip(53)), false, 7);
+    assert_eq!(link(&run(&mut rig, C0, &sent[0])), Some(C0), "told");
+    assert!(is_early(&run(&mut rig, C0, &sent[1])));
+    let held = |rig: &mut Rig| rig.host.run_held(C0, &sent[1]).unwrap().verdict;
+    assert_eq!(held(&mut rig), Verdict::Waits);
+    rig.clock_moves(1);
+    assert_eq!(held(&mut rig), Verdict::Pass);
+}
+
+#[test]
+fn strangers_cannot_have_the_daemon_hold_more_than_so_many_fragments_in_a_second() {
+    let mut rig = Rig::new(&ALL);
+    let mut early = 0;
+    for id in 0..2500 {
+        let sent = cut(&rig, C0, Packet::udp(client(1), vip(53)), false, id);
+        early += u32::from(is_early(&run(&mut rig, C0, &sent[1])));
+    }
+    assert_eq!((early, rig.reason("fragment_early")), (2000, 500));
+    rig.clock_moves(1);
+    let sent = cut(&rig, C0, Packet::udp(client(1), vip(53)), false, 1);
+    assert!(is_early(&run(&mut rig, C0, &sent[1])));
+}
+
+#[test]
+fn a_short_first_fragment_changes_nothing_of_what_is_known() {
+    let mut rig = Rig::new(&ALL);
+    let sent = cut(&rig, C0, Packet::udp(client(1), vip(54)), false, 7);
+    through(&mut rig, C0, R1, &sent[..1]);
+    let known = rig.host.tables().four.fragments.clone();
+    let mut short = sent[0][..ETHERNET + 20 + 4].to_vec();
+    short[ETHERNET + 2..ETHERNET + 4].copy_from_slice(&24_u16.to_be_bytes());
+    run(&mut rig, C0, &short);
+    assert_eq!(rig.host.tables().four.fragments, known);
+    through(&mut rig, C0, R1, &sent[1..]);
+}
+
+#[test]
+fn a_last_fragment_of_one_byte_goes_into_every_tunnel() {
+    for kind in ["ipip", "gre", "gue --tun-port 6080"] {
+        let tunnel = format!("-a -u 203.0.113.10:55 -r 10.0.1.10:55 -i --tun-type {kind}");
+        let commands = ["-A -u 203.0.113.10:55 -s rr", &tunnel];
+        for mut rig in [Rig::new(&commands), Rig::over_six(&commands)] {
+            let six = rig.address(C0, datagram(1)).six;
+            let packet = Packet {
+                df: false,
+                ..Packet::udp(client(1), vip(55))
+            };
+            let frame = rig.address(C0, packet.data(393)).frame();
+            let sent = pieces(&frame, six, &[400], 7);
+            let left = through(&mut rig, C0, R1, &sent);
+            assert_eq!(left[1].last(), sent[1].last(), "{kind}");
+        }
+    }
+}
