@@ -19,6 +19,8 @@ pub struct Expectations {
     #[serde(default)]
     intended: Vec<Intended>,
     #[serde(default)]
+    elsewhere: Vec<Elsewhere>,
+    #[serde(default)]
     not_yet: Vec<NotYet>,
 }
 
@@ -34,6 +36,16 @@ struct Intended {
     /// Only at these steps.
     #[serde(default)]
     steps: Vec<usize>,
+    reason: String,
+}
+
+/// Something that a trace does not tell enough of to be replayed, and that a test compares with it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Elsewhere {
+    feature: String,
+    /// Its file, from the folder of this package on.
+    test: String,
     reason: String,
 }
 
@@ -54,6 +66,8 @@ pub enum Standing {
     Equal,
     /// But for differences that are meant, for these reasons.
     Intended(String),
+    /// In a test, for this reason.
+    Elsewhere(String),
     NotYet(String),
     /// The first difference.
     Different(String),
@@ -76,6 +90,10 @@ impl Expectations {
             let narrow = entry.command.is_some() || entry.note.is_some() || !entry.steps.is_empty();
             let trace = &entry.trace;
             ensure!(narrow, "{}: {trace} may differ in everything", shown());
+        }
+        for entry in &this.elsewhere {
+            let known = features::NAMES.contains(&entry.feature.as_str());
+            ensure!(known, "{}: {entry:?} names no feature", shown());
         }
         for entry in &this.not_yet {
             let known = |f: &String| features::NAMES.contains(&f.as_str());
@@ -106,8 +124,11 @@ impl Expectations {
         };
         let surprise = all().find(|(_, d)| self.reason(trace, d).is_none());
         if let Some((engine, difference)) = surprise {
-            return match self.wanting(trace, *engine) {
-                Some(reason) => Standing::NotYet(reason),
+            if let Some(reason) = self.wanting(trace, *engine) {
+                return Standing::NotYet(reason);
+            }
+            return match self.elsewhere(trace) {
+                Some(reason) => Standing::Elsewhere(reason),
                 None => Standing::Different(format!("{engine}, {difference}")),
             };
         }
@@ -132,6 +153,14 @@ impl Expectations {
         let mut entries = self.intended.iter();
         let entry = entries.find(|e| e.is_about(trace, difference))?;
         Some(&entry.reason)
+    }
+
+    /// Why the trace is compared elsewhere, and where.
+    fn elsewhere(&self, trace: &Trace) -> Option<String> {
+        let features = features::of(trace);
+        let mut entries = self.elsewhere.iter();
+        let entry = entries.find(|e| features.contains(&e.feature.as_str()))?;
+        Some(format!("{} ({})", entry.reason, entry.test))
     }
 
     /// Why nobody expects the trace to come out equal.
@@ -204,6 +233,24 @@ mod tests {
     fn judged_in(engine: Engine, text: &str, differences: Vec<Difference>) -> Standing {
         let trace = Trace::of("tun_gre").unwrap();
         expectations(text).judge(&trace, &[(engine, differences)])
+    }
+
+    #[test]
+    fn tests_that_compare_what_no_trace_tells_are_there() {
+        let package = golden_dir().join("..");
+        for entry in Expectations::load().unwrap().elsewhere {
+            assert!(package.join(&entry.test).exists(), "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_compared_elsewhere_may_differ_in_traces_of_it_alone() {
+        let text = "[[elsewhere]]\nfeature = 'gre'\ntest = 'there.rs'\nreason = 'told there'\n";
+        let found = || vec![Difference::of("ipvsadm -Ln", String::new())];
+        let told = Standing::Elsewhere("told there (there.rs)".to_owned());
+        assert_eq!(judged(text, found()), told);
+        let other = text.replace("gre", "sync");
+        assert!(matches!(judged(&other, found()), Standing::Different(_)));
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl fmt::Display for Report {
             None => write!(f, "{name}: no trace, skipped"),
             Some(Standing::Equal) => write!(f, "{name}: equal"),
             Some(Standing::Intended(why)) => write!(f, "{name}: intended: {why}"),
+            Some(Standing::Elsewhere(why)) => write!(f, "{name}: elsewhere: {why}"),
             Some(Standing::NotYet(why)) => write!(f, "{name}: not yet: {why}"),
             Some(Standing::Different(first)) => write!(f, "{name}: different: {first}"),
         }
@@ -85,6 +86,7 @@ impl fmt::Display for Report {
 pub struct Totals {
     pub equal: usize,
     pub intended: usize,
+    pub elsewhere: usize,
     pub not_yet: usize,
     pub different: usize,
 }
@@ -94,6 +96,7 @@ impl Totals {
         match standing {
             Standing::Equal => self.equal += 1,
             Standing::Intended(_) => self.intended += 1,
+            Standing::Elsewhere(_) => self.elsewhere += 1,
             Standing::NotYet(_) => self.not_yet += 1,
             Standing::Different(_) => self.different += 1,
         }
@@ -105,12 +108,13 @@ impl fmt::Display for Totals {
         let Self {
             equal,
             intended,
+            elsewhere,
             not_yet,
             different,
         } = self;
         write!(
             f,
-            "{equal} equal, {intended} intended, {not_yet} not yet, {different} different"
+            "{equal} equal, {intended} intended, {elsewhere} elsewhere, {not_yet} not yet, {different} different"
         )
     }
 }
