@@ -124,9 +124,9 @@ impl<N: Network, S: Sink, P: Programs> SlowPath<N, S, P> {
     /// Holds a fragment, unless its packet's first one has come by now.
     fn hold(&mut self, early: Early) {
         if self.waits(&early)
-            && let Some(early) = self.held.push(early, Instant::now())
+            && let Some(oldest) = self.held.push(early, Instant::now())
         {
-            self.lose(&early);
+            self.lose(&oldest);
         }
     }
 

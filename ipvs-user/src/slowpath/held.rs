@@ -1,7 +1,10 @@
 //! Fragments that came before the first one of their packet: held until that is here, bounded in number and in time, and looked at
 //! again more and more seldom.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 /// Who comes later than that does not come.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -25,21 +28,19 @@ struct Entry {
 }
 
 #[derive(Default)]
-pub(super) struct Held(Vec<Entry>);
+pub(super) struct Held(VecDeque<Entry>);
 
 impl Held {
-    /// Gives a fragment back that there is no room for.
+    /// Gives the one back that waited longest, if there is no room for another: it is the one whose first one will hardly come.
     pub(super) fn push(&mut self, early: Early, now: Instant) -> Option<Early> {
-        if self.0.len() >= IN_ALL {
-            return Some(early);
-        }
-        self.0.push(Entry {
+        let oldest = (self.0.len() >= IN_ALL).then(|| self.0.pop_front());
+        self.0.push_back(Entry {
             early,
             since: now,
             pause: FIRST_LOOK,
             due: now + FIRST_LOOK,
         });
-        None
+        oldest.flatten().map(|entry| entry.early)
     }
 
     /// When the next one is to be looked at.
@@ -123,9 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_room_for_more_than_so_many() {
+    fn there_is_no_room_for_more_than_so_many_and_the_oldest_goes() {
         let (mut held, now) = (Held::default(), Instant::now());
-        while held.push(early(1), now).is_none() {}
+        assert_eq!(held.push(early(1), now), None);
+        for _ in 1..IN_ALL {
+            assert_eq!(held.push(early(2), now), None);
+        }
+        assert_eq!(held.push(early(3), now), Some(early(1)));
         assert_eq!(held.0.len(), IN_ALL);
     }
 }
