@@ -217,42 +217,53 @@ fn segments(net: &Topology, servers: &MailServers, director: &Director) -> Resul
 
 #[test]
 fn fragments_that_overtook_the_first_one_arrive_too() {
-    within(60, || {
-        let net = Topology::new()?;
-        servers(&net, Way::Masq, false)?;
-        let director = Director::start(&net.dom0, &Start::default())?;
-        for command in commands(Way::Masq, false) {
-            director.run(&command)?;
-        }
-        // The neighbours get known.
-        let name = asks(&net, false)?;
-        let answers = net.client.udp(SocketAddrV4::new(CLIENT, 4000))?;
-        answers.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let frame = backwards(&net)?;
-        net.router.send_frames("dom0", &frame)?;
-        let mut buffer = [0; 4096];
-        let n = answers.recv(&mut buffer).context("no answer")?;
-        ensure!(n > 3000, "{n} bytes came back");
-        let reasons = director.run("ipvsd reasons")?;
-        for expected in ["handed_early", "released_early"] {
-            ensure!(reasons.contains(expected), "{name}: {reasons}");
-        }
-        // The director's own are not lost either.
-        let own = net.dom0.udp(SocketAddrV4::new(VIP, 4001))?;
-        own.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let mut mine = Packet::udp(
-            SocketAddrV4::new(CLIENT, 4000),
-            SocketAddrV4::new(VIP, 4001),
-        );
-        mine.df = false;
-        let mut frames = cut(&net, mine, 78)?;
-        frames.reverse();
-        net.router.send_frames("dom0", &frames)?;
-        let n = own.recv(&mut buffer).context("the director's own")?;
-        ensure!(n == 3000, "{n} bytes arrived");
-        director.stop()?;
-        Ok(())
-    });
+    within(60, || overtaking("native"));
+}
+
+#[test]
+fn fragments_that_overtook_the_first_one_arrive_in_generic_mode_too() {
+    within(60, || overtaking("generic"));
+}
+
+fn overtaking(mode: &'static str) -> Result<()> {
+    let net = Topology::new()?;
+    servers(&net, Way::Masq, false)?;
+    let how = Start {
+        mode: Some(mode),
+        ..Start::default()
+    };
+    let director = Director::start(&net.dom0, &how)?;
+    for command in commands(Way::Masq, false) {
+        director.run(&command)?;
+    }
+    // The neighbours get known.
+    let name = asks(&net, false)?;
+    let answers = net.client.udp(SocketAddrV4::new(CLIENT, 4000))?;
+    answers.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let frame = backwards(&net)?;
+    net.router.send_frames("dom0", &frame)?;
+    let mut buffer = [0; 4096];
+    let n = answers.recv(&mut buffer).context("no answer")?;
+    ensure!(n > 3000, "{n} bytes came back");
+    let reasons = director.run("ipvsd reasons")?;
+    for expected in ["handed_early", "released_early"] {
+        ensure!(reasons.contains(expected), "{name}: {reasons}");
+    }
+    // The director's own are not lost either.
+    let own = net.dom0.udp(SocketAddrV4::new(VIP, 4001))?;
+    own.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut mine = Packet::udp(
+        SocketAddrV4::new(CLIENT, 4000),
+        SocketAddrV4::new(VIP, 4001),
+    );
+    mine.df = false;
+    let mut frames = cut(&net, mine, 78)?;
+    frames.reverse();
+    net.router.send_frames("dom0", &frames)?;
+    let n = own.recv(&mut buffer).context("the director's own")?;
+    ensure!(n == 3000, "{n} bytes arrived");
+    director.stop()?;
+    Ok(())
 }
 
 /// A datagram of the client in fragments, the last one first.
