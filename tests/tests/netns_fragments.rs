@@ -11,7 +11,7 @@ use ipvs_tests::{
     packet::{Packet, pieces},
     scene::{MailServers, call},
     six,
-    topology::{CLIENT, Director, GUESTS, Start, Topology, VIP, within},
+    topology::{CLIENT, Director, GUESTS, Netns, Start, Topology, VIP, within},
 };
 
 /// As long as a datagram can be, less the server's name.
@@ -188,6 +188,25 @@ fn masqueraded_segments_that_a_router_cuts_arrive() {
 }
 
 #[test]
+fn tunneled_segments_that_a_router_cuts_arrive() {
+    within(90, || {
+        let net = narrow()?;
+        net.guests_take_vip()?;
+        let _unpacks = net.guests_unpack()?;
+        let servers = MailServers::start(&net, [25, 25])?;
+        let director = Director::start(&net.dom0, &Start::default())?;
+        director.run_all(&[
+            "ipvsadm -A -t 10.0.0.5:25 -s rr",
+            "ipvsadm -a -t 10.0.0.5:25 -r 10.0.1.5 -i",
+            "ipvsadm -a -t 10.0.0.5:25 -r 10.0.1.6 -i",
+        ])?;
+        segments(&net, &servers, &director)?;
+        director.stop()?;
+        Ok(())
+    });
+}
+
+#[test]
 fn directly_routed_segments_that_a_router_cuts_arrive() {
     within(90, || {
         let net = narrow()?;
@@ -212,7 +231,19 @@ fn segments(net: &Topology, servers: &MailServers, director: &Director) -> Resul
     net.nothing_refused()?;
     let reasons = director.run("ipvsd reasons")?;
     ensure!(!reasons.contains("fragment_lost"), "{reasons}");
+    let cut = cut_by(&net.router)?;
+    ensure!(cut > 1000, "the router made {cut} fragments");
     Ok(())
+}
+
+/// As many fragments has a namespace made.
+fn cut_by(netns: &Netns) -> Result<u64> {
+    let text = netns.output("cat", &["/proc/net/snmp"])?;
+    let mut lines = text.lines().filter(|line| line.starts_with("Ip:"));
+    let (names, counts) = lines.next().zip(lines.next()).context("no counts of IP")?;
+    let mut pairs = names.split(' ').zip(counts.split(' '));
+    let found = pairs.find(|(name, _)| *name == "FragCreates");
+    Ok(found.context("no such count")?.1.parse()?)
 }
 
 #[test]
