@@ -98,6 +98,8 @@ pub struct Carried(u32);
 
 impl Carried {
     const SIX: u32 = 1 << 16;
+    /// All that is quoted begins before. A larger one would be as far as a kernel lets a program read (6.12 refuses it).
+    const ANYWHERE: u32 = 0x7ff;
 
     /// `number`: as IP counts them.
     #[inline(always)]
@@ -112,7 +114,7 @@ impl Carried {
     #[must_use]
     #[inline(always)]
     pub const fn at(self) -> usize {
-        (self.0 & 0xffff) as usize
+        (self.0 & Self::ANYWHERE) as usize
     }
 
     /// Whether it is of the family of `A`.
