@@ -17,6 +17,7 @@ use ipvs_tests::{
 /// As long as a datagram can be, less the server's name.
 const LONGEST: usize = 65_000;
 const PORT: u16 = 53;
+const DATAGRAMS: &str = "-u 10.0.0.5:53";
 /// More than a megabyte each way.
 const TIMES: usize = 24;
 
@@ -66,14 +67,15 @@ fn servers(net: &Topology, way: Way, six: bool) -> Result<()> {
     Ok(())
 }
 
-fn commands(way: Way, six: bool) -> Vec<String> {
+fn commands(way: Way, service: &str, six: bool) -> Vec<String> {
+    let option = way.option();
     let lines = [
-        "-A -u 10.0.0.5:53 -s rr".to_owned(),
-        format!("-a -u 10.0.0.5:53 -r 10.0.1.5 {}", way.option()),
-        format!("-a -u 10.0.0.5:53 -r 10.0.1.6 {}", way.option()),
+        format!("ipvsadm -A {service} -s rr"),
+        format!("ipvsadm -a {service} -r 10.0.1.5 {option}"),
+        format!("ipvsadm -a {service} -r 10.0.1.6 {option}"),
     ];
-    let line = |line: String| if six { six::command(&line) } else { line };
-    lines.map(|l| format!("ipvsadm {}", line(l))).to_vec()
+    let twin = |line: String| if six { six::command(&line) } else { line };
+    lines.map(twin).to_vec()
 }
 
 fn asks(net: &Topology, six: bool) -> Result<String> {
@@ -113,7 +115,7 @@ fn long_datagrams(way: Way, six: bool) -> Result<()> {
         .then(|| net.guests_unpack())
         .transpose()?;
     let director = Director::start(&net.dom0, &Start::default())?;
-    for command in commands(way, six) {
+    for command in commands(way, DATAGRAMS, six) {
         director.run(&command)?;
     }
     let names = [asks(&net, six)?, asks(&net, six)?];
@@ -172,67 +174,41 @@ fn narrow() -> Result<Topology> {
 
 #[test]
 fn masqueraded_segments_that_a_router_cuts_arrive() {
-    within(90, || {
-        let net = narrow()?;
-        let servers = MailServers::start(&net, [25, 26])?;
-        let director = Director::start(&net.dom0, &Start::default())?;
-        director.run_all(&[
-            "ipvsadm -A -t 10.0.0.5:25 -s rr",
-            "ipvsadm -a -t 10.0.0.5:25 -r 10.0.1.5 -m",
-            "ipvsadm -a -t 10.0.0.5:25 -r 10.0.1.6:26 -m",
-        ])?;
-        segments(&net, &servers, &director)?;
-        director.stop()?;
-        Ok(())
-    });
-}
-
-#[test]
-fn tunneled_segments_that_a_router_cuts_arrive() {
-    within(90, || {
-        let net = narrow()?;
-        net.guests_take_vip()?;
-        let _unpacks = net.guests_unpack()?;
-        let servers = MailServers::start(&net, [25, 25])?;
-        let director = Director::start(&net.dom0, &Start::default())?;
-        director.run_all(&[
-            "ipvsadm -A -t 10.0.0.5:25 -s rr",
-            "ipvsadm -a -t 10.0.0.5:25 -r 10.0.1.5 -i",
-            "ipvsadm -a -t 10.0.0.5:25 -r 10.0.1.6 -i",
-        ])?;
-        segments(&net, &servers, &director)?;
-        director.stop()?;
-        Ok(())
-    });
+    within(90, || segments(Way::Masq));
 }
 
 #[test]
 fn directly_routed_segments_that_a_router_cuts_arrive() {
-    within(90, || {
-        let net = narrow()?;
-        net.guests_take_vip()?;
-        let servers = MailServers::start(&net, [25, 25])?;
-        let director = Director::start(&net.dom0, &Start::default())?;
-        director.run_all(&[
-            "ipvsadm -A -t 10.0.0.5:25 -s rr",
-            "ipvsadm -a -t 10.0.0.5:25 -r 10.0.1.5 -g",
-            "ipvsadm -a -t 10.0.0.5:25 -r 10.0.1.6 -g",
-        ])?;
-        segments(&net, &servers, &director)?;
-        director.stop()?;
-        Ok(())
-    });
+    within(90, || segments(Way::Droute));
 }
 
-fn segments(net: &Topology, servers: &MailServers, director: &Director) -> Result<()> {
-    let mut session = call(net, CLIENT)?;
-    servers.mail_in(net, &mut session, 1 << 20)?;
+#[test]
+fn tunneled_segments_that_a_router_cuts_arrive() {
+    within(90, || segments(Way::Tunnel));
+}
+
+fn segments(way: Way) -> Result<()> {
+    let net = narrow()?;
+    if way != Way::Masq {
+        net.guests_take_vip()?;
+    }
+    let _unpacks = (way == Way::Tunnel)
+        .then(|| net.guests_unpack())
+        .transpose()?;
+    let servers = MailServers::start(&net, [25, 25])?;
+    let director = Director::start(&net.dom0, &Start::default())?;
+    for command in commands(way, "-t 10.0.0.5:25", false) {
+        director.run(&command)?;
+    }
+    let mut session = call(&net, CLIENT)?;
+    servers.mail_in(&net, &mut session, 1 << 20)?;
     session.quit()?;
     net.nothing_refused()?;
     let reasons = director.run("ipvsd reasons")?;
     ensure!(!reasons.contains("fragment_lost"), "{reasons}");
     let cut = cut_by(&net.router)?;
     ensure!(cut > 1000, "the router made {cut} fragments");
+    director.stop()?;
     Ok(())
 }
 
@@ -264,7 +240,7 @@ fn overtaking(mode: &'static str) -> Result<()> {
         ..Start::default()
     };
     let director = Director::start(&net.dom0, &how)?;
-    for command in commands(Way::Masq, false) {
+    for command in commands(Way::Masq, DATAGRAMS, false) {
         director.run(&command)?;
     }
     // The neighbours get known.

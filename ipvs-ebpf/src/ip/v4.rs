@@ -3,7 +3,7 @@
 use ipvs_common::{
     Addr, DropReason, FlowKey, FragmentKey, Hop, HopKind, Iface, PassReason, Proto, ServiceKey,
     SettingsFlags,
-    hdr::{Eth, Ipv4},
+    hdr::{Eth, Ipv4, Ports},
 };
 use network_types::ip::Ipv4Hdr;
 
@@ -80,21 +80,11 @@ impl Ip for [u8; 4] {
         if Proto::from_number(ip.proto).is_none() {
             return Err(PassReason::Fragment.into());
         }
-        let len = u16::from_be_bytes(ip.tot_len);
-        if usize::from(len) < header || L3 + usize::from(len) > f.len() {
-            return Err(PassReason::Malformed.into());
-        }
+        let none = Ports::default();
         Ok(Fragmented {
             p: Packet {
-                key: FlowKey::in_words(ip.proto, ip.src_addr, [0; 2], ip.dst_addr, [0; 2]),
-                l4: L3 + header,
-                len,
-                l4_len: len - header as u16,
-                ttl: ip.ttl,
-                tos: ip.tos,
-                df: frags & DONT_FRAGMENT != 0,
-                flags: 0,
                 piece: piece(frags),
+                ..with(f, &ip, (header, frags), none, 0)?
             },
             key: FragmentKey::in_words(ip.src_addr, ip.dst_addr, ip.id, ip.proto),
         })
@@ -270,24 +260,39 @@ fn behind<F: Frame>(
     frags: u16,
     piece: Piece,
 ) -> Result<Packet, Exit> {
-    let len = u16::from_be_bytes(ip.tot_len);
-    let l4 = L3 + header;
     let proto = Proto::from_number(ip.proto).ok_or_else(|| other(ip.proto))?;
-    let (ports, flags) = parse::transport(f, l4, proto)?;
-    let need = header + parse::least(proto);
-    if usize::from(len) < need || L3 + usize::from(len) > f.len() {
+    let (ports, flags) = parse::transport(f, L3 + header, proto)?;
+    let least = parse::least(proto);
+    Ok(Packet {
+        flags,
+        piece,
+        ..with(f, ip, (header, frags), ports, least)?
+    })
+}
+
+/// The packet with this header, its length and flags, and these ports: whole, if it is all there and has so much behind the header.
+#[inline(always)]
+pub(crate) fn with<F: Frame>(
+    f: &F,
+    ip: &Ipv4Hdr,
+    (header, frags): (usize, u16),
+    ports: Ports,
+    least: usize,
+) -> Result<Packet, Exit> {
+    let len = u16::from_be_bytes(ip.tot_len);
+    if usize::from(len) < header + least || L3 + usize::from(len) > f.len() {
         return Err(PassReason::Malformed.into());
     }
     Ok(Packet {
         key: FlowKey::in_words(ip.proto, ip.src_addr, ports.src, ip.dst_addr, ports.dst),
-        l4,
+        l4: L3 + header,
         len,
         l4_len: len - header as u16,
         ttl: ip.ttl,
         tos: ip.tos,
         df: frags & DONT_FRAGMENT != 0,
-        flags,
-        piece,
+        flags: 0,
+        piece: Piece::Whole,
     })
 }
 

@@ -122,23 +122,12 @@ impl Ip for Addr {
         if Proto::from_number(proto).is_none() && !unknown {
             return Err(PassReason::Fragment.into());
         }
-        let (len, before) = (ip.len(), l4 - L3);
-        if len < before || L3 + len > f.len() || len > usize::from(u16::MAX) {
-            return Err(PassReason::Malformed.into());
-        }
         let key = ip.key(proto, Ports::default());
         Ok(Fragmented {
             key: FragmentKey::<Addr>::new(key.src, key.dst, id, next),
             p: Packet {
-                key,
-                l4,
-                len: len as u16,
-                l4_len: (len - before) as u16,
-                ttl: ip.hop_limit(),
-                tos: ip.class(),
-                df: true,
-                flags: 0,
                 piece,
+                ..with(f, &ip, key, l4, 0)?
             },
         })
     }
@@ -370,20 +359,36 @@ fn behind<F: Frame>(
     piece: Piece,
 ) -> Result<Packet<Addr>, Exit> {
     let (ports, flags) = parse::transport(f, l4, proto)?;
-    let len = ip.len();
-    let before = l4 - L3;
-    if len < before + parse::least(proto) || L3 + len > f.len() || len > usize::from(u16::MAX) {
+    let key = ip.key(proto as u8, ports);
+    Ok(Packet {
+        flags,
+        piece,
+        ..with(f, ip, key, l4, parse::least(proto))?
+    })
+}
+
+/// The packet with this header and key: whole, if it is all there and has so much from `l4` on.
+#[inline(always)]
+pub(crate) fn with<F: Frame>(
+    f: &F,
+    ip: &Head,
+    key: FlowKey<Addr>,
+    l4: usize,
+    least: usize,
+) -> Result<Packet<Addr>, Exit> {
+    let (len, before) = (ip.len(), l4 - L3);
+    if len < before + least || L3 + len > f.len() || len > usize::from(u16::MAX) {
         return Err(PassReason::Malformed.into());
     }
     Ok(Packet {
-        key: ip.key(proto as u8, ports),
+        key,
         l4,
         len: len as u16,
         l4_len: (len - before) as u16,
         ttl: ip.hop_limit(),
         tos: ip.class(),
         df: true,
-        flags,
-        piece,
+        flags: 0,
+        piece: Piece::Whole,
     })
 }

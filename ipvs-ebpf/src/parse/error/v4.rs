@@ -5,15 +5,12 @@ use ipvs_common::{
     hdr::{Icmp, Ipv4, Ports},
 };
 
-use super::{
-    super::{L3, Packet, Piece},
-    Message, Quoted,
-};
+use super::{super::L3, Message, Quoted};
 use crate::{
     Ip,
     exit::Exit,
     frame::Frame,
-    ip::v4::{DONT_FRAGMENT, OFFSET, whole},
+    ip::v4::{DONT_FRAGMENT, OFFSET, whole, with},
 };
 
 /// Types that report an error about a packet: destination unreachable, source quench, time exceeded.
@@ -66,29 +63,17 @@ pub(crate) const fn kind(place: u8) -> u8 {
 #[inline(always)]
 pub(crate) fn message<F: Frame>(f: &mut F, iface: &Iface) -> Result<Message, Exit> {
     let (ip, header, frags) = whole(f, iface)?;
-    let len = u16::from_be_bytes(ip.tot_len);
-    let l4 = L3 + header;
     // Before the lengths are compared: see `transport`.
-    let icmp = f.at::<Icmp>(l4).map_err(|_| PassReason::Malformed)?.0;
-    if usize::from(len) < header + size_of::<Icmp>() || L3 + usize::from(len) > f.len() {
-        return Err(PassReason::Malformed.into());
-    }
+    let icmp = f.at::<Icmp>(L3 + header);
+    let icmp = icmp.map_err(|_| PassReason::Malformed)?.0;
+    let none = Ports::default();
+    let p = with(f, &ip, (header, frags), none, size_of::<Icmp>())?;
     if ip.proto != <[u8; 4]>::ICMP || !ERRORS.contains(&icmp.type_) {
         return Err(PassReason::OtherProtocol.into());
     }
     let [_, _, high, low] = icmp.data;
     Ok(Message {
-        p: Packet {
-            key: FlowKey::in_words(ip.proto, ip.src_addr, [0; 2], ip.dst_addr, [0; 2]),
-            l4,
-            len,
-            l4_len: len - header as u16,
-            ttl: ip.ttl,
-            tos: ip.tos,
-            df: frags & DONT_FRAGMENT != 0,
-            flags: 0,
-            piece: Piece::Whole,
-        },
+        p,
         kind: icmp.type_,
         code: icmp.code,
         mtu: u16::from_be_bytes([high, low]),

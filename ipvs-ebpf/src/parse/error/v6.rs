@@ -5,10 +5,7 @@ use ipvs_common::{
     hdr::{Icmp, Ipv6, Ports},
 };
 
-use super::{
-    super::{L3, Packet, Piece},
-    Message, Quoted,
-};
+use super::{super::L3, Message, Quoted};
 use crate::{
     Ip,
     exit::Exit,
@@ -82,24 +79,11 @@ pub(crate) fn message<F: Frame>(f: &mut F, iface: &Iface) -> Result<Message<Addr
     if proto != Addr::ICMP || icmp.type_ >= INFORMATIONAL {
         return Err(PassReason::OtherProtocol.into());
     }
-    let len = ip.len();
-    let before = l4 - L3;
-    if len < before + size_of::<Icmp>() || L3 + len > f.len() || len > usize::from(u16::MAX) {
-        return Err(PassReason::Malformed.into());
-    }
+    let key = ip.key(Addr::ICMP, Ports::default());
+    let p = v6::with(f, &ip, key, l4, size_of::<Icmp>())?;
     let mtu = u32::from_be_bytes(icmp.data);
     Ok(Message {
-        p: Packet {
-            key: ip.key(Addr::ICMP, Ports::default()),
-            l4,
-            len: len as u16,
-            l4_len: (len - before) as u16,
-            ttl: ip.hop_limit(),
-            tos: ip.class(),
-            df: true,
-            flags: 0,
-            piece: Piece::Whole,
-        },
+        p,
         kind: icmp.type_,
         code: icmp.code,
         mtu: if mtu < u16::MAX as u32 {
