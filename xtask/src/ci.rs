@@ -15,7 +15,7 @@ use crate::{
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("setup", setup::setup),
     ("fmt", fmt),
     ("tidy", tidy::tidy),
@@ -25,6 +25,8 @@ const STEPS: [Step; 9] = [
     ("test", || test::test(false, &[])),
     ("README.md", readme::run_commands),
     ("stock kernel", || vm::vm(&vm::Vm::short())),
+    // Its verifier refuses what those before and after it take.
+    ("Linux 6.12", || vm::vm(&vm::Vm::load("6.12"))),
 ];
 
 /// Goes on after a failure: one run tells everything that is wrong.

@@ -69,6 +69,15 @@ impl Vm {
         }
     }
 
+    /// Whether another kernel takes the programs.
+    pub(crate) fn load(kernel: &str) -> Self {
+        Self {
+            kernel: kernel.to_owned(),
+            seconds: SHORT_SECONDS,
+            ..Self::counting(vec!["load".into()])
+        }
+    }
+
     /// What takes minutes, and holds or not however busy this machine is, as long as it gets there in [`SHORT_SECONDS`].
     pub(crate) fn short() -> Self {
         Self {
