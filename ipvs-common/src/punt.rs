@@ -2,7 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::net::{Addr, Mac};
+use crate::{
+    iface::Tags,
+    net::{Addr, Mac},
+};
 
 /// Why a frame was handed to the daemon.
 #[repr(u32)]
@@ -45,6 +48,9 @@ pub struct PuntHeader {
     pub next_hop: Addr,
     pub dst_mac: Mac,
     pub src_mac: Mac,
+    /// [`PuntReason::Early`]: tags that were taken off the frame, and that it came in with by `ifindex`; see [`crate::Iface`].
+    pub tags_len: u32,
+    pub tags: Tags,
 }
 
 /// Longest frame that can be handed over.

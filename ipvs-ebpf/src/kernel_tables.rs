@@ -39,6 +39,7 @@ use crate::{
 mod family;
 mod fragments;
 mod limits;
+mod links;
 mod matches;
 mod numbers;
 mod passing;

@@ -54,15 +54,18 @@ mod programs {
     use aya_ebpf::{
         bindings::xdp_action, helpers::generated::bpf_redirect, macros::xdp, programs::XdpContext,
     };
-    use ipvs_common::{Addr, DropReason, maps::stage};
-    use ipvs_datapath::{Action, Frame, Tables, Verdict, expire, pipeline};
+    use ipvs_common::{Addr, DropReason, Iface, maps::stage};
+    use ipvs_datapath::{
+        Action, Frame, Tables, Verdict, expire,
+        pipeline::{self, Way},
+    };
 
     type V4 = Maps<[u8; 4]>;
     type V6 = Maps<Addr>;
 
     use crate::{
         kernel_tables::Maps,
-        maps::{STAGES, iface, inbound, leave_iface},
+        maps::{STAGES, iface, inbound, leave_iface, leave_way, way_left},
         notes::enter_step,
         six::{enter_step6, expire_step6},
         xdp::{XdpFrame, expire_step},
@@ -94,7 +97,7 @@ mod programs {
                     };
                     let (frame, tables) = (&mut XdpFrame(ctx.ctx), &mut <$tables>::of(ctx.ctx));
                     let verdict = pipeline::$stage(frame, tables, iface);
-                    finish::<{ $family }>(&ctx, verdict)
+                    finish::<{ $family }>(&ctx, verdict, iface)
                 }
             )*
         };
@@ -128,17 +131,55 @@ mod programs {
         /// Fragments.
         ipvs_fragment: fragment, V4, 0;
         ipvs6_fragment: fragment, V6, stage::TO_SIX;
+        /// The first stage, for what was in tags.
+        ipvs_inner: fast, V4, 0;
+        ipvs6_inner: fast, V6, stage::TO_SIX;
+    }
+
+    /// Frames of VLANs.
+    #[xdp]
+    pub(crate) fn ipvs_untag(ctx: XdpContext) -> u32 {
+        let Some(iface) = inbound(ctx.ctx) else {
+            return act(pipeline::astray(&mut V4::of(ctx.ctx)));
+        };
+        let frame = &mut XdpFrame(ctx.ctx);
+        let verdict = pipeline::untag(frame, &mut V4::of(ctx.ctx), iface);
+        act(match verdict.action() {
+            Action::Stage(stage::INNER) => go_on(&ctx, stage::INNER),
+            Action::Stage(stage::INNER6) => go_on(&ctx, stage::INNER6),
+            Action::Stage(_) => go_on(&ctx, fragments_of(&ctx)),
+            _ => verdict,
+        })
+    }
+
+    /// Frames that are to have tags.
+    #[xdp]
+    pub(crate) fn ipvs_tag(ctx: XdpContext) -> u32 {
+        let tables = &mut V4::of(ctx.ctx);
+        let (Some(iface), Some(way)) = (inbound(ctx.ctx), way_left(ctx.ctx)) else {
+            return act(pipeline::astray(tables));
+        };
+        act(pipeline::tag(&mut XdpFrame(ctx.ctx), tables, iface, *way))
     }
 
     /// A fragment that the daemon held, once more.
     #[xdp]
     pub(crate) fn ipvs_held(ctx: XdpContext) -> u32 {
         leave_iface(ctx.ctx, 1);
-        act(if pipeline::is_six(&mut XdpFrame(ctx.ctx)) {
-            go_on(&ctx, stage::FRAGMENT6)
+        act(if pipeline::is_tagged(&mut XdpFrame(ctx.ctx)) {
+            go_on(&ctx, stage::UNTAG)
         } else {
-            go_on(&ctx, stage::FRAGMENT)
+            go_on(&ctx, fragments_of(&ctx))
         })
+    }
+
+    #[inline(always)]
+    fn fragments_of(ctx: &XdpContext) -> u32 {
+        if pipeline::is_six(&mut XdpFrame(ctx.ctx)) {
+            stage::FRAGMENT6
+        } else {
+            stage::FRAGMENT
+        }
     }
 
     /// Carries the verdict of a first stage out. The ones behind it do not know the interface.
@@ -149,12 +190,12 @@ mod programs {
         {
             leave_iface(ctx.ctx, 0);
         }
-        finish::<FAMILY>(ctx, verdict)
+        finish::<FAMILY>(ctx, verdict, iface())
     }
 
     /// Carries a verdict out, or goes on with the next stage, so many places behind that of IPv4.
     #[inline(always)]
-    fn finish<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
+    fn finish<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict, iface: &Iface) -> u32 {
         let verdict = match verdict.action() {
             Action::Stage(stage::SLOW) => go_on(ctx, FAMILY + stage::SLOW),
             Action::Stage(stage::ENTER) => go_on(ctx, FAMILY + stage::ENTER),
@@ -166,7 +207,10 @@ mod programs {
             Action::Stage(stage::SIX) => go_on(ctx, stage::SIX),
             Action::Stage(stage::FRAGMENT) if FAMILY == 0 => go_on(ctx, stage::FRAGMENT),
             Action::Stage(stage::FRAGMENT) => go_on(ctx, stage::FRAGMENT6),
+            Action::Stage(stage::UNTAG) if FAMILY == 0 => go_on(ctx, stage::UNTAG),
             Action::Stage(_) => go_on(ctx, FAMILY + stage::OPEN),
+            Action::Pass if iface.tags_len != 0 => tagged(ctx, Way::UP),
+            Action::Tagged(ifindex) => tagged(ctx, Way::out(ifindex, iface)),
             Action::Pass
             | Action::Drop
             | Action::Tx
@@ -177,6 +221,12 @@ mod programs {
         #[cfg(feature = "trace")]
         aya_log_ebpf::info!(ctx, "{} bytes: {}", XdpFrame(ctx.ctx).len(), label(verdict));
         act(verdict)
+    }
+
+    #[inline(always)]
+    fn tagged(ctx: &XdpContext, way: Way) -> Verdict {
+        leave_way(ctx.ctx, way);
+        go_on(ctx, stage::TAG)
     }
 
     const fn error_of(family: u32) -> u32 {
@@ -204,7 +254,9 @@ mod programs {
         match verdict.action() {
             Action::Pass => xdp_action::XDP_PASS,
             Action::Waits => xdp_action::XDP_ABORTED,
-            Action::Drop | Action::Handed | Action::Stage(_) => xdp_action::XDP_DROP,
+            Action::Drop | Action::Handed | Action::Stage(_) | Action::Tagged(_) => {
+                xdp_action::XDP_DROP
+            }
             Action::Tx => xdp_action::XDP_TX,
             // SAFETY: the helper takes two numbers and keeps them for the driver.
             Action::Redirect(ifindex) => (unsafe { bpf_redirect(ifindex, 0) }) as u32,
@@ -220,7 +272,7 @@ mod programs {
             Action::Handed => "handed over",
             Action::Waits => "waits",
             Action::Redirect(_) => "redirect",
-            Action::Stage(_) => "no stage",
+            Action::Stage(_) | Action::Tagged(_) => "no stage",
         }
     }
 

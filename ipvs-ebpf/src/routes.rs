@@ -99,8 +99,9 @@ fn hop(answer: i64, params: &FibParams) -> Hop {
         NO_NEIGHBOUR => HopKind::Unresolved,
         _ => HopKind::Refused,
     };
-    // SAFETY: EGRESS is not preallocated, and the value is copied at once.
-    let xmit = unsafe { EGRESS.get(params.ifindex) }.map_or(0, |e| e.xdp_xmit as u8);
+    // SAFETY: EGRESS is not preallocated, and the values are copied at once.
+    let (xmit, most) =
+        unsafe { EGRESS.get(params.ifindex) }.map_or((0, 0), |e| (e.xmit as u8, e.mtu as u16));
     // SAFETY: plain integers in either reading; the helper left the route's MTU.
     let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
     Hop {
@@ -108,10 +109,11 @@ fn hop(answer: i64, params: &FibParams) -> Hop {
         dst_mac: params.dmac,
         src_mac: params.smac,
         // Without a neighbour the helper leaves the length there that it was asked with.
-        mtu: if matches!(kind, HopKind::Send) {
-            mtu
-        } else {
-            0
+        mtu: match kind {
+            // The port may take less than the VLAN device on it says.
+            HopKind::Send if most != 0 && most < mtu => most,
+            HopKind::Send => mtu,
+            _ => 0,
         },
         kind: kind as u8,
         xmit,

@@ -62,6 +62,8 @@ impl Setup {
             half_open6_mask: self.capacities.half_open6 - 1,
             test_clock: 1,
             held: 0,
+            port: of.ifindex,
+            ..Iface::default()
         }
     }
 }

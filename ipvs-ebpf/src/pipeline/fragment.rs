@@ -255,8 +255,10 @@ pub(super) fn early<F: Frame, T: Tables>(
     }
     let header = PuntHeader {
         reason: PuntReason::Early as u32,
-        ifindex: iface.ifindex,
+        ifindex: iface.port,
         len: f.len() as u32,
+        tags_len: iface.tags_len,
+        tags: iface.tags,
         ..PuntHeader::default()
     };
     if !f.hand_over(&header) {

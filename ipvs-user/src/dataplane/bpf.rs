@@ -51,7 +51,7 @@ pub use attach::{Attachment, Former, IfaceProgram, ModePolicy, Ready, Successor}
 pub use available::Available;
 pub(super) use error::os_error;
 pub use error::{AttachError, LoadError};
-pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
+pub use handover::{EgressTable, Messages, PuntReader, PuntRing, VlanTable};
 pub use layout::{Field, Layout, Sizes, Type};
 pub use loader::{Clock, Loader};
 pub use memory::{Need, Shortage};
@@ -79,6 +79,7 @@ pub struct BpfDataplane {
     hash_tables: Mapped<[u32; 2]>,
     match_slots: Mapped<MatchSlot>,
     egress: Option<EgressTable>,
+    vlans: Option<VlanTable>,
     punt: Option<PuntRing>,
     again: Option<Again>,
     messages: Option<Messages>,
@@ -98,6 +99,11 @@ impl BpfDataplane {
     /// What is known of egress interfaces; there is one owner.
     pub const fn take_egress(&mut self) -> Option<EgressTable> {
         self.egress.take()
+    }
+
+    /// The VLAN devices that frames come in by; there is one owner.
+    pub const fn take_vlans(&mut self) -> Option<VlanTable> {
+        self.vlans.take()
     }
 
     /// The frames that the programs hand over; there is one reader.

@@ -56,7 +56,7 @@ impl Host {
         let verdict = match verdict.action() {
             Action::Pass => Verdict::Pass,
             Action::Waits => Verdict::Waits,
-            Action::Drop | Action::Handed | Action::Stage(_) => Verdict::Drop,
+            Action::Drop | Action::Handed | Action::Stage(_) | Action::Tagged(_) => Verdict::Drop,
             Action::Tx => Verdict::Tx,
             Action::Redirect(ifindex) => {
                 Verdict::Redirect(self.setup.network.index_of_ifindex(ifindex))

@@ -48,8 +48,12 @@ impl Kernel {
         let mut egress = dataplane.take_egress().context("egress table")?;
         let punt = dataplane.take_punt().context("punt ring")?;
         for (number, link) in setup.network.links.iter().enumerate() {
-            let xdp_xmit = u32::from(!setup.no_xmit.contains(&number));
-            egress.put(link.ifindex, Egress { xdp_xmit })?;
+            let xmit = u32::from(!setup.no_xmit.contains(&number));
+            let egress_of = Egress {
+                xmit,
+                ..Egress::default()
+            };
+            egress.put(link.ifindex, egress_of)?;
         }
         Ok(Self {
             loader: dataplane.loader(),
