@@ -46,6 +46,8 @@ impl Host {
         tables.no_xmit = refusing
             .map(|link| setup.network.links[*link].ifindex)
             .collect();
+        tables.vlans = setup.vlan_entries().into_iter().collect();
+        tables.tagged = setup.tagged_egress().into_iter().collect();
         Self {
             setup,
             tables: Arc::new(Mutex::new(tables)),

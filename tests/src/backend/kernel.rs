@@ -2,7 +2,7 @@
 //! neighbours of the traces.
 //!
 //! A redirect tells no interface under `BPF_PROG_TEST_RUN`; it is known by the source address of the frame, of which each
-//! link has its own.
+//! link has its own, and by its tags.
 
 mod namespace;
 mod shared;
@@ -55,6 +55,13 @@ impl Kernel {
             };
             egress.put(link.ifindex, egress_of)?;
         }
+        for (ifindex, tagged) in setup.tagged_egress() {
+            egress.put(ifindex, tagged)?;
+        }
+        let mut vlans = dataplane.take_vlans().context("VLAN table")?;
+        for (key, iface) in setup.vlan_entries() {
+            vlans.put(key, iface)?;
+        }
         Ok(Self {
             loader: dataplane.loader(),
             programs: BTreeMap::new(),
@@ -86,7 +93,8 @@ impl Kernel {
             XDP_TX => Verdict::Tx,
             XDP_REDIRECT => {
                 let mut links = self.setup.network.links.iter();
-                Verdict::Redirect(links.position(|l| frame.get(6..12) == Some(&l.mac[..])))
+                let link = links.position(|l| frame.get(6..12) == Some(&l.mac[..]));
+                Verdict::Redirect(link.map(|link| self.setup.port_of(link, frame)))
             }
             _ => anyhow::bail!("what the program returned is no verdict: {code}"),
         })

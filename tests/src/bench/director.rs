@@ -63,6 +63,7 @@ impl Director {
             mode: AttachMode::Native as u8,
             tx: 1,
             ifindex,
+            port: ifindex,
             mtu: 1500,
             ..Iface::default()
         };
