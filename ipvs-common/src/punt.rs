@@ -44,13 +44,36 @@ pub struct PuntHeader {
     pub len: u32,
     /// Longest IP packet to send.
     pub mtu: u32,
-    /// Address whose link-layer address is missing ([`PuntReason::Neighbour`]).
+    /// Address whose link-layer address is missing ([`PuntReason::Neighbour`]); see also [`Self::early`].
     pub next_hop: Addr,
     pub dst_mac: Mac,
     pub src_mac: Mac,
-    /// [`PuntReason::Early`]: tags that were taken off the frame, and that it came in with by `ifindex`; see [`crate::Iface`].
-    pub tags_len: u32,
-    pub tags: Tags,
+}
+
+impl PuntHeader {
+    /// Of a frame that came in by `ifindex` too early, less these tags (see [`crate::Iface`]). They stand in the place of the next hop,
+    /// which it does not have yet.
+    #[must_use]
+    #[inline(always)]
+    pub fn early(ifindex: u32, len: u32, tags: Tags, tags_len: u32) -> Self {
+        let [a, b, c, d, e, f, g, h] = tags;
+        let [i, j, k, l] = tags_len.to_ne_bytes();
+        Self {
+            reason: PuntReason::Early as u32,
+            ifindex,
+            len,
+            next_hop: Addr::v6([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0]),
+            ..Self::default()
+        }
+    }
+
+    /// Those tags, and how many bytes they are.
+    #[must_use]
+    pub fn tags(&self) -> (Tags, usize) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = self.next_hop.bytes();
+        let len = u32::from_ne_bytes([i, j, k, l]);
+        ([a, b, c, d, e, f, g, h], len as usize)
+    }
 }
 
 /// Longest frame that can be handed over.

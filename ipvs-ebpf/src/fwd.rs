@@ -200,7 +200,6 @@ fn hand_over<F: Frame, T: Tables>(
         },
         dst_mac: hop.dst_mac,
         src_mac: hop.src_mac,
-        ..PuntHeader::default()
     };
     if !f.hand_over(&header) {
         return Err(DropReason::HandOver.into());

@@ -54,11 +54,8 @@ mod programs {
     use aya_ebpf::{
         bindings::xdp_action, helpers::generated::bpf_redirect, macros::xdp, programs::XdpContext,
     };
-    use ipvs_common::{Addr, DropReason, Iface, maps::stage};
-    use ipvs_datapath::{
-        Action, Frame, Tables, Verdict, expire,
-        pipeline::{self, Way},
-    };
+    use ipvs_common::{Addr, DropReason, maps::stage};
+    use ipvs_datapath::{Action, Frame, Tables, Verdict, expire, pipeline};
 
     type V4 = Maps<[u8; 4]>;
     type V6 = Maps<Addr>;
@@ -97,7 +94,7 @@ mod programs {
                     };
                     let (frame, tables) = (&mut XdpFrame(ctx.ctx), &mut <$tables>::of(ctx.ctx));
                     let verdict = pipeline::$stage(frame, tables, iface);
-                    finish::<{ $family }>(&ctx, verdict, iface)
+                    finish_later::<{ $family }>(&ctx, verdict)
                 }
             )*
         };
@@ -185,17 +182,27 @@ mod programs {
     /// Carries the verdict of a first stage out. The ones behind it do not know the interface.
     #[inline(always)]
     fn finish_first<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
-        if let Action::Stage(stage) = verdict.action()
-            && stage != stage::SIX
-        {
-            leave_iface(ctx.ctx, 0);
+        match verdict.action() {
+            Action::Stage(stage::SIX) => {}
+            Action::Stage(_) | Action::Tagged(_) => leave_iface(ctx.ctx, 0),
+            _ => {}
         }
-        finish::<FAMILY>(ctx, verdict, iface())
+        finish::<FAMILY>(ctx, verdict)
+    }
+
+    /// The same of a later one: a frame that had tags goes up with them.
+    #[inline(always)]
+    fn finish_later<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
+        // Looked up again, because until here the stack has no room for it.
+        if verdict == Verdict::PASS && inbound(ctx.ctx).is_some_and(|i| i.tags_len != 0) {
+            return act(tagged(ctx, pipeline::UP));
+        }
+        finish::<FAMILY>(ctx, verdict)
     }
 
     /// Carries a verdict out, or goes on with the next stage, so many places behind that of IPv4.
     #[inline(always)]
-    fn finish<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict, iface: &Iface) -> u32 {
+    fn finish<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
         let verdict = match verdict.action() {
             Action::Stage(stage::SLOW) => go_on(ctx, FAMILY + stage::SLOW),
             Action::Stage(stage::ENTER) => go_on(ctx, FAMILY + stage::ENTER),
@@ -209,8 +216,7 @@ mod programs {
             Action::Stage(stage::FRAGMENT) => go_on(ctx, stage::FRAGMENT6),
             Action::Stage(stage::UNTAG) if FAMILY == 0 => go_on(ctx, stage::UNTAG),
             Action::Stage(_) => go_on(ctx, FAMILY + stage::OPEN),
-            Action::Pass if iface.tags_len != 0 => tagged(ctx, Way::UP),
-            Action::Tagged(ifindex) => tagged(ctx, Way::out(ifindex, iface)),
+            Action::Tagged(to) => tagged(ctx, to),
             Action::Pass
             | Action::Drop
             | Action::Tx
@@ -224,8 +230,8 @@ mod programs {
     }
 
     #[inline(always)]
-    fn tagged(ctx: &XdpContext, way: Way) -> Verdict {
-        leave_way(ctx.ctx, way);
+    fn tagged(ctx: &XdpContext, to: u32) -> Verdict {
+        leave_way(ctx.ctx, to);
         go_on(ctx, stage::TAG)
     }
 

@@ -18,7 +18,7 @@ use ipvs_common::{
     reason,
     sync::NOTES_BYTES,
 };
-use ipvs_datapath::{icmp, pipeline::Way};
+use ipvs_datapath::icmp;
 
 /// Bytes that are summed at once: what the checksum helper takes.
 pub(crate) const SCRATCH_CHUNK: usize = 512;
@@ -78,7 +78,7 @@ pub(crate) static EGRESS: HashMap<u32, Egress> =
 pub(crate) static VLANS: HashMap<VlanKey, Iface> =
     HashMap::with_max_entries(LINKS, BPF_F_NO_PREALLOC);
 #[map]
-pub(crate) static TAGGED_WAY: PerCpuArray<Way> = PerCpuArray::with_max_entries(2, 0);
+pub(crate) static TAGGED_WAY: PerCpuArray<u32> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 pub(crate) static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(reason::SLOTS, 0);
 #[map]
@@ -155,9 +155,9 @@ pub(crate) fn set_inbound(ctx: *mut xdp_md, iface: &Iface) {
     }
 }
 
-/// Leaves the way of a frame to the stage that puts tags on.
+/// Leaves the interface that a frame is to leave by to the stage that puts tags on.
 #[inline(always)]
-pub(crate) fn leave_way(ctx: *mut xdp_md, way: Way) {
+pub(crate) fn leave_way(ctx: *mut xdp_md, way: u32) {
     if let Some(place) = TAGGED_WAY.get_ptr_mut(own_place(ctx)) {
         // SAFETY: this CPU's value.
         unsafe { *place = way };
@@ -166,7 +166,7 @@ pub(crate) fn leave_way(ctx: *mut xdp_md, way: Way) {
 
 /// What was left there.
 #[inline(always)]
-pub(crate) fn way_left(ctx: *mut xdp_md) -> Option<&'static Way> {
+pub(crate) fn way_left(ctx: *mut xdp_md) -> Option<&'static u32> {
     TAGGED_WAY.get(own_place(ctx))
 }
 

@@ -34,7 +34,7 @@ pub use self::{
     open::open,
     slow::slow,
     steps::about_tunnel as tunneled,
-    tagged::{Way, tag, untag},
+    tagged::{UP, tag, untag},
     wrap::wrap,
 };
 use crate::{

@@ -7,7 +7,7 @@ use crate::{
     Ip,
     exit::{Action, Verdict},
     frame::Frame,
-    pipeline::{self, Way},
+    pipeline,
     tables::Tables,
 };
 
@@ -66,9 +66,9 @@ fn stages<F: Frame, T: Tables>(first: Verdict, f: &mut F, t: &mut T, iface: &Ifa
     let mut verdict = first;
     for _ in 0..MOST_STAGES {
         verdict = match verdict.action() {
-            Action::Pass if iface.tags_len != 0 => return pipeline::tag(f, t, iface, Way::UP),
+            Action::Pass if iface.tags_len != 0 => return pipeline::tag(f, t, iface, pipeline::UP),
             Action::Tagged(ifindex) => {
-                return pipeline::tag(f, t, iface, Way::out(ifindex, iface));
+                return pipeline::tag(f, t, iface, ifindex);
             }
             Action::Stage(stage::SIX)
             | Action::Pass

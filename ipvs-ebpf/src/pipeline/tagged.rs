@@ -12,31 +12,8 @@ use crate::{
     tags,
 };
 
-/// Where a frame with tags goes.
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Way {
-    /// The VLAN device that it leaves by; 0: the stack has it, with the tags that it came with.
-    pub ifindex: u32,
-    /// The port that it came in by, if a frame can be sent back there; or 0.
-    pub back: u32,
-}
-
-impl Way {
-    pub const UP: Self = Self {
-        ifindex: 0,
-        back: 0,
-    };
-
-    #[must_use]
-    #[inline(always)]
-    pub const fn out(ifindex: u32, iface: &Iface) -> Self {
-        Self {
-            ifindex,
-            back: if iface.tx == 0 { 0 } else { iface.port },
-        }
-    }
-}
+/// In the place of an interface: the stack has the frame, with the tags that it came with.
+pub const UP: u32 = 0;
 
 /// Takes the tags off. From then on the frame came in by the VLAN device; `iface` is where it really did.
 #[inline(always)]
@@ -80,13 +57,13 @@ fn within<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Result<Ve
     })
 }
 
-/// Puts tags on, and sends the frame, or leaves it to the stack.
+/// Puts tags on, and sends the frame out of a VLAN device, or leaves it to the stack ([`UP`]). `iface` is where it came in.
 #[inline(always)]
-pub fn tag<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface, way: Way) -> Verdict {
-    let done = if way.ifindex == 0 {
+pub fn tag<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface, to: u32) -> Verdict {
+    let done = if to == UP {
         tags::put_on(f, iface.tags, iface.tags_len).map(|()| Verdict::PASS)
     } else {
-        leave(f, t, way)
+        leave(f, t, iface, to)
     };
     match done {
         Ok(verdict) => verdict,
@@ -95,11 +72,16 @@ pub fn tag<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface, way: Way) -
 }
 
 #[inline(always)]
-fn leave<F: Frame, T: Tables>(f: &mut F, t: &mut T, way: Way) -> Result<Verdict, DropReason> {
+fn leave<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    iface: &Iface,
+    to: u32,
+) -> Result<Verdict, DropReason> {
     // The device may have gone since its way was asked for.
-    let vlan = *t.egress(way.ifindex).ok_or(DropReason::NoRoute)?;
+    let vlan = *t.egress(to).ok_or(DropReason::NoRoute)?;
     tags::put_on(f, vlan.tags, vlan.tags_len)?;
-    Ok(if vlan.port == way.back {
+    Ok(if iface.tx != 0 && vlan.port == iface.port {
         Verdict::TX
     } else {
         Verdict::redirect(vlan.port)

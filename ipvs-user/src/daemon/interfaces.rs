@@ -6,7 +6,7 @@ use ipvs_common::{AttachMode, Iface};
 use tracing::{error, info, warn};
 
 use super::{
-    notes::{Keeper, Notes},
+    notes::{InterfaceNote, Keeper, Notes},
     steps::Done,
     vlans::{self, Vlans},
 };
@@ -149,16 +149,17 @@ impl Interfaces {
             return;
         };
         report(attachment, link);
-        self.forward_by(&wanted.name, link.ifindex);
+        let needed = self.needed(&wanted.name);
+        self.set(&[(wanted.name.clone(), link.ifindex, needed)]);
     }
 
     /// What an interface needs whose packets are forwarded.
-    pub(super) fn forward_by(&mut self, name: &str, ifindex: u32) {
+    pub(super) fn needed(&self, name: &str) -> Vec<Setting> {
         let mut needed = Setting::needed(name);
         if self.six {
             needed.extend(Setting::needed_by_six(name));
         }
-        self.set(name, ifindex, &needed);
+        needed
     }
 
     /// Real servers of IPv6 came: the interfaces have to forward that as well, from here on.
@@ -170,29 +171,23 @@ impl Interfaces {
         let served = self.vlans.served.iter().map(|(name, s)| (name, &s.iface));
         let all: Vec<_> = attached
             .chain(served)
-            .map(|(name, iface)| (name.clone(), iface.ifindex))
+            .map(|(name, iface)| (name.clone(), iface.ifindex, Setting::needed_by_six(name)))
             .collect();
-        for (name, ifindex) in all {
-            self.set(&name, ifindex, &Setting::needed_by_six(&name));
-        }
+        self.set(&all);
     }
 
-    /// Noted before it is done, so that it can be undone whatever happens between.
-    pub(super) fn set(&mut self, name: &str, ifindex: u32, needed: &[Setting]) {
+    /// What interfaces, with their indices, need. Noted before it is done, so that it can be undone whatever happens between.
+    pub(super) fn set(&mut self, all: &[(String, u32, Vec<Setting>)]) {
         self.keeper.update(|notes| {
-            let note = notes.interfaces.entry(name.to_owned()).or_default();
-            if note.ifindex != ifindex {
-                note.settings.clear();
-            }
-            note.ifindex = ifindex;
-            for setting in needed {
-                // What was there before anybody changed it is what comes back.
-                if !note.settings.iter().any(|s| s.is_about(setting)) {
-                    note.settings.push(setting.clone());
-                }
+            for (name, ifindex, needed) in all {
+                note(
+                    notes.interfaces.entry(name.clone()).or_default(),
+                    *ifindex,
+                    needed,
+                );
             }
         });
-        for setting in needed {
+        for setting in all.iter().flat_map(|(_, _, needed)| needed) {
             setting.put_in_force();
         }
     }
@@ -233,6 +228,19 @@ impl Interfaces {
             through: Some(s.port.clone()),
         });
         listed.chain(served).collect()
+    }
+}
+
+/// What was there before anybody changed it is what comes back.
+fn note(note: &mut InterfaceNote, ifindex: u32, needed: &[Setting]) {
+    if note.ifindex != ifindex {
+        note.settings.clear();
+    }
+    note.ifindex = ifindex;
+    for setting in needed {
+        if !note.settings.iter().any(|s| s.is_about(setting)) {
+            note.settings.push(setting.clone());
+        }
     }
 }
 

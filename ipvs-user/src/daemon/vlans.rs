@@ -80,19 +80,12 @@ impl Interfaces {
         let served = self.devices_on(links, &ports);
         self.vlans.write(table(&ports, &served));
         let before = std::mem::replace(&mut self.vlans.served, served.clone());
-        for (name, of) in &served {
-            if before.get(name).map(|b| b.iface.ifindex) != Some(of.iface.ifindex) {
-                self.begin_to_serve(links, name, of);
-            }
-        }
-        for name in before.keys() {
-            if !served.contains_key(name)
-                && !self.attached.contains_key(name)
-                && let Err(e) = self.let_go(name)
-            {
-                error!("{e}");
-            }
-        }
+        let is_new = |(name, of): &(&String, &Served)| {
+            before.get(*name).map(|b| b.iface.ifindex) != Some(of.iface.ifindex)
+        };
+        self.begin_to_serve(links, served.iter().filter(is_new));
+        let gone = before.into_keys().filter(|name| !served.contains_key(name));
+        self.end_to_serve(gone.collect());
     }
 
     fn devices_on(&self, links: &[Link], ports: &[(String, Iface)]) -> BTreeMap<String, Served> {
@@ -120,43 +113,39 @@ impl Interfaces {
         served.collect()
     }
 
-    fn begin_to_serve(&mut self, links: &[Link], name: &str, served: &Served) {
-        let port = &served.port;
-        info!(
-            interface = name,
-            "served through {port}: {}",
-            text(&served.key.tags)
-        );
-        let link = |ifindex| links.iter().find(|l| l.ifindex == ifindex);
-        if let Some(device) = link(served.iface.ifindex)
-            && let Some(on) = tagged(links, device, |l| l.ifindex == served.iface.port)
-            && device.mtu > on.mtu()
-        {
-            warn!(
-                interface = name,
-                "packets to {name} that are longer than {} bytes do not fit through {port} with their tags: `ip link set dev {name} mtu {}`, \
-                 here and on the machines of that VLAN, or a larger MTU for {port}",
-                on.mtu(),
-                on.mtu()
-            );
+    fn begin_to_serve<'s>(
+        &mut self,
+        links: &[Link],
+        new: impl Iterator<Item = (&'s String, &'s Served)>,
+    ) {
+        let (mut ports, mut needed) = (BTreeMap::new(), Vec::new());
+        for (name, served) in new {
+            let port = &served.port;
+            let tags = text(&served.key.tags);
+            info!(interface = name, "served through {port}: {tags}");
+            warn_of_mtu(links, name, served);
+            needed.push((name.clone(), served.iface.ifindex, self.needed(name)));
+            ports.insert(port, served.iface.port);
         }
-        self.forward_by(name, served.iface.ifindex);
-        self.leave_tags_on(links, port, served.iface.port);
+        for (port, ifindex) in ports {
+            let settings = leave_tags_on(links, port, ifindex);
+            needed.push((port.clone(), ifindex, settings));
+        }
+        self.set(&needed);
     }
 
-    /// The card of a port must leave tags where they are.
-    fn leave_tags_on(&mut self, links: &[Link], port: &str, ifindex: u32) {
-        let link = links.iter().find(|l| l.ifindex == ifindex);
-        if link.is_some_and(|l| !l.sends_back()) {
-            warn!(
-                interface = port,
-                "{port} is a veth: of a far end that has `tx-vlan-offload` on, frames come with their tags beside them, where no \
-                 program sees them, and count as frames without. `ethtool --offload FAR_END txvlan off` there, or name the VLAN \
-                 devices as interfaces, and {port} not"
-            );
-            return;
+    /// Puts back what was set for devices that are not served any longer, and not attached to.
+    fn end_to_serve(&mut self, mut gone: Vec<String>) {
+        gone.retain(|name| !self.attached.contains_key(name));
+        for name in &gone {
+            let note = self.keeper.notes().interfaces.get(name);
+            for setting in note.into_iter().flat_map(|n| n.settings.iter().rev()) {
+                setting.restore();
+            }
         }
-        self.set(port, ifindex, &Setting::needed_for_tags(port));
+        self.keeper.update(|notes| {
+            notes.interfaces.retain(|name, _| !gone.contains(name));
+        });
     }
 
     /// What was attached to devices that are served now. (Of a daemon before, or before their ports were named.)
@@ -167,6 +156,39 @@ impl Interfaces {
             }
         }
     }
+}
+
+/// Where a device says that it takes longer packets than its port does with its tags.
+fn warn_of_mtu(links: &[Link], name: &str, served: &Served) {
+    let device = links.iter().find(|l| l.ifindex == served.iface.ifindex);
+    let on = device.and_then(|d| tagged(links, d, |l| l.ifindex == served.iface.port));
+    let Some(most) = on
+        .map(|on| on.mtu())
+        .filter(|most| served.iface.mtu > *most)
+    else {
+        return;
+    };
+    let port = &served.port;
+    warn!(
+        interface = name,
+        "packets longer than {most} bytes do not fit through {port} with the tags of {name}: `ip link set dev {name} mtu {most}`, and the \
+         same on the machines of that VLAN, or a larger MTU for {port}"
+    );
+}
+
+/// What a port needs whose card must leave tags where they are.
+fn leave_tags_on(links: &[Link], port: &str, ifindex: u32) -> Vec<Setting> {
+    let link = links.iter().find(|l| l.ifindex == ifindex);
+    if link.is_none_or(Link::sends_back) {
+        return Setting::needed_for_tags(port);
+    }
+    warn!(
+        interface = port,
+        "{port} is a veth: of a far end that has `tx-vlan-offload` on, frames come with their tags beside them, where no program \
+         sees them, and count as frames without. `ethtool --offload FAR_END txvlan off` there, or name the VLAN devices as \
+         interfaces, and {port} not"
+    );
+    Vec::new()
 }
 
 /// The datapath's table: the devices that are up, and frames that carry a priority and no VLAN, which are their port's own.

@@ -22,8 +22,8 @@ pub(super) fn address(frame: &[u8], dst: Mac, src: Mac) -> Vec<u8> {
 pub(super) fn tagged(frame: &[u8], header: &PuntHeader) -> Vec<u8> {
     const ADDRESSES: usize = 12;
     let mut frame = frame.to_vec();
-    let tags = header.tags.get(..header.tags_len as usize);
-    if let Some(tags) = tags
+    let (tags, len) = header.tags();
+    if let Some(tags) = tags.get(..len)
         && frame.len() >= ADDRESSES
     {
         frame.splice(ADDRESSES..ADDRESSES, tags.iter().copied());
