@@ -96,31 +96,6 @@ impl BpfDataplane {
         self.loader.clone()
     }
 
-    /// What is known of egress interfaces; there is one owner.
-    pub const fn take_egress(&mut self) -> Option<EgressTable> {
-        self.egress.take()
-    }
-
-    /// The VLAN devices that frames come in by; there is one owner.
-    pub const fn take_vlans(&mut self) -> Option<VlanTable> {
-        self.vlans.take()
-    }
-
-    /// The frames that the programs hand over; there is one reader.
-    pub const fn take_punt(&mut self) -> Option<PuntRing> {
-        self.punt.take()
-    }
-
-    /// The way back for frames that were held; there is one who holds any.
-    pub const fn take_again(&mut self) -> Option<Again> {
-        self.again.take()
-    }
-
-    /// What the talking build says; `None` of any other.
-    pub const fn take_messages(&mut self) -> Option<Messages> {
-        self.messages.take()
-    }
-
     /// What the tables were expected to take.
     #[must_use]
     pub fn need(&self) -> Need {
