@@ -97,10 +97,9 @@ impl VlanKey {
     #[must_use]
     #[inline(always)]
     pub const fn new(port: u32, tags: Tags) -> Self {
-        let [a, b, c, d, e, f, g, h] = tags;
-        Self {
-            port,
-            tags: [a, b, c & 0x0f, d, e, f, g & 0x0f, h],
-        }
+        let mut tags = tags;
+        tags[2] &= 0x0f;
+        tags[6] &= 0x0f;
+        Self { port, tags }
     }
 }

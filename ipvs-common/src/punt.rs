@@ -56,13 +56,12 @@ impl PuntHeader {
     #[must_use]
     #[inline(always)]
     pub fn early(ifindex: u32, len: u32, tags: Tags, tags_len: u32) -> Self {
-        let [a, b, c, d, e, f, g, h] = tags;
-        let [i, j, k, l] = tags_len.to_ne_bytes();
+        let [outer, inner]: [[u8; 4]; 2] = bytemuck::cast(tags);
         Self {
             reason: PuntReason::Early as u32,
             ifindex,
             len,
-            next_hop: Addr::v6([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0]),
+            next_hop: bytemuck::cast([outer, inner, tags_len.to_ne_bytes(), [0; 4]]),
             ..Self::default()
         }
     }
@@ -70,9 +69,11 @@ impl PuntHeader {
     /// Those tags, and how many bytes they are.
     #[must_use]
     pub fn tags(&self) -> (Tags, usize) {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = self.next_hop.bytes();
-        let len = u32::from_ne_bytes([i, j, k, l]);
-        ([a, b, c, d, e, f, g, h], len as usize)
+        let [outer, inner, len, _]: [[u8; 4]; 4] = bytemuck::cast(self.next_hop);
+        (
+            bytemuck::cast([outer, inner]),
+            u32::from_ne_bytes(len) as usize,
+        )
     }
 }
 

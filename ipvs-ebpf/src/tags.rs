@@ -14,13 +14,13 @@ pub const TAG: usize = 4;
 /// In two registers; what follows the tags stands at [`ADDRESSES`] behind them.
 #[inline(always)]
 pub fn read<F: Frame>(f: &mut F) -> Result<(u64, usize), DropReason> {
-    let outer = *f.at::<[u8; TAG + 2]>(ADDRESSES)?;
-    let [a, b, c, d, e, g] = outer;
-    if !VlanKey::is_tag([e, g]) {
-        return Ok((u64::from_ne_bytes([a, b, c, d, 0, 0, 0, 0]), TAG));
+    let [kind, id, next] = *f.at::<[[u8; 2]; 3]>(ADDRESSES)?;
+    let (mut inner, mut len) = ([[0; 2]; 2], TAG);
+    if VlanKey::is_tag(next) {
+        (inner, len) = (*f.at(ADDRESSES + TAG)?, 2 * TAG);
     }
-    let [e, g, h, i] = *f.at::<[u8; TAG]>(ADDRESSES + TAG)?;
-    Ok((u64::from_ne_bytes([a, b, c, d, e, g, h, i]), 2 * TAG))
+    let both = [[kind, id], inner];
+    Ok((u64::from_ne_bytes(bytemuck::cast(both)), len))
 }
 
 /// The type of what is in tags of so many bytes.
@@ -48,8 +48,8 @@ pub fn put_on<F: Frame>(f: &mut F, tags: Tags, len: u32) -> Result<(), DropReaso
     let addresses = *f.at::<[u8; ADDRESSES]>(0)?;
     if len as usize == TAG {
         f.grow_head(TAG)?;
-        let [a, b, c, d, ..] = tags;
-        *f.at(ADDRESSES)? = [a, b, c, d];
+        let [outer, _]: [[u8; TAG]; 2] = bytemuck::cast(tags);
+        *f.at(ADDRESSES)? = outer;
     } else {
         f.grow_head(2 * TAG)?;
         *f.at(ADDRESSES)? = tags;

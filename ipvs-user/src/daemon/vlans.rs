@@ -121,7 +121,7 @@ impl Interfaces {
         let (mut ports, mut needed) = (BTreeMap::new(), Vec::new());
         for (name, served) in new {
             let port = &served.port;
-            let tags = text(&served.key.tags);
+            let tags = text(served.key.tags);
             info!(interface = name, "served through {port}: {tags}");
             warn_of_mtu(links, name, served);
             needed.push((name.clone(), served.iface.ifindex, self.needed(name)));
@@ -202,7 +202,7 @@ fn table(ports: &[(String, Iface)], served: &BTreeMap<String, Served>) -> BTreeM
 }
 
 /// Tags for a person.
-fn text(tags: &Tags) -> String {
+fn text(tags: Tags) -> String {
     let (tags, _) = tags.as_chunks::<4>();
     let each = tags.iter().filter(|t| **t != [0; 4]).map(|[a, b, c, d]| {
         let kind = if [*a, *b] == VlanKey::SERVICE {
@@ -234,6 +234,6 @@ mod tests {
     #[test]
     fn tags_are_named_from_the_outside() {
         let two = [0x88, 0xa8, 0, 100, 0x81, 0, 0x0f, 0xff];
-        assert_eq!(text(&two), "802.1ad 100, in it 802.1Q 4095");
+        assert_eq!(text(two), "802.1ad 100, in it 802.1Q 4095");
     }
 }

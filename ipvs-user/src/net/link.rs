@@ -86,9 +86,11 @@ fn vlan(message: &LinkMessage) -> Option<Vlan> {
             // An index of another namespace, where there is another interface.
             return None;
         } else if let LinkAttribute::LinkInfo(infos) = attribute {
-            data = infos.iter().find_map(|info| match info {
-                LinkInfo::Data(data) => Some(data),
-                _ => None,
+            data = infos.iter().find_map(|info| {
+                if let LinkInfo::Data(data) = info {
+                    return Some(data);
+                }
+                None
             });
         }
     }

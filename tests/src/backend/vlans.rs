@@ -35,12 +35,18 @@ impl TestVlan {
     /// With that in one of a provider.
     #[must_use]
     pub const fn two(link: usize, port: usize, outer: u16, id: u16, out: bool) -> Self {
-        let ([a, b], [c, d]) = (VlanKey::SERVICE, outer.to_be_bytes());
-        let [e, f, g, h, ..] = Self::one(link, port, id, out).tags;
+        let inner = Self::one(link, port, id, out);
+        let mut tags = Self::one(link, port, outer, out).tags;
+        [tags[0], tags[1]] = VlanKey::SERVICE;
+        let mut at = 0;
+        while at < 4 {
+            tags[4 + at] = inner.tags[at];
+            at += 1;
+        }
         Self {
-            tags: [a, b, c, d, e, f, g, h],
+            tags,
             tags_len: 8,
-            ..Self::one(link, port, id, out)
+            ..inner
         }
     }
 
