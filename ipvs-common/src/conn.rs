@@ -146,7 +146,7 @@ pub struct Hop {
     pub mtu: u16,
     /// A [`HopKind`].
     pub kind: u8,
-    /// 1: the interface takes frames from a native XDP program.
+    /// How the interface takes frames from a native XDP program ([`crate::Egress::xmit`]).
     pub xmit: u8,
     /// Low 32 bits of the clock when the route was asked, in ticks.
     pub learned: u32,

@@ -77,7 +77,10 @@ described! {
     RingSlot6 { key: FlowKey6, seq, used }
     TemplateKey { client, vip, vport, proto, generation }
     TemplateKey6 { client, vip, vport, proto, generation }
-    Iface { mac, mode, tx, ifindex, mark, mtu, half_open_mask, half_open6_mask, test_clock, held }
+    Iface {
+        mac, mode, tx, ifindex, mark, mtu, half_open_mask, half_open6_mask, test_clock, held,
+        port, tags_len, tags,
+    }
     Template { expires, timeout, dest, children, assured, renamed, told }
     ServiceKey { addr, port, proto, pad, mark }
     Service {

@@ -5,6 +5,7 @@ use crate::{
     Addr, Conn, Dest, DestState, Egress, FlowKey, Fragment, FragmentKey, Hop, Iface, LblcEntry,
     LblcKey, LblcrEntry, ListSlot, MatchKey, MatchNode, MatchPlace, MatchSlot, PuntHeader,
     SchedState, Service, ServiceKey, Settings, Stats, SyncNote, Synced, Template, TemplateKey,
+    VlanKey,
     bench::{FloorCount, FloorFlow, FloorReal, Source, Walk},
     conn::RingSlot,
     hdr::{Eth, Icmp, Ipv4, Ipv6, Ports, Tcp, Udp},
@@ -22,7 +23,7 @@ sizes! {
     ServiceKey = 24, Service = 44, Dest = 64, DestState = 64, ListSlot = 8, SchedState = 8, LblcKey = 20, LblcEntry = 16,
     LblcrEntry = 280, FragmentKey = 16, FragmentKey<Addr> = 40, Fragment = 24,
     SyncNote = 32, SyncNote<Addr> = 80, Synced = 16,
-    Stats = 40, Iface = 36, Egress = 4, MatchPlace = 24, MatchKey = 28, MatchNode = 28, MatchSlot = 8, Settings = 100, PuntHeader = 44,
+    Stats = 40, Iface = 52, Egress = 24, VlanKey = 12, MatchPlace = 24, MatchKey = 28, MatchNode = 28, MatchSlot = 8, Settings = 100, PuntHeader = 44,
     Eth = 14, Ipv4 = 20, Ipv6 = 40, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
     Walk = 120, FloorFlow = 8, FloorReal = 16, FloorCount = 16, Source = 88,
     Tunnel = 4,
@@ -52,11 +53,11 @@ mod user {
     use super::{
         Dest, DestState, Egress, FloorFlow, FloorReal, Iface, LblcEntry, LblcKey, LblcrEntry,
         ListSlot, MatchNode, MatchPlace, MatchSlot, SchedState, Service, ServiceKey, Settings,
-        Source, Stats, Template, Tunnel, Walk,
+        Source, Stats, Template, Tunnel, VlanKey, Walk,
     };
     aya_pod!(
         Template, ServiceKey, Service, Dest, DestState, SchedState, LblcKey, LblcEntry, LblcrEntry,
         ListSlot, MatchPlace, MatchNode, MatchSlot, Stats, Iface, Egress, Settings, Walk,
-        FloorFlow, FloorReal, Source, Tunnel,
+        FloorFlow, FloorReal, Source, Tunnel, VlanKey,
     );
 }

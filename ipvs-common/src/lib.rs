@@ -33,7 +33,7 @@ pub use conn::{
 pub use counters::Stats;
 pub use forwarding::{ForwardingMethod, TunnelKind};
 pub use fragment::{Fragment, FragmentKey};
-pub use iface::{AttachMode, Egress, Iface};
+pub use iface::{AttachMode, Egress, Iface, Tags, VlanKey};
 pub use matches::{MatchKey, MatchNode, MatchPlace, MatchSlot};
 pub use net::{Addr, Address, Mac, Proto, SCTP};
 pub use punt::{PuntHeader, PuntReason};

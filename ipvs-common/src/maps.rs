@@ -50,6 +50,10 @@ pub const FRAGMENTS: &str = "FRAGMENTS";
 pub const FRAGMENTS6: &str = "FRAGMENTS6";
 /// The interface that a packet came in by, on its way from the first stage to the later ones.
 pub const INBOUND: &str = "INBOUND";
+/// VLAN devices by the tags that their frames come with ([`crate::VlanKey`]): what is constant of each.
+pub const VLANS: &str = "VLANS";
+/// The way on which a frame leaves with tags, on its way to the stage that puts them on.
+pub const TAGGED_WAY: &str = "TAGGED_WAY";
 /// Programs of the later stages; the maps of one interface's programs are shared but for this one.
 pub const STAGES: &str = "STAGES";
 
@@ -98,7 +102,14 @@ pub mod stage {
     pub const FRAGMENT6: u32 = FRAGMENT + 1;
     /// Those of either family that the daemon held ([`crate::PuntReason::Early`]) and gives back. No stage calls it.
     pub const HELD: u32 = FRAGMENT6 + 1;
-    pub const COUNT: u32 = HELD + 1;
+    /// Frames with tags of VLANs: takes them off.
+    pub const UNTAG: u32 = HELD + 1;
+    /// The first stage once more, for what was in them, by the constants of the VLAN device; and that of IPv6.
+    pub const INNER: u32 = UNTAG + 1;
+    pub const INNER6: u32 = INNER + 1;
+    /// Frames of either family that are to have tags: those that they came with, or those of the device they leave by.
+    pub const TAG: u32 = INNER6 + 1;
+    pub const COUNT: u32 = TAG + 1;
     /// Program names by place.
     pub const PROGRAMS: [&str; COUNT as usize] = [
         "ipvs_slow",
@@ -120,6 +131,10 @@ pub mod stage {
         "ipvs_fragment",
         "ipvs6_fragment",
         "ipvs_held",
+        "ipvs_untag",
+        "ipvs_inner",
+        "ipvs6_inner",
+        "ipvs_tag",
     ];
 
     /// Whether a stage has the constants of one interface, as the first one has; all interfaces share the others.
@@ -134,6 +149,9 @@ pub const IFACE: &str = "IFACE";
 
 /// Prefixes of match rules, those of two sets that wait to be removed included. Memory is taken for those that there are.
 pub const MATCH_PREFIXES: u32 = 6 * MAX_MATCHES as u32;
+
+/// Interfaces of the machine, and of those the VLAN devices, that are known at a time.
+pub const LINKS: u32 = 1 << 14;
 
 /// How many entries each map takes. A loader sizes the maps by these before it creates them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

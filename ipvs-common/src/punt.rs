@@ -2,7 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::net::{Addr, Mac};
+use crate::{
+    iface::Tags,
+    net::{Addr, Mac},
+};
 
 /// Why a frame was handed to the daemon.
 #[repr(u32)]
@@ -41,10 +44,37 @@ pub struct PuntHeader {
     pub len: u32,
     /// Longest IP packet to send.
     pub mtu: u32,
-    /// Address whose link-layer address is missing ([`PuntReason::Neighbour`]).
+    /// Address whose link-layer address is missing ([`PuntReason::Neighbour`]); see also [`Self::early`].
     pub next_hop: Addr,
     pub dst_mac: Mac,
     pub src_mac: Mac,
+}
+
+impl PuntHeader {
+    /// Of a frame that came in by `ifindex` too early, less these tags (see [`crate::Iface`]). They stand in the place of the next hop,
+    /// which it does not have yet.
+    #[must_use]
+    #[inline(always)]
+    pub fn early(ifindex: u32, len: u32, tags: Tags, tags_len: u32) -> Self {
+        let [outer, inner]: [[u8; 4]; 2] = bytemuck::cast(tags);
+        Self {
+            reason: PuntReason::Early as u32,
+            ifindex,
+            len,
+            next_hop: bytemuck::cast([outer, inner, tags_len.to_ne_bytes(), [0; 4]]),
+            ..Self::default()
+        }
+    }
+
+    /// Those tags, and how many bytes they are.
+    #[must_use]
+    pub fn tags(&self) -> (Tags, usize) {
+        let [outer, inner, len, _]: [[u8; 4]; 4] = bytemuck::cast(self.next_hop);
+        (
+            bytemuck::cast([outer, inner]),
+            u32::from_ne_bytes(len) as usize,
+        )
+    }
 }
 
 /// Longest frame that can be handed over.

@@ -39,7 +39,7 @@ macro_rules! reasons {
 reasons! {
     /// Why a packet went up to the kernel's own stack.
     PassReason, 0, "pass":
-    NotIp = "not_ip", "neither an IPv4 nor an IPv6 packet: ARP, VLAN tags and the like";
+    NotIp = "not_ip", "neither an IPv4 nor an IPv6 packet: ARP and the like";
     NotForUs = "not_for_us", "frame to another station, or to a group";
     Malformed = "malformed", "header lengths contradict each other; the stack decides";
     OtherProtocol = "other_protocol", "neither TCP nor UDP";
@@ -57,6 +57,7 @@ reasons! {
     ReplyForKernel = "reply_for_kernel", "reply that may not go on (time to live, length): the stack tells the real server";
     IcmpStranger = "icmp_stranger", "ICMP error about no connection of the director's";
     IcmpOfRequest = "icmp_of_request", "ICMP error to a client whose connection is not masqueraded: counted, and left to the kernel to route";
+    VlanUnknown = "vlan_unknown", "frame of a VLAN that no device on the interface is for, or with more than two tags";
 }
 
 reasons! {

@@ -1,6 +1,6 @@
 //! Where a rewritten packet goes: next hops and their cache, and the verdict that sends it.
 
-use ipvs_common::{Address, AttachMode, DestFlags, Event, Hop, HopKind, Iface, Settings};
+use ipvs_common::{Address, AttachMode, DestFlags, Egress, Event, Hop, HopKind, Iface, Settings};
 
 use crate::{
     Ip,
@@ -236,7 +236,7 @@ pub fn is_local<T: Tables>(t: &mut T, p: &Packet<T::A>, iface: &Iface) -> bool {
 /// Whether the frame leaves by the interface it came from, and its driver can do that.
 #[inline(always)]
 const fn sends_back(iface: &Iface, hop: &Hop) -> bool {
-    iface.tx != 0 && hop.ifindex == iface.ifindex
+    iface.tx != 0 && hop.ifindex == iface.port
 }
 
 /// Whether the interface takes the frame from a program attached this way.
@@ -273,6 +273,9 @@ pub const fn by_daemon(hop: &Hop, len: u16) -> bool {
 pub const fn send(iface: &Iface, hop: &Hop) -> Verdict {
     if sends_back(iface, hop) {
         Verdict::TX
+    } else if hop.xmit == Egress::TAGGED as u8 && iface.mode == AttachMode::Native as u8 {
+        // In generic mode the VLAN device takes it, and puts its tags on by itself.
+        Verdict::tagged(hop.ifindex)
     } else {
         Verdict::redirect(hop.ifindex)
     }

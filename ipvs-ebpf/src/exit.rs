@@ -28,6 +28,8 @@ pub enum Action {
     Waits,
     /// Out of the interface with this index.
     Redirect(u32),
+    /// Out of the VLAN device with this index, which takes no frames from a native program: out of its port, with its tags.
+    Tagged(u32),
     /// Not decided yet: the stage with this number ([`ipvs_common::maps::stage`]; that of the frame's family) goes on. No byte
     /// was changed.
     Stage(u32),
@@ -51,6 +53,12 @@ impl Verdict {
     pub const FRAGMENT: Self = Self::stage(stage::FRAGMENT);
     /// [`crate::pipeline::fast`] of IPv6 goes on.
     pub const SIX: Self = Self::stage(stage::SIX);
+    /// [`crate::pipeline::untag`] goes on.
+    pub const UNTAG: Self = Self::stage(stage::UNTAG);
+    /// [`crate::pipeline::fast`] goes on, by the constants of a VLAN device; the second is that of IPv6.
+    pub const INNER: Self = Self::stage(stage::INNER);
+    /// The same.
+    pub const INNER6: Self = Self::stage(stage::INNER6);
 
     #[inline(always)]
     const fn stage(number: u32) -> Self {
@@ -60,6 +68,11 @@ impl Verdict {
     #[inline(always)]
     pub const fn redirect(ifindex: u32) -> Self {
         Self::code(5 | (ifindex as u64) << 32)
+    }
+
+    #[inline(always)]
+    pub const fn tagged(ifindex: u32) -> Self {
+        Self::code(8 | (ifindex as u64) << 32)
     }
 
     #[inline(always)]
@@ -92,6 +105,7 @@ impl Verdict {
             7 => Action::Waits,
             5 => Action::Redirect((self.0.get() >> 32) as u32),
             6 => Action::Stage((self.0.get() >> 32) as u32),
+            8 => Action::Tagged((self.0.get() >> 32) as u32),
             _ => Action::Drop,
         }
     }
@@ -131,6 +145,8 @@ impl Exit {
     pub const BORN: Self = Self(STAGE | (stage::BORN as u64) << 32);
     /// The same.
     pub const SIX: Self = Self(STAGE | (stage::SIX as u64) << 32);
+    /// The same.
+    pub const UNTAG: Self = Self(STAGE | (stage::UNTAG as u64) << 32);
     /// The same.
     pub const FRAGMENT: Self = Self(STAGE | (stage::FRAGMENT as u64) << 32);
     /// The same.

@@ -3,6 +3,7 @@
 
 mod flows;
 mod frame;
+mod links;
 mod matches;
 mod room;
 mod run;
@@ -16,9 +17,9 @@ use std::{
 };
 
 use ipvs_common::{
-    Addr, Conn, Dest, DestState, FlowKey, Fragment, FragmentKey, Hop, HopKind, LblcEntry, LblcKey,
-    LblcrEntry, ListSlot, MatchKey, MatchNode, MatchSlot, RingSlot, SchedState, Service,
-    ServiceKey, Settings, Stats, Status, SyncNote, maps::Capacities, reason,
+    Addr, Conn, Dest, DestState, Egress, FlowKey, Fragment, FragmentKey, Hop, HopKind, Iface,
+    LblcEntry, LblcKey, LblcrEntry, ListSlot, MatchKey, MatchNode, MatchSlot, RingSlot, SchedState,
+    Service, ServiceKey, Settings, Stats, Status, SyncNote, VlanKey, maps::Capacities, reason,
 };
 
 use self::room::insert;
@@ -61,6 +62,11 @@ pub struct HostTables {
     pub six: Flows<Addr>,
     /// Interfaces that take no frames from a native XDP program.
     pub no_xmit: BTreeSet<u32>,
+    /// VLAN devices by the tags that their frames come with, and by index.
+    pub vlans: BTreeMap<VlanKey, Iface>,
+    pub tagged: BTreeMap<u32, Egress>,
+    /// Where a frame came in whose tags were taken off.
+    pub inbound: Iface,
     /// ICMP errors sent in the running second, by budget.
     pub icmp_sent: [(u64, u32); icmp::budget::COUNT as usize],
     /// By the hash of the address that they went to.
@@ -98,6 +104,9 @@ impl HostTables {
             four: Flows::new(capacities.half_open),
             six: Flows::new(capacities.half_open6),
             no_xmit: BTreeSet::new(),
+            vlans: BTreeMap::new(),
+            tagged: BTreeMap::new(),
+            inbound: Iface::default(),
             icmp_sent: Default::default(),
             icmp_peers: vec![icmp::Peer::default(); icmp::Peer::SLOTS as usize],
             local_marks: BTreeSet::new(),
@@ -322,11 +331,11 @@ impl<A: Width> Tables for View<'_, A> {
             return kind(HopKind::Local);
         };
         let next_hop = via.gateway.unwrap_or(query.dst);
-        let xmit = u8::from(!self.0.no_xmit.contains(&via.ifindex));
+        let (xmit, most) = self.0.takes(via.ifindex);
         let hop = Hop {
             ifindex: via.ifindex,
             src_mac: via.mac,
-            mtu: via.mtu,
+            mtu: via.mtu.min(most),
             xmit,
             ..Hop::default()
         };

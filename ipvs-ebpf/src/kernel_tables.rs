@@ -3,10 +3,8 @@
 //! Entries are read and written through the pointers that a lookup returns. Another CPU may do the same: what must not get
 //! lost is changed atomically (counts, status, scheduler memory); deadlines and hops are single writers' or equal values.
 
-use core::{
-    mem::offset_of,
-    ptr::{self, NonNull},
-};
+use core::mem::offset_of;
+use core::ptr::{self, NonNull};
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -39,6 +37,7 @@ use crate::{
 mod family;
 mod fragments;
 mod limits;
+mod links;
 mod matches;
 mod numbers;
 mod passing;

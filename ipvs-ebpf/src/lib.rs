@@ -25,6 +25,7 @@ pub mod sched;
 pub mod service;
 pub mod stats;
 pub mod tables;
+pub mod tags;
 pub mod unpack;
 
 pub use exit::{Action, Ending, Exit, Verdict};

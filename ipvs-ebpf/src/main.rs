@@ -62,7 +62,7 @@ mod programs {
 
     use crate::{
         kernel_tables::Maps,
-        maps::{STAGES, iface, inbound, leave_iface},
+        maps::{STAGES, iface, inbound, leave_iface, leave_way, way_left},
         notes::enter_step,
         six::{enter_step6, expire_step6},
         xdp::{XdpFrame, expire_step},
@@ -94,7 +94,7 @@ mod programs {
                     };
                     let (frame, tables) = (&mut XdpFrame(ctx.ctx), &mut <$tables>::of(ctx.ctx));
                     let verdict = pipeline::$stage(frame, tables, iface);
-                    finish::<{ $family }>(&ctx, verdict)
+                    finish_later::<{ $family }>(&ctx, verdict)
                 }
             )*
         };
@@ -129,26 +129,74 @@ mod programs {
         /// Fragments.
         ipvs_fragment: fragment, V4, 0;
         ipvs6_fragment: fragment, V6, stage::TO_SIX;
+        /// The first stage, for what was in tags.
+        ipvs_inner: fast, V4, 0;
+        ipvs6_inner: fast, V6, stage::TO_SIX;
+    }
+
+    /// Frames of VLANs.
+    #[xdp]
+    pub(crate) fn ipvs_untag(ctx: XdpContext) -> u32 {
+        let Some(iface) = inbound(ctx.ctx) else {
+            return act(pipeline::astray(&mut V4::of(ctx.ctx)));
+        };
+        let frame = &mut XdpFrame(ctx.ctx);
+        let verdict = pipeline::untag(frame, &mut V4::of(ctx.ctx), iface);
+        act(match verdict.action() {
+            Action::Stage(stage::INNER) => go_on(&ctx, stage::INNER),
+            Action::Stage(stage::INNER6) => go_on(&ctx, stage::INNER6),
+            Action::Stage(_) => go_on(&ctx, fragments_of(&ctx)),
+            _ => verdict,
+        })
+    }
+
+    /// Frames that are to have tags.
+    #[xdp]
+    pub(crate) fn ipvs_tag(ctx: XdpContext) -> u32 {
+        let tables = &mut V4::of(ctx.ctx);
+        let (Some(iface), Some(way)) = (inbound(ctx.ctx), way_left(ctx.ctx)) else {
+            return act(pipeline::astray(tables));
+        };
+        act(pipeline::tag(&mut XdpFrame(ctx.ctx), tables, iface, *way))
     }
 
     /// A fragment that the daemon held, once more.
     #[xdp]
     pub(crate) fn ipvs_held(ctx: XdpContext) -> u32 {
         leave_iface(ctx.ctx, 1);
-        act(if pipeline::is_six(&mut XdpFrame(ctx.ctx)) {
-            go_on(&ctx, stage::FRAGMENT6)
+        act(if pipeline::is_tagged(&mut XdpFrame(ctx.ctx)) {
+            go_on(&ctx, stage::UNTAG)
         } else {
-            go_on(&ctx, stage::FRAGMENT)
+            go_on(&ctx, fragments_of(&ctx))
         })
+    }
+
+    #[inline(always)]
+    fn fragments_of(ctx: &XdpContext) -> u32 {
+        if pipeline::is_six(&mut XdpFrame(ctx.ctx)) {
+            stage::FRAGMENT6
+        } else {
+            stage::FRAGMENT
+        }
     }
 
     /// Carries the verdict of a first stage out. The ones behind it do not know the interface.
     #[inline(always)]
     fn finish_first<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
-        if let Action::Stage(stage) = verdict.action()
-            && stage != stage::SIX
-        {
-            leave_iface(ctx.ctx, 0);
+        match verdict.action() {
+            Action::Stage(stage::SIX) => {}
+            Action::Stage(_) | Action::Tagged(_) => leave_iface(ctx.ctx, 0),
+            _ => {}
+        }
+        finish::<FAMILY>(ctx, verdict)
+    }
+
+    /// The same of a later one: a frame that had tags goes up with them.
+    #[inline(always)]
+    fn finish_later<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
+        // Looked up again, because until here the stack has no room for it.
+        if verdict == Verdict::PASS && inbound(ctx.ctx).is_some_and(|i| i.tags_len != 0) {
+            return act(tagged(ctx, pipeline::UP));
         }
         finish::<FAMILY>(ctx, verdict)
     }
@@ -167,7 +215,9 @@ mod programs {
             Action::Stage(stage::SIX) => go_on(ctx, stage::SIX),
             Action::Stage(stage::FRAGMENT) if FAMILY == 0 => go_on(ctx, stage::FRAGMENT),
             Action::Stage(stage::FRAGMENT) => go_on(ctx, stage::FRAGMENT6),
+            Action::Stage(stage::UNTAG) if FAMILY == 0 => go_on(ctx, stage::UNTAG),
             Action::Stage(_) => go_on(ctx, FAMILY + stage::OPEN),
+            Action::Tagged(to) => tagged(ctx, to),
             Action::Pass
             | Action::Drop
             | Action::Tx
@@ -178,6 +228,12 @@ mod programs {
         #[cfg(feature = "trace")]
         aya_log_ebpf::info!(ctx, "{} bytes: {}", XdpFrame(ctx.ctx).len(), label(verdict));
         act(verdict)
+    }
+
+    #[inline(always)]
+    fn tagged(ctx: &XdpContext, to: u32) -> Verdict {
+        leave_way(ctx.ctx, to);
+        go_on(ctx, stage::TAG)
     }
 
     const fn error_of(family: u32) -> u32 {
@@ -205,7 +261,9 @@ mod programs {
         match verdict.action() {
             Action::Pass => xdp_action::XDP_PASS,
             Action::Waits => xdp_action::XDP_ABORTED,
-            Action::Drop | Action::Handed | Action::Stage(_) => xdp_action::XDP_DROP,
+            Action::Drop | Action::Handed | Action::Stage(_) | Action::Tagged(_) => {
+                xdp_action::XDP_DROP
+            }
             Action::Tx => xdp_action::XDP_TX,
             // SAFETY: the helper takes two numbers and keeps them for the driver.
             Action::Redirect(ifindex) => (unsafe { bpf_redirect(ifindex, 0) }) as u32,
@@ -221,7 +279,7 @@ mod programs {
             Action::Handed => "handed over",
             Action::Waits => "waits",
             Action::Redirect(_) => "redirect",
-            Action::Stage(_) => "no stage",
+            Action::Stage(_) | Action::Tagged(_) => "no stage",
         }
     }
 

@@ -13,8 +13,8 @@ use aya_ebpf::{
 use ipvs_common::{
     Addr, Conn, Dest, DestState, Egress, FlowKey, Fragment, FragmentKey, Iface, LblcEntry, LblcKey,
     LblcrEntry, ListSlot, MatchNode, MatchPlace, MatchSlot, RingSlot, SchedState, Service,
-    ServiceKey, Settings, Stats, Template, TemplateKey,
-    maps::{MATCH_PREFIXES, head, stage},
+    ServiceKey, Settings, Stats, Template, TemplateKey, VlanKey,
+    maps::{LINKS, MATCH_PREFIXES, head, stage},
     reason,
     sync::NOTES_BYTES,
 };
@@ -72,7 +72,13 @@ pub(crate) static HEADS: Array<u32> = Array::with_max_entries(head::COUNT, 0);
 #[map]
 pub(crate) static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map]
-pub(crate) static EGRESS: HashMap<u32, Egress> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+pub(crate) static EGRESS: HashMap<u32, Egress> =
+    HashMap::with_max_entries(LINKS, BPF_F_NO_PREALLOC);
+#[map]
+pub(crate) static VLANS: HashMap<VlanKey, Iface> =
+    HashMap::with_max_entries(LINKS, BPF_F_NO_PREALLOC);
+#[map]
+pub(crate) static TAGGED_WAY: PerCpuArray<u32> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 pub(crate) static REASONS: PerCpuArray<u64> = PerCpuArray::with_max_entries(reason::SLOTS, 0);
 #[map]
@@ -129,16 +135,39 @@ static IFACE: Iface = Iface {
     half_open6_mask: 0,
     test_clock: 0,
     held: 0,
+    port: 0,
+    tags_len: 0,
+    tags: [0; 8],
 };
 
 /// Leaves them to the stages behind the first one.
 #[inline(always)]
 pub(crate) fn leave_iface(ctx: *mut xdp_md, held: u32) {
+    set_inbound(ctx, &Iface { held, ..*iface() });
+}
+
+/// From the next stage on the frame came in by this interface.
+#[inline(always)]
+pub(crate) fn set_inbound(ctx: *mut xdp_md, iface: &Iface) {
     if let Some(place) = INBOUND.get_ptr_mut(own_place(ctx)) {
-        let iface = Iface { held, ..*iface() };
         // SAFETY: this CPU's value.
-        unsafe { *place = iface };
+        unsafe { *place = *iface };
     }
+}
+
+/// Leaves the interface that a frame is to leave by to the stage that puts tags on.
+#[inline(always)]
+pub(crate) fn leave_way(ctx: *mut xdp_md, way: u32) {
+    if let Some(place) = TAGGED_WAY.get_ptr_mut(own_place(ctx)) {
+        // SAFETY: this CPU's value.
+        unsafe { *place = way };
+    }
+}
+
+/// What was left there.
+#[inline(always)]
+pub(crate) fn way_left(ctx: *mut xdp_md) -> Option<&'static u32> {
+    TAGGED_WAY.get(own_place(ctx))
 }
 
 /// What the first stage left, for a load that serves all interfaces. The map has that place.

@@ -3,7 +3,7 @@
 pub mod error;
 
 use ipvs_common::{
-    Addr, Address, FlowKey, FragmentKey, Iface, PassReason, Proto,
+    Addr, Address, FlowKey, FragmentKey, Iface, PassReason, Proto, VlanKey,
     hdr::{Eth, Ports, Tcp, Udp},
 };
 
@@ -91,16 +91,24 @@ pub struct Fragmented<A: Address = [u8; 4]> {
 pub(crate) fn ethernet<F: Frame>(f: &mut F, iface: &Iface, ether_type: u16) -> Result<(), Exit> {
     let eth = f.at::<Eth>(0).map_err(|_| PassReason::NotIp)?;
     if { eth.0.ether_type } != ether_type {
-        return Err(if { eth.0.ether_type } == ETHERTYPE_IPV6 {
-            Exit::SIX
-        } else {
-            PassReason::NotIp.into()
-        });
+        return Err(elsewhere(eth.0.ether_type));
     }
     if iface.mac != [0; 6] && eth.0.dst_addr != iface.mac {
         return Err(PassReason::NotForUs.into());
     }
     Ok(())
+}
+
+/// Who has a frame that is not one of IPv4.
+#[inline(always)]
+fn elsewhere(ether_type: u16) -> Exit {
+    if ether_type == ETHERTYPE_IPV6 {
+        Exit::SIX
+    } else if VlanKey::is_tag(ether_type.to_ne_bytes()) {
+        Exit::UNTAG
+    } else {
+        PassReason::NotIp.into()
+    }
 }
 
 /// Bytes of a transport header.

@@ -5,7 +5,8 @@
 //! `open`: a new connection; `enter` puts it into the tables, `born` forwards its packet. `icmp`: errors about
 //! connections, `asked`: those that open one, `tunneled`: about what went through a tunnel. `wrap`:
 //! into a tunnel that takes more than another header of the same IP. `fragment`: fragments, of which the first one then goes the way of a
-//! packet, and the others that of the first. A stage that is not the right one says so before it has changed a byte.
+//! packet, and the others that of the first. `untag`: frames of a VLAN, which then go the way of any frame that comes in by
+//! its device; `tag`: those that are to have tags when they leave. A stage that is not the right one says so before it has changed a byte.
 
 mod asked;
 mod born;
@@ -17,14 +18,24 @@ mod nobodys;
 mod open;
 mod slow;
 pub mod steps;
+mod tagged;
 mod tunneled;
 mod wrap;
 
-use ipvs_common::{Conn, DropReason, ForwardingMethod, Iface, Status, hdr::Eth};
+use ipvs_common::{Conn, DropReason, ForwardingMethod, Iface, Status, VlanKey, hdr::Eth};
 
 pub use self::{
-    asked::asked, born::born, enter::enter, fast::fast, fragment::fragment, icmp::icmp, open::open,
-    slow::slow, steps::about_tunnel as tunneled, wrap::wrap,
+    asked::asked,
+    born::born,
+    enter::enter,
+    fast::fast,
+    fragment::fragment,
+    icmp::icmp,
+    open::open,
+    slow::slow,
+    steps::about_tunnel as tunneled,
+    tagged::{UP, tag, untag},
+    wrap::wrap,
 };
 use crate::{
     Ip,
@@ -48,6 +59,13 @@ pub fn astray<T: Tables>(t: &mut T) -> Verdict {
 pub fn is_six<F: Frame>(f: &mut F) -> bool {
     f.at::<Eth>(0)
         .is_ok_and(|eth| { eth.0.ether_type } == parse::ETHERTYPE_IPV6)
+}
+
+/// Whether a frame has tags of VLANs.
+#[inline(always)]
+pub fn is_tagged<F: Frame>(f: &mut F) -> bool {
+    f.at::<Eth>(0)
+        .is_ok_and(|eth| VlanKey::is_tag({ eth.0.ether_type }.to_ne_bytes()))
 }
 
 /// What stands in the place of a connection to have its packet answered: with an error, which counts as a reply of a real

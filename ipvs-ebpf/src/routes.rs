@@ -24,7 +24,7 @@ pub(crate) fn v4(ctx: *mut xdp_md, query: &FibQuery) -> Hop {
     let answer = look_up(ctx, &mut params, query.mark);
     // SAFETY: plain integers in either reading.
     let next_hop = unsafe { params.__bindgen_anon_4.ipv4_dst };
-    let mut hop = hop(answer, &params);
+    let mut hop = hop(answer, &mut params);
     if answer == NO_NEIGHBOUR {
         // The helper left the places of the link-layer addresses alone.
         hop.learned = next_hop;
@@ -44,7 +44,7 @@ pub(crate) fn v6(ctx: *mut xdp_md, query: &FibQuery<Addr>) -> Hop {
     let answer = look_up(ctx, &mut params, query.mark);
     // SAFETY: plain integers in either reading.
     let next_hop: [u32; 4] = unsafe { params.__bindgen_anon_4.ipv6_dst };
-    let hop = hop(answer, &params);
+    let hop = hop(answer, &mut params);
     if answer == NO_NEIGHBOUR {
         return Hop::unresolved(hop.ifindex, hop.xmit, bytemuck::cast(next_hop));
     }
@@ -92,15 +92,25 @@ const NOT_FORWARDED: i64 = 4;
 const NO_NEIGHBOUR: i64 = 7;
 
 #[inline(always)]
-fn hop(answer: i64, params: &FibParams) -> Hop {
+fn hop(answer: i64, params: &mut FibParams) -> Hop {
     let kind = match answer {
         SUCCESS => HopKind::Send,
         NOT_FORWARDED => HopKind::Local,
         NO_NEIGHBOUR => HopKind::Unresolved,
         _ => HopKind::Refused,
     };
-    // SAFETY: EGRESS is not preallocated, and the value is copied at once.
-    let xmit = unsafe { EGRESS.get(params.ifindex) }.map_or(0, |e| e.xdp_xmit as u8);
+    let mut xmit = 0;
+    // SAFETY: EGRESS is not preallocated, and the values are copied at once.
+    if let Some(egress) = unsafe { EGRESS.get(params.ifindex) } {
+        xmit = egress.xmit as u8;
+        // The port of a VLAN device may take less than the device says. Put into the answer, as the stack has no room beside it.
+        // SAFETY: plain integers in either reading.
+        if egress.mtu as u16 != 0
+            && (egress.mtu as u16) < unsafe { params.__bindgen_anon_1.mtu_result }
+        {
+            params.__bindgen_anon_1.mtu_result = egress.mtu as u16;
+        }
+    }
     // SAFETY: plain integers in either reading; the helper left the route's MTU.
     let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
     Hop {

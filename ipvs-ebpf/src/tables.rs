@@ -8,9 +8,9 @@
 //! undefined one (see `exit.rs`).
 
 use ipvs_common::{
-    Conn, Dest, DestState, DropReason, Event, FlowKey, Fragment, FragmentKey, Hop, Iface,
+    Conn, Dest, DestState, DropReason, Egress, Event, FlowKey, Fragment, FragmentKey, Hop, Iface,
     LblcEntry, LblcKey, ListSlot, MatchKey, MatchNode, MatchSlot, RingSlot, SchedState, Service,
-    ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey,
+    ServiceKey, Settings, Stats, Status, SyncNote, Template, TemplateKey, VlanKey,
 };
 
 use crate::{
@@ -97,7 +97,17 @@ pub trait Matches {
     fn match_slot(&self, slot: u32) -> Option<&MatchSlot>;
 }
 
-pub trait Tables: Templates + Sets + Matches {
+/// The interfaces.
+pub trait Links {
+    /// What is constant of a VLAN device, by its tags.
+    fn vlan(&self, key: &VlanKey) -> Option<&Iface>;
+    /// What is known of an interface that frames are sent to.
+    fn egress(&self, ifindex: u32) -> Option<&Egress>;
+    /// From the next stage on the frame came in by this interface.
+    fn set_inbound(&mut self, iface: &Iface);
+}
+
+pub trait Tables: Templates + Sets + Matches + Links {
     /// Handle of an entry of the connection or the half-open table, good until the end of the packet.
     type ConnRef: Copy;
     /// Those of the other family.

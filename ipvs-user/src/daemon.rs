@@ -22,6 +22,7 @@ mod socket;
 mod steps;
 mod switch;
 mod sync;
+mod vlans;
 
 use std::{
     collections::BTreeSet,
@@ -66,6 +67,7 @@ use patience::Patience;
 use report::{report_memory, report_need};
 use restart::Around;
 use switch::Switch;
+use vlans::Vlans;
 
 /// Neighbours that somebody flushed are held again after this time at the latest.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -127,6 +129,7 @@ impl Daemon {
         report_memory(&dataplane);
         let loader = dataplane.loader();
         let egress = dataplane.take_egress().ok_or_else(taken)?;
+        let vlans = Vlans::new(dataplane.take_vlans().ok_or_else(taken)?);
         let punt = dataplane.take_punt().ok_or_else(taken)?;
         let again = dataplane.take_again().ok_or_else(taken)?;
         let messages = dataplane.take_messages();
@@ -155,7 +158,7 @@ impl Daemon {
         let (egress, feature_changes) = EgressSync::begin(egress, &links).await?;
         let recalled = desk.recall(&director, adopted.is_some());
         let wanted = options::wanted(&options.named, options.mode, desk.interfaces());
-        let mut interfaces = Interfaces::new(loader, wanted, keeper);
+        let mut interfaces = Interfaces::new(loader, wanted, keeper, vlans);
         let mut beginning = block_in_place(|| interfaces.begin(links, &options.interfaces))?;
         // Of services that are at work nothing changes before the new interfaces are attached to, which may refuse. (Tables that
         // are still filled from others are nobody's work yet.)

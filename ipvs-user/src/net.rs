@@ -11,8 +11,10 @@ mod link;
 mod machine;
 mod managed;
 mod netlink;
+mod offload;
 mod source;
 mod sysctl;
+mod vlan;
 mod watch;
 
 use std::{future::Future, net::IpAddr};
@@ -28,6 +30,7 @@ pub use managed::ManagedNeighbours;
 pub use netlink::Netlink;
 pub use source::source_towards;
 pub use sysctl::Setting;
+pub use vlan::{Tagged, Vlan, tagged};
 pub use watch::{Changes, Watch};
 
 /// A question to the kernel, or a request, failed.

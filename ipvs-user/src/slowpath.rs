@@ -25,7 +25,7 @@ use crate::{
     dataplane::bpf::{Again, PuntReader, PuntRing},
     net::{Network, NextHop},
 };
-use frame::address;
+use frame::{address, tagged};
 use held::{Early, Held};
 use programs::{Look, Programs};
 pub use send::PacketSocket;
@@ -110,7 +110,7 @@ impl<N: Network, S: Sink, P: Programs> SlowPath<N, S, P> {
             Some(PuntReason::Early) => {
                 self.hold(Early {
                     ifindex: header.ifindex,
-                    frame: frame.to_vec(),
+                    frame: tagged(frame, &header),
                 });
                 None
             }

@@ -5,6 +5,7 @@ mod host;
 mod invariants;
 mod kernel;
 mod snapshot;
+mod vlans;
 
 use anyhow::Result;
 use ipvs_common::{AttachMode, Iface, PuntHeader, maps::Capacities};
@@ -13,6 +14,7 @@ use ipvs_user::dataplane::Dataplane;
 pub use host::Host;
 pub use kernel::{Kernel, in_network};
 pub use snapshot::Snapshot;
+pub use vlans::{TestVlan, untagged, with_tags};
 
 use crate::trace::{IpCommand, Network};
 
@@ -33,6 +35,10 @@ pub struct Setup {
     pub marks: [u32; 4],
     /// Links that take no frames from a native program.
     pub no_xmit: Vec<usize>,
+    /// Links that are VLAN devices on others, as far as the datapath is told.
+    pub vlans: Vec<TestVlan>,
+    /// Drivers send frames back from where they came, also in native mode.
+    pub sends_back: bool,
 }
 
 impl Setup {
@@ -44,6 +50,8 @@ impl Setup {
             mode: AttachMode::Native,
             marks: [0; 4],
             no_xmit: Vec::new(),
+            vlans: Vec::new(),
+            sends_back: false,
         }
     }
 
@@ -54,7 +62,7 @@ impl Setup {
         Iface {
             mac: of.mac,
             mode: self.mode as u8,
-            tx: u8::from(self.mode == AttachMode::Generic),
+            tx: u8::from(self.sends_back || self.mode == AttachMode::Generic),
             ifindex: of.ifindex,
             mark: self.marks[link],
             mtu: of.mtu.into(),
@@ -62,6 +70,8 @@ impl Setup {
             half_open6_mask: self.capacities.half_open6 - 1,
             test_clock: 1,
             held: 0,
+            port: of.ifindex,
+            ..Iface::default()
         }
     }
 }

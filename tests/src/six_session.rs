@@ -54,8 +54,12 @@ impl Session {
 
     /// With a server of either family.
     pub fn with(net: &Topology, to: SocketAddr) -> Result<Self> {
-        let stream = net
-            .client
+        Self::from(&net.client, to)
+    }
+
+    /// From any namespace.
+    pub fn from(client: &Netns, to: SocketAddr) -> Result<Self> {
+        let stream = client
             .enter(|| TcpStream::connect_timeout(&to, Duration::from_secs(5)))
             .with_context(|| format!("connecting to {to}"))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;

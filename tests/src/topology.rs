@@ -24,6 +24,7 @@ mod programs;
 mod scratch;
 mod sockets;
 mod three;
+mod trunk;
 mod twin;
 mod wire;
 
@@ -46,6 +47,7 @@ pub use programs::find as program;
 pub(crate) use programs::target_dir;
 pub use scratch::{Scratch, clean_up_on_interrupt};
 pub use three::{THREE_CLIENT, THREE_REAL, THREE_VIP, Three};
+pub use trunk::{Home, INNER_MTU, TRUNK_CLIENT, TRUNK_VIP, Trunk, at};
 pub(crate) use wire::link_address;
 
 /// Two clients, as far as a director can tell.

@@ -5,7 +5,7 @@
 
 use ipvs_common::{
     Address, Conn, DestFlags, DropReason, Event, FlowKey, ForwardingMethod, Fragment, Iface,
-    PassReason, Proto, PuntHeader, PuntReason, hdr::Ports, punt::PUNT_AGAIN,
+    PassReason, Proto, PuntHeader, hdr::Ports, punt::PUNT_AGAIN,
 };
 
 use super::{icmp::living, refuse, steps};
@@ -253,12 +253,7 @@ pub(super) fn early<F: Frame, T: Tables>(
     if f.len() > PUNT_AGAIN || t.icmp_limit(&limit) != Limited::NOT {
         return Err(PassReason::FragmentEarly.into());
     }
-    let header = PuntHeader {
-        reason: PuntReason::Early as u32,
-        ifindex: iface.ifindex,
-        len: f.len() as u32,
-        ..PuntHeader::default()
-    };
+    let header = PuntHeader::early(iface.port, f.len() as u32, iface.tags, iface.tags_len);
     if !f.hand_over(&header) {
         return Err(PassReason::FragmentEarly.into());
     }

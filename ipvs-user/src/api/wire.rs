@@ -201,6 +201,9 @@ pub struct Interface {
     pub mode: String,
     /// Firewall mark of every packet that enters here; 0: none.
     pub mark: u32,
+    /// A VLAN device: the interface whose program serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]

@@ -6,12 +6,13 @@ use tracing::{debug, error, warn};
 use super::{
     interfaces::{Interfaces, Wanted, constants, found},
     steps::Step,
+    vlans,
 };
 use crate::{
     dataplane::bpf::{AttachError, Successor},
     net::Link,
 };
-use ipvs_common::AttachMode;
+use ipvs_common::{AttachMode, Iface};
 
 /// A moment of the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,10 +38,21 @@ pub(super) struct Beginning {
     turns: Vec<Step>,
 }
 
+impl Beginning {
+    /// Interfaces, and the constants of the programs that they are to have.
+    fn ports(&self) -> Vec<(String, Iface)> {
+        let new = self.new.iter().map(|step| (step.name(), *step.iface()));
+        let others = self.successors.iter();
+        let others = others.map(|(wanted, _, s)| (wanted.name.as_str(), *s.iface()));
+        let each = new.chain(others);
+        each.map(|(name, iface)| (name.to_owned(), iface)).collect()
+    }
+}
+
 impl Interfaces {
     /// Every interface must be free of others' programs, and those that whoever starts this `named` must be there. What only the
     /// daemon before named may have gone since: it is attached to when it comes back.
-    pub(super) fn begin(&self, links: Vec<Link>, named: &[Wanted]) -> Result<Beginning> {
+    pub(super) fn begin(&mut self, links: Vec<Link>, named: &[Wanted]) -> Result<Beginning> {
         let mut wanted = Vec::new();
         for one in &self.wanted {
             match found(&links, &one.name) {
@@ -56,8 +68,12 @@ impl Interfaces {
             turns: Vec::new(),
         };
         for (one, link) in wanted {
-            self.begin_one(&mut beginning, one, link)?;
+            if vlans::port_of(&beginning.links, &self.wanted, &link).is_none() {
+                self.begin_one(&mut beginning, one, link)?;
+            }
         }
+        let ports = beginning.ports();
+        self.expect_vlans(&beginning.links, &ports);
         Ok(beginning)
     }
 
@@ -135,6 +151,8 @@ impl Interfaces {
         let turned = self.carry_out(turns).map_err(|e| anyhow!(e))?;
         self.settle(turned, &links);
         self.undecided.clear();
+        self.serve_vlans(&links);
+        self.forget_programs_of_served();
         self.let_unwanted_go()
     }
 
@@ -142,7 +160,8 @@ impl Interfaces {
     fn let_unwanted_go(&mut self) -> Result<()> {
         let noted = self.keeper.notes().interfaces.keys().cloned();
         let mut unwanted: Vec<_> = noted.chain(self.loader.pinned()?).collect();
-        unwanted.retain(|n| !self.attached.contains_key(n));
+        let served = &self.vlans.served;
+        unwanted.retain(|n| !self.attached.contains_key(n) && !served.contains_key(n));
         unwanted.sort();
         unwanted.dedup();
         let awaited = |name: &String| self.wanted.iter().any(|w| w.name == *name);

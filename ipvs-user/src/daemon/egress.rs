@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use crate::{
     dataplane::bpf::EgressTable,
-    net::{FeatureChanges, Features, Link, takes_frames},
+    net::{FeatureChanges, Features, Link, Tagged, tagged, takes_frames},
 };
 
 pub(super) struct EgressSync {
@@ -16,7 +16,7 @@ pub(super) struct EgressSync {
     /// `None` on kernels that do not tell (before 6.3).
     features: Option<Features>,
     /// What is in the table.
-    known: BTreeMap<u32, bool>,
+    known: BTreeMap<u32, Egress>,
 }
 
 impl EgressSync {
@@ -58,6 +58,7 @@ impl EgressSync {
                 }
             },
         };
+        let now = egress(links, &now);
         if now == self.known {
             return false;
         }
@@ -66,20 +67,47 @@ impl EgressSync {
         true
     }
 
-    fn write(&mut self, now: &BTreeMap<u32, bool>) {
-        for (ifindex, xmit) in now {
-            if self.known.get(ifindex) != Some(xmit) {
-                debug!(ifindex, xmit, "egress");
-                let egress = Egress {
-                    xdp_xmit: u32::from(*xmit),
-                };
-                complain(*ifindex, self.table.put(*ifindex, egress));
+    fn write(&mut self, now: &BTreeMap<u32, Egress>) {
+        for (ifindex, egress) in now {
+            if self.known.get(ifindex) != Some(egress) {
+                debug!(ifindex, ?egress, "egress");
+                complain(*ifindex, self.table.put(*ifindex, *egress));
             }
         }
         for ifindex in self.known.keys().filter(|i| !now.contains_key(i)) {
             complain(*ifindex, self.table.remove(*ifindex));
         }
     }
+}
+
+/// What is to be known of the links, of which some take frames as they are.
+fn egress(links: &[Link], takes: &BTreeMap<u32, bool>) -> BTreeMap<u32, Egress> {
+    let plain = takes.iter().map(|(ifindex, takes)| {
+        let xmit = u32::from(*takes);
+        let egress = Egress {
+            xmit,
+            ..Egress::default()
+        };
+        (*ifindex, egress)
+    });
+    let vlans = links.iter().filter_map(|link| {
+        let found = tagged(links, link, |l| l.vlan.is_none())?;
+        let Tagged {
+            port,
+            tags,
+            tags_len,
+        } = found;
+        takes.get(&port.ifindex).filter(|takes| **takes)?;
+        let egress = Egress {
+            xmit: Egress::TAGGED,
+            port: port.ifindex,
+            tags_len,
+            tags,
+            mtu: found.mtu(),
+        };
+        Some((link.ifindex, egress))
+    });
+    plain.chain(vlans).collect()
 }
 
 fn complain<E: std::fmt::Display>(ifindex: u32, written: Result<(), E>) {

@@ -6,8 +6,9 @@ use ipvs_common::{AttachMode, Iface};
 use tracing::{error, info, warn};
 
 use super::{
-    notes::{Keeper, Notes},
+    notes::{InterfaceNote, Keeper, Notes},
     steps::Done,
+    vlans::{self, Vlans},
 };
 use crate::{
     api::wire,
@@ -40,6 +41,7 @@ pub(super) struct Interfaces {
     pub(super) wanted: Vec<Wanted>,
     pub(super) attached: BTreeMap<String, Attachment>,
     pub(super) keeper: Keeper,
+    pub(super) vlans: Vlans,
     /// What a start did that has not succeeded yet: it goes with this.
     pub(super) undecided: Vec<Done>,
     /// There are real servers of IPv6.
@@ -47,12 +49,18 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
-    pub(super) const fn new(loader: Loader, wanted: Vec<Wanted>, keeper: Keeper) -> Self {
+    pub(super) const fn new(
+        loader: Loader,
+        wanted: Vec<Wanted>,
+        keeper: Keeper,
+        vlans: Vlans,
+    ) -> Self {
         Self {
             loader,
             wanted,
             attached: BTreeMap::new(),
             keeper,
+            vlans,
             undecided: Vec::new(),
             six: false,
         }
@@ -65,10 +73,19 @@ impl Interfaces {
     /// Later they may come and go, and change their address or MTU.
     pub(super) fn follow(&mut self, links: &[Link]) {
         for wanted in self.wanted.clone() {
-            if let Err(e) = self.follow_one(&wanted, find(links, &wanted.name)) {
+            let link = find(links, &wanted.name);
+            let by_port = link.and_then(|l| vlans::port_of(links, &self.wanted, l));
+            let done = match by_port {
+                Some(_) if !self.attached.contains_key(&wanted.name) => Ok(()),
+                // Its port was named, too.
+                Some(_) => self.let_go(&wanted.name),
+                None => self.follow_one(&wanted, link),
+            };
+            if let Err(e) = done {
                 error!("{e}");
             }
         }
+        self.serve_vlans(links);
     }
 
     fn follow_one(&mut self, wanted: &Wanted, link: Option<&Link>) -> Result<(), AttachError> {
@@ -132,11 +149,17 @@ impl Interfaces {
             return;
         };
         report(attachment, link);
-        let mut needed = Setting::needed(&wanted.name);
+        let needed = self.needed(&wanted.name);
+        self.set(&[(wanted.name.clone(), link.ifindex, needed)]);
+    }
+
+    /// What an interface needs whose packets are forwarded.
+    pub(super) fn needed(&self, name: &str) -> Vec<Setting> {
+        let mut needed = Setting::needed(name);
         if self.six {
-            needed.extend(Setting::needed_by_six(&wanted.name));
+            needed.extend(Setting::needed_by_six(name));
         }
-        self.set(&wanted.name, link.ifindex, &needed);
+        needed
     }
 
     /// Real servers of IPv6 came: the interfaces have to forward that as well, from here on.
@@ -144,31 +167,27 @@ impl Interfaces {
         if std::mem::replace(&mut self.six, true) {
             return;
         }
-        let attached = self.attached.iter();
-        let attached: Vec<_> = attached
-            .map(|(name, a)| (name.clone(), a.iface().ifindex))
+        let attached = self.attached.iter().map(|(name, a)| (name, a.iface()));
+        let served = self.vlans.served.iter().map(|(name, s)| (name, &s.iface));
+        let all: Vec<_> = attached
+            .chain(served)
+            .map(|(name, iface)| (name.clone(), iface.ifindex, Setting::needed_by_six(name)))
             .collect();
-        for (name, ifindex) in attached {
-            self.set(&name, ifindex, &Setting::needed_by_six(&name));
-        }
+        self.set(&all);
     }
 
-    /// Noted before it is done, so that it can be undone whatever happens between.
-    fn set(&mut self, name: &str, ifindex: u32, needed: &[Setting]) {
+    /// What interfaces, with their indices, need. Noted before it is done, so that it can be undone whatever happens between.
+    pub(super) fn set(&mut self, all: &[(String, u32, Vec<Setting>)]) {
         self.keeper.update(|notes| {
-            let note = notes.interfaces.entry(name.to_owned()).or_default();
-            if note.ifindex != ifindex {
-                note.settings.clear();
-            }
-            note.ifindex = ifindex;
-            for setting in needed {
-                // What was there before anybody changed it is what comes back.
-                if !note.settings.iter().any(|s| s.is_about(setting)) {
-                    note.settings.push(setting.clone());
-                }
+            for (name, ifindex, needed) in all {
+                note(
+                    notes.interfaces.entry(name.clone()).or_default(),
+                    *ifindex,
+                    needed,
+                );
             }
         });
-        for setting in needed {
+        for setting in all.iter().flat_map(|(_, _, needed)| needed) {
             setting.put_in_force();
         }
     }
@@ -199,8 +218,29 @@ impl Interfaces {
             ifindex: a.iface().ifindex,
             mode: mode_name(a.mode()).to_owned(),
             mark: a.iface().mark,
+            through: None,
         });
-        listed.collect()
+        let served = self.vlans.served.iter().map(|(name, s)| wire::Interface {
+            name: name.clone(),
+            ifindex: s.iface.ifindex,
+            mode: mode_name(mode_of(&s.iface)).to_owned(),
+            mark: s.iface.mark,
+            through: Some(s.port.clone()),
+        });
+        listed.chain(served).collect()
+    }
+}
+
+/// What was there before anybody changed it is what comes back.
+fn note(note: &mut InterfaceNote, ifindex: u32, needed: &[Setting]) {
+    if note.ifindex != ifindex {
+        note.settings.clear();
+    }
+    note.ifindex = ifindex;
+    for setting in needed {
+        if !note.settings.iter().any(|s| s.is_about(setting)) {
+            note.settings.push(setting.clone());
+        }
     }
 }
 
@@ -217,6 +257,8 @@ impl fmt::Display for Interfaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let each = self.attached.iter();
         let each = each.map(|(name, a)| format!("{name} {}", mode_name(a.mode())));
+        let served = self.vlans.served.iter();
+        let each = each.chain(served.map(|(name, s)| format!("{name} through {}", s.port)));
         f.write_str(&each.collect::<Vec<_>>().join(", "))
     }
 }
@@ -243,7 +285,16 @@ pub(super) fn constants(wanted: &Wanted, link: &Link) -> Iface {
         ifindex: link.ifindex,
         mark: wanted.mark,
         mtu: link.mtu,
+        port: link.ifindex,
         ..Iface::default()
+    }
+}
+
+const fn mode_of(iface: &Iface) -> AttachMode {
+    if iface.mode == AttachMode::Generic as u8 {
+        AttachMode::Generic
+    } else {
+        AttachMode::Native
     }
 }
 
@@ -269,6 +320,12 @@ pub(super) fn report(attachment: &Attachment, link: &Link) {
              network stack first, which costs several times the CPU time, and droute and tunnel cannot forward packets that \
              the stack has aggregated. `--mode native` makes this an error."
         );
+        if link.vlan.is_some() {
+            info!(
+                interface,
+                "{interface} is a VLAN device: name the interface that it is on, whose program serves it, too"
+            );
+        }
     }
     if !link.up {
         warn!(

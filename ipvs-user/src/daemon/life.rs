@@ -31,7 +31,7 @@ async fn run_with(options: Options, sockets: Sockets) -> Result<()> {
     let socket = options.socket.clone();
     let instance = block_in_place(|| restart::claim(&options.instance))?;
     let fresh = instance.current()?.is_none();
-    let (mut daemon, serving) = match begin(options, sockets, &instance).await {
+    let (mut daemon, serving) = match Box::pin(begin(options, sockets, &instance)).await {
         // What is not begun is undone; what was there goes on.
         Err(e) if fresh => {
             if let Err(undone) = detach::take_away(&instance).await {

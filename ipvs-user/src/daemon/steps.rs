@@ -1,6 +1,6 @@
 //! Changes of several interfaces as one: each is loaded before the first is made, and each can be taken back until all are.
 
-use ipvs_common::AttachMode;
+use ipvs_common::{AttachMode, Iface};
 use tracing::{error, info};
 
 use super::interfaces::{Interfaces, Wanted, constants, find, report};
@@ -37,6 +37,15 @@ impl Step {
     /// Those that leave no trace if they are taken back come before those that do.
     pub(super) const fn rank(&self) -> impl Ord + use<> {
         self.kind
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.wanted.name
+    }
+
+    /// The constants of its program.
+    pub(super) const fn iface(&self) -> &Iface {
+        self.ready.iface()
     }
 
     /// For an interface without a program.

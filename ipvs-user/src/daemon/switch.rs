@@ -10,6 +10,7 @@ use super::{
     interfaces::{Interfaces, Wanted, found},
     options::wanted,
     steps::Step,
+    vlans,
 };
 use crate::{
     api::{
@@ -77,6 +78,8 @@ impl Interfaces {
         let gone = before.iter().map(|b| &b.name);
         let gone = gone.filter(|b| !self.wanted.iter().any(|w| w.name == **b));
         self.let_all_go(&gone.cloned().collect::<Vec<_>>());
+        // VLAN devices whose ports were named or are no longer.
+        self.follow(links);
         Ok(())
     }
 
@@ -102,6 +105,9 @@ impl Interfaces {
                     continue;
                 }
             };
+            if vlans::port_of(links, wanted, link).is_some() {
+                continue;
+            }
             let step = self.step(one, before.map(|b| b.policy), link);
             steps.extend(step.map_err(|e| e.to_string())?);
         }

@@ -51,7 +51,7 @@ pub use attach::{Attachment, Former, IfaceProgram, ModePolicy, Ready, Successor}
 pub use available::Available;
 pub(super) use error::os_error;
 pub use error::{AttachError, LoadError};
-pub use handover::{EgressTable, Messages, PuntReader, PuntRing};
+pub use handover::{EgressTable, Messages, PuntReader, PuntRing, VlanTable};
 pub use layout::{Field, Layout, Sizes, Type};
 pub use loader::{Clock, Loader};
 pub use memory::{Need, Shortage};
@@ -79,6 +79,7 @@ pub struct BpfDataplane {
     hash_tables: Mapped<[u32; 2]>,
     match_slots: Mapped<MatchSlot>,
     egress: Option<EgressTable>,
+    vlans: Option<VlanTable>,
     punt: Option<PuntRing>,
     again: Option<Again>,
     messages: Option<Messages>,
@@ -93,26 +94,6 @@ impl BpfDataplane {
     #[must_use]
     pub fn loader(&self) -> Loader {
         self.loader.clone()
-    }
-
-    /// What is known of egress interfaces; there is one owner.
-    pub const fn take_egress(&mut self) -> Option<EgressTable> {
-        self.egress.take()
-    }
-
-    /// The frames that the programs hand over; there is one reader.
-    pub const fn take_punt(&mut self) -> Option<PuntRing> {
-        self.punt.take()
-    }
-
-    /// The way back for frames that were held; there is one who holds any.
-    pub const fn take_again(&mut self) -> Option<Again> {
-        self.again.take()
-    }
-
-    /// What the talking build says; `None` of any other.
-    pub const fn take_messages(&mut self) -> Option<Messages> {
-        self.messages.take()
     }
 
     /// What the tables were expected to take.

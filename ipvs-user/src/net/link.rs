@@ -5,7 +5,9 @@ use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp,
 };
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+use super::Vlan;
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Link {
     pub ifindex: u32,
     pub name: String,
@@ -17,6 +19,8 @@ pub struct Link {
     pub running: bool,
     /// `veth`, `bridge`, …; empty: a device of its own.
     pub kind: String,
+    /// What a VLAN device is on, if that is in this network namespace.
+    pub vlan: Option<Vlan>,
     /// Numbers of the XDP programs on it.
     pub programs: Vec<u32>,
     /// They are in the stack, not in the driver.
@@ -35,18 +39,14 @@ impl Link {
         let flags = message.header.flags;
         let mut link = Self {
             ifindex: message.header.index,
-            name: String::new(),
-            mac: Mac::default(),
-            mtu: 0,
             up: flags.contains(LinkFlags::Up),
             running: flags.contains(LinkFlags::Running),
-            kind: String::new(),
-            programs: Vec::new(),
-            generic: false,
+            ..Self::default()
         };
         for attribute in &message.attributes {
             link.take(attribute);
         }
+        link.vlan = vlan(message);
         link
     }
 
@@ -75,4 +75,24 @@ impl Link {
             }
         }
     }
+}
+
+fn vlan(message: &LinkMessage) -> Option<Vlan> {
+    let (mut on, mut data) = (None, None);
+    for attribute in &message.attributes {
+        if let LinkAttribute::Link(ifindex) = attribute {
+            on = Some(*ifindex);
+        } else if let LinkAttribute::LinkNetNsId(_) = attribute {
+            // An index of another namespace, where there is another interface.
+            return None;
+        } else if let LinkAttribute::LinkInfo(infos) = attribute {
+            data = infos.iter().find_map(|info| {
+                if let LinkInfo::Data(data) = info {
+                    return Some(data);
+                }
+                None
+            });
+        }
+    }
+    Vlan::parse(on?, data?)
 }

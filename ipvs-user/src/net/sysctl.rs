@@ -6,6 +6,8 @@ use std::{fs, io, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::offload;
+
 const NET: &str = "/proc/sys/net";
 
 const FOUR: &str = "ipv4";
@@ -21,7 +23,13 @@ pub struct Setting {
     /// Of IPv6.
     #[serde(default)]
     pub six: bool,
+    /// No setting under `/proc`: a feature of the card.
+    #[serde(default)]
+    pub of_card: bool,
 }
+
+/// What a card does with tags of VLANs on the way in: it takes them off, so that a program does not see them.
+const TAKES_TAGS_OFF: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
 
 impl Setting {
     /// What an interface needs and has not. What cannot be read is a warning: the rest of the traffic may do without.
@@ -62,10 +70,31 @@ impl Setting {
         needed.into_iter().flatten().flatten().collect()
     }
 
+    /// What an interface needs that frames with tags come in by: its card must leave them where they are.
+    #[must_use]
+    pub fn needed_for_tags(interface: &str) -> Vec<Self> {
+        let mut needed = Vec::new();
+        for feature in TAKES_TAGS_OFF {
+            match offload::is_on(interface, feature) {
+                Ok(Some(true)) => needed.push(Self {
+                    interface: interface.to_owned(),
+                    key: feature.to_owned(),
+                    before: ON.to_owned(),
+                    now: OFF.to_owned(),
+                    six: false,
+                    of_card: true,
+                }),
+                Ok(_) => {}
+                Err(e) => warn!(interface, "cannot ask for the feature {feature}: {e}"),
+            }
+        }
+        needed
+    }
+
     /// Whether both are about the same.
     #[must_use]
     pub fn is_about(&self, other: &Self) -> bool {
-        (&self.key, self.six) == (&other.key, other.six)
+        (&self.key, self.six, self.of_card) == (&other.key, other.six, other.of_card)
     }
 
     fn change(interface: &str, key: &str, now: &str) -> Option<Self> {
@@ -81,6 +110,7 @@ impl Setting {
                 before,
                 now: now.to_owned(),
                 six: family == SIX,
+                of_card: false,
             }),
             Err(e) => {
                 warn!(interface, "cannot read {}: {e}", path.display());
@@ -103,8 +133,11 @@ impl Setting {
             key,
             before,
             now,
-            six: _,
+            ..
         } = self;
+        if self.of_card {
+            return self.put_on_card(now);
+        }
         let family = self.family();
         match fs::write(self.path(), now) {
             Ok(()) => info!(
@@ -121,6 +154,12 @@ impl Setting {
 
     /// Unless somebody else set it meanwhile, or the interface is gone.
     pub fn restore(&self) {
+        if self.of_card {
+            if is_on_card(&self.interface, &self.key) == Some(self.now == ON) {
+                self.put_on_card(&self.before);
+            }
+            return;
+        }
         let path = self.path();
         if !read(&path).is_ok_and(|v| v == self.now) {
             return;
@@ -131,6 +170,33 @@ impl Setting {
             Err(e) => warn!(interface, "cannot restore {}: {e}", path.display()),
         }
     }
+}
+
+impl Setting {
+    fn put_on_card(&self, value: &str) {
+        let Self { interface, key, .. } = self;
+        let on = value == ON;
+        let set = offload::set(interface, key, on);
+        if set.is_ok() && is_on_card(interface, key) == Some(on) {
+            info!(interface, "ethtool --features {interface} {key} {value}");
+        } else {
+            let why = set
+                .err()
+                .map_or("the driver insists".to_owned(), |e| e.to_string());
+            warn!(
+                interface,
+                "cannot turn {key} {value} ({why}): tags of VLANs are taken off before the program sees the frame, which then \
+                 counts as one without. Name the VLAN devices as interfaces, and {interface} not"
+            );
+        }
+    }
+}
+
+const ON: &str = "on";
+const OFF: &str = "off";
+
+fn is_on_card(interface: &str, feature: &str) -> Option<bool> {
+    offload::is_on(interface, feature).ok().flatten()
 }
 
 fn path(family: &str, interface: &str, key: &str) -> PathBuf {

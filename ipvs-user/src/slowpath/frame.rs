@@ -1,6 +1,6 @@
 //! Ethernet frames as bytes.
 
-use ipvs_common::Mac;
+use ipvs_common::{Mac, PuntHeader};
 
 /// Bytes before the IP header.
 pub(super) const ETHERNET: usize = 14;
@@ -14,6 +14,19 @@ pub(super) fn address(frame: &[u8], dst: Mac, src: Mac) -> Vec<u8> {
         {
             place.copy_from_slice(&mac);
         }
+    }
+    frame
+}
+
+/// The frame as it came in: with the tags that were taken off.
+pub(super) fn tagged(frame: &[u8], header: &PuntHeader) -> Vec<u8> {
+    const ADDRESSES: usize = 12;
+    let mut frame = frame.to_vec();
+    let (tags, len) = header.tags();
+    if let Some(tags) = tags.get(..len)
+        && frame.len() >= ADDRESSES
+    {
+        frame.splice(ADDRESSES..ADDRESSES, tags.iter().copied());
     }
     frame
 }

@@ -24,9 +24,7 @@ impl Network for Fake {
             mtu: MTU,
             up: true,
             running: true,
-            kind: String::new(),
-            programs: Vec::new(),
-            generic: false,
+            ..Link::default()
         }])
     }
 

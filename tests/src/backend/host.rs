@@ -46,6 +46,8 @@ impl Host {
         tables.no_xmit = refusing
             .map(|link| setup.network.links[*link].ifindex)
             .collect();
+        tables.vlans = setup.vlan_entries().into_iter().collect();
+        tables.tagged = setup.tagged_egress().into_iter().collect();
         Self {
             setup,
             tables: Arc::new(Mutex::new(tables)),
@@ -56,7 +58,7 @@ impl Host {
         let verdict = match verdict.action() {
             Action::Pass => Verdict::Pass,
             Action::Waits => Verdict::Waits,
-            Action::Drop | Action::Handed | Action::Stage(_) => Verdict::Drop,
+            Action::Drop | Action::Handed | Action::Stage(_) | Action::Tagged(_) => Verdict::Drop,
             Action::Tx => Verdict::Tx,
             Action::Redirect(ifindex) => {
                 Verdict::Redirect(self.setup.network.index_of_ifindex(ifindex))

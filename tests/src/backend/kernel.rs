@@ -2,7 +2,7 @@
 //! neighbours of the traces.
 //!
 //! A redirect tells no interface under `BPF_PROG_TEST_RUN`; it is known by the source address of the frame, of which each
-//! link has its own.
+//! link has its own, and by its tags.
 
 mod namespace;
 mod shared;
@@ -48,8 +48,19 @@ impl Kernel {
         let mut egress = dataplane.take_egress().context("egress table")?;
         let punt = dataplane.take_punt().context("punt ring")?;
         for (number, link) in setup.network.links.iter().enumerate() {
-            let xdp_xmit = u32::from(!setup.no_xmit.contains(&number));
-            egress.put(link.ifindex, Egress { xdp_xmit })?;
+            let xmit = u32::from(!setup.no_xmit.contains(&number));
+            let egress_of = Egress {
+                xmit,
+                ..Egress::default()
+            };
+            egress.put(link.ifindex, egress_of)?;
+        }
+        for (ifindex, tagged) in setup.tagged_egress() {
+            egress.put(ifindex, tagged)?;
+        }
+        let mut vlans = dataplane.take_vlans().context("VLAN table")?;
+        for (key, iface) in setup.vlan_entries() {
+            vlans.put(key, iface)?;
         }
         Ok(Self {
             loader: dataplane.loader(),
@@ -82,7 +93,8 @@ impl Kernel {
             XDP_TX => Verdict::Tx,
             XDP_REDIRECT => {
                 let mut links = self.setup.network.links.iter();
-                Verdict::Redirect(links.position(|l| frame.get(6..12) == Some(&l.mac[..])))
+                let link = links.position(|l| frame.get(6..12) == Some(&l.mac[..]));
+                Verdict::Redirect(link.map(|link| self.setup.port_of(link, frame)))
             }
             _ => anyhow::bail!("what the program returned is no verdict: {code}"),
         })

@@ -51,12 +51,19 @@ impl Director {
         let mut egress = dataplane
             .take_egress()
             .context("somebody has the egresses")?;
-        egress.put(ifindex, Egress { xdp_xmit: 1 })?;
+        egress.put(
+            ifindex,
+            Egress {
+                xmit: Egress::PLAIN,
+                ..Egress::default()
+            },
+        )?;
         let iface = Iface {
             mac: DIRECTOR_MAC,
             mode: AttachMode::Native as u8,
             tx: 1,
             ifindex,
+            port: ifindex,
             mtu: 1500,
             ..Iface::default()
         };

@@ -26,6 +26,8 @@ pub enum Part {
     Ip6Tnl,
     /// Those of every tunnel that ip_vs has, in and over either version.
     Tunnels,
+    /// VLAN devices.
+    Vlans,
     IpVs,
     Nftables,
 }
@@ -61,6 +63,12 @@ impl Part {
                      link add trial6 type ip6gre local fd00::1 remote fd00::2\n";
                 let port = ["fou", "add", "port", "6080", "gue"];
                 netns.ip(devices).is_ok() && netns.output("ip", &port).is_ok()
+            }
+            Self::Vlans => {
+                load("8021q");
+                netns
+                    .ip("link add trial type veth peer name far\nlink add link trial name v type vlan id 7\n")
+                    .is_ok()
             }
             Self::IpVs => {
                 load("ip_vs");

@@ -10,7 +10,9 @@ mod changes;
 use anyhow::{Context as _, Result, bail, ensure};
 use ipvs_common::{AttachMode, PuntHeader, PuntReason, maps::Capacities};
 use ipvs_tests::{
-    backend::{Backend, Host, Kernel, START, Setup, Verdict, in_network},
+    backend::{
+        Backend, Host, Kernel, START, Setup, TestVlan, Verdict, in_network, untagged, with_tags,
+    },
     packet,
     random::{Arrival, COMMANDS, DESTS, Generator, LINK_MARKS},
     replay::Console,
@@ -96,6 +98,16 @@ enum Family {
 }
 
 impl Family {
+    /// In one tag and in two; a real server's link, or the clients', gets some on the way out.
+    fn vlans(self) -> Vec<TestVlan> {
+        let is_four = self == Self::Four;
+        vec![
+            TestVlan::one(0, 1, 10, !is_four),
+            TestVlan::one(2, 0, 20, false),
+            TestVlan::two(2, 0, 100, 7, is_four),
+        ]
+    }
+
     fn command(self, line: &str) -> String {
         match self {
             Self::Four => six::command_of_four(line),
@@ -115,6 +127,7 @@ fn agree(mode: AttachMode, family: Family, seed: u64) {
     setup.mode = mode;
     setup.marks = LINK_MARKS;
     setup.no_xmit = vec![3];
+    setup.vlans = family.vlans();
     let network = setup.network.clone();
     let result = in_network(&network, || {
         match run(&setup, family, seed, None) {
@@ -215,7 +228,7 @@ impl Pair {
         }
         let again = self.held_again();
         let is_held = again.is_some();
-        let arrival = again.unwrap_or_else(|| self.generator.arrival());
+        let arrival = again.unwrap_or_else(|| self.arrival());
         self.compare(&arrival, is_held)
             .and_then(|()| {
                 if exact || number.is_multiple_of(COUNTERS) {
@@ -234,6 +247,29 @@ impl Pair {
                     packet::hex(&arrival.frame)
                 )
             })
+    }
+
+    /// The next one: mostly in tags, if its link is a VLAN device. Some tags are nobody's.
+    fn arrival(&mut self) -> Arrival {
+        let mut arrival = self.generator.arrival();
+        let vlans = self.host.setup().vlans.iter();
+        let vlans: Vec<_> = vlans.filter(|v| v.link == arrival.link).collect();
+        let rng = self.generator.rng();
+        let Some(mut vlan) = rng.choice(vlans).copied() else {
+            return arrival;
+        };
+        if rng.u8(..4) == 0 {
+            return arrival;
+        }
+        if rng.u8(..64) == 0 {
+            vlan.tags[3] ^= 1;
+        }
+        arrival.frame = vlan.frame(&arrival.frame, rng.u8(..8));
+        if rng.u8(..64) == 0 {
+            arrival.frame = with_tags(&arrival.frame, &vlan.tags[..4]);
+        }
+        arrival.link = vlan.port;
+        arrival
     }
 
     /// Now and then one of those that are held comes again; there is no room for more than so many.
@@ -264,7 +300,7 @@ impl Pair {
                 self.held.push(arrival.clone());
             }
             if matches!(host.verdict, Verdict::Redirect(_) | Verdict::Tx) {
-                self.generator.observe(&host.frame);
+                self.generator.observe(&untagged(&host.frame).0);
             }
             return Ok(());
         }

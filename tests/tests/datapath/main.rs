@@ -25,4 +25,5 @@ mod schedulers;
 mod six;
 mod sync;
 mod tunnels;
+mod vlans;
 mod ways;

@@ -12,10 +12,37 @@ use aya::{
     maps::{HashMap, MapData, MapError, RingBuf},
 };
 use aya_log::EbpfLogger;
-use ipvs_common::Egress;
+use ipvs_common::{Egress, Iface, VlanKey};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::{error::LoadError, loader::LOG_MAP};
+use super::{Again, BpfDataplane, error::LoadError, loader::LOG_MAP};
+
+impl BpfDataplane {
+    /// What is known of egress interfaces; there is one owner.
+    pub const fn take_egress(&mut self) -> Option<EgressTable> {
+        self.egress.take()
+    }
+
+    /// The VLAN devices that frames come in by; there is one owner.
+    pub const fn take_vlans(&mut self) -> Option<VlanTable> {
+        self.vlans.take()
+    }
+
+    /// The frames that the programs hand over; there is one reader.
+    pub const fn take_punt(&mut self) -> Option<PuntRing> {
+        self.punt.take()
+    }
+
+    /// The way back for frames that were held; there is one who holds any.
+    pub const fn take_again(&mut self) -> Option<Again> {
+        self.again.take()
+    }
+
+    /// What the talking build says; `None` of any other.
+    pub const fn take_messages(&mut self) -> Option<Messages> {
+        self.messages.take()
+    }
+}
 
 /// Which interfaces take frames from a native program.
 pub struct EgressTable(pub(super) HashMap<MapData, u32, Egress>);
@@ -23,11 +50,8 @@ pub struct EgressTable(pub(super) HashMap<MapData, u32, Egress>);
 impl EgressTable {
     /// What is in it, as another process may have left it.
     #[must_use]
-    pub fn entries(&self) -> BTreeMap<u32, bool> {
-        let entries = self.0.iter().filter_map(Result::ok);
-        entries
-            .map(|(ifindex, e)| (ifindex, e.xdp_xmit != 0))
-            .collect()
+    pub fn entries(&self) -> BTreeMap<u32, Egress> {
+        self.0.iter().filter_map(Result::ok).collect()
     }
 
     pub fn put(&mut self, ifindex: u32, egress: Egress) -> Result<(), MapError> {
@@ -36,6 +60,25 @@ impl EgressTable {
 
     pub fn remove(&mut self, ifindex: u32) -> Result<(), MapError> {
         super::absent_is_fine(self.0.remove(&ifindex))
+    }
+}
+
+/// What is constant of each VLAN device that frames come in by, by their tags.
+pub struct VlanTable(pub(super) HashMap<MapData, VlanKey, Iface>);
+
+impl VlanTable {
+    /// What is in it, as another process may have left it.
+    #[must_use]
+    pub fn entries(&self) -> BTreeMap<VlanKey, Iface> {
+        self.0.iter().filter_map(Result::ok).collect()
+    }
+
+    pub fn put(&mut self, key: VlanKey, iface: Iface) -> Result<(), MapError> {
+        self.0.insert(key, iface, 0)
+    }
+
+    pub fn remove(&mut self, key: VlanKey) -> Result<(), MapError> {
+        super::absent_is_fine(self.0.remove(&key))
     }
 }
 

@@ -28,7 +28,7 @@ use crate::ledger::{Key, Value};
 pub(super) const LOG_MAP: &str = "AYA_LOGS";
 
 /// Every map that is made once. The object's own constants (`.rodata`) are not among them: they differ between loads.
-pub(super) const SHARED: [&str; 39] = [
+pub(super) const SHARED: [&str; 41] = [
     maps::SERVICES,
     maps::DEST_LISTS,
     maps::HASH_TABLES,
@@ -65,6 +65,8 @@ pub(super) const SHARED: [&str; 39] = [
     maps::ICMP_BUDGET,
     maps::ICMP_PEERS,
     maps::INBOUND,
+    maps::VLANS,
+    maps::TAGGED_WAY,
     maps::FRAGMENTS,
     maps::FRAGMENTS6,
     LOG_MAP,
@@ -185,15 +187,21 @@ impl Loader {
         self.0.capacities
     }
 
-    /// One more load with these constants; the fields that are the same for all interfaces are filled in here.
-    pub(super) fn load(&self, iface: Iface) -> Result<(Ebpf, Iface), LoadError> {
+    /// Fills in the fields that are the same for all interfaces.
+    #[must_use]
+    pub fn constants(&self, iface: Iface) -> Iface {
         let parts = &*self.0;
-        let iface = Iface {
+        Iface {
             half_open_mask: parts.capacities.half_open.wrapping_sub(1),
             half_open6_mask: parts.capacities.half_open6.wrapping_sub(1),
             test_clock: u32::from(parts.clock == Clock::Manual),
             ..iface
-        };
+        }
+    }
+
+    /// One more load with these constants, filled in.
+    pub(super) fn load(&self, iface: Iface) -> Result<(Ebpf, Iface), LoadError> {
+        let (parts, iface) = (&*self.0, self.constants(iface));
         let mut loader = EbpfLoader::new();
         loader.override_global(maps::IFACE, &iface, true);
         for name in SHARED {

@@ -13,6 +13,7 @@ use ipvs_common::{
 
 use super::{
     BpfDataplane, Clock, Dataplane as _, EgressTable, LoadError, Messages, Need, PuntRing,
+    VlanTable,
     blob::Blob,
     control::Control,
     layout::{LAYOUT, Layout},
@@ -70,6 +71,7 @@ impl BpfDataplane {
         let match_slots = Mapped::map(maps.match_slots.map().fd(), maps.match_slots.len())
             .map_err(LoadError::States)?;
         let egress = EgressTable(take(control.ebpf(), names::EGRESS)?);
+        let vlans = VlanTable(take(control.ebpf(), names::VLANS)?);
         let punt = PuntRing(take::<RingBuf<_>>(control.ebpf(), names::PUNT)?);
         let again = control.again(loader.in_force())?;
         let ledger = loader.ledger()?;
@@ -86,6 +88,7 @@ impl BpfDataplane {
             hash_tables,
             match_slots,
             egress: Some(egress),
+            vlans: Some(vlans),
             punt: Some(punt),
             again: Some(again),
             messages,

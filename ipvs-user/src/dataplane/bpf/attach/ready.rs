@@ -38,6 +38,12 @@ impl Ready {
         self.program.mode()
     }
 
+    /// The constants of the program.
+    #[must_use]
+    pub const fn iface(&self) -> &Iface {
+        &self.program.iface
+    }
+
     /// Puts it on the interface, which has none.
     pub fn attach(mut self, loader: &Loader) -> Result<Attachment, AttachError> {
         let link = link(loader, &self.interface, &mut self.program)?;
@@ -70,6 +76,12 @@ impl Successor {
         };
         let ready = Ready::load(loader, interface, iface, mode)?;
         Ok(Some(Self { ready, link }))
+    }
+
+    /// The constants of the program.
+    #[must_use]
+    pub const fn iface(&self) -> &Iface {
+        self.ready.iface()
     }
 
     /// Puts it in force, without a packet in between that sees no program.
