@@ -6,7 +6,11 @@
 use bytemuck::Pod;
 use ipvs_common::{DropReason, PuntHeader};
 
-use crate::ip::v6::{self, Found};
+use crate::{
+    ip::v6::{self, Found},
+    parse::{self, Transport},
+    rewrite::sctp::{self, Job, Settled},
+};
 
 pub trait Frame {
     /// Bytes from the Ethernet header to the end.
@@ -42,6 +46,30 @@ pub trait Frame {
         Self: Sized,
     {
         v6::behind_extensions(self, l3, fragment)
+    }
+
+    /// The byte at an offset, which may be anywhere in the frame.
+    fn byte(&mut self, off: usize) -> Option<u8>;
+
+    /// CRC32c of `len` bytes from `off` ([`crate::rewrite::crc32c`]).
+    fn crc(&mut self, off: usize, len: usize) -> Result<u32, DropReason>;
+
+    /// A transport header; see [`parse::any_transport`]. May run out of line.
+    #[inline(always)]
+    fn transport(&mut self, l4: usize, proto: u8, end: usize) -> Transport
+    where
+        Self: Sized,
+    {
+        parse::any_transport(self, l4, proto, end)
+    }
+
+    /// A port of SCTP and its checksum; see [`sctp::settle`]. May run out of line.
+    #[inline(always)]
+    fn settle(&mut self, l4: usize, len: u16, job: Job) -> Settled
+    where
+        Self: Sized,
+    {
+        sctp::settle(self, l4, len, job)
     }
 
     #[inline(always)]

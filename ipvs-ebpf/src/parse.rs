@@ -7,7 +7,7 @@ use ipvs_common::{
     hdr::{Eth, Ports, Tcp, Udp},
 };
 
-use crate::{Ip, exit::Exit, frame::Frame};
+use crate::{Ip, exit::Exit, frame::Frame, sctp};
 
 /// Offset of the IP header.
 pub const L3: usize = size_of::<Eth>();
@@ -33,7 +33,7 @@ pub enum Piece {
     Later,
 }
 
-/// A TCP or UDP packet.
+/// A packet of TCP, UDP or SCTP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<A: Address = [u8; 4]> {
     pub key: FlowKey<A>,
@@ -47,9 +47,11 @@ pub struct Packet<A: Address = [u8; 4]> {
     pub tos: u8,
     /// Must not be fragmented.
     pub df: bool,
-    /// TCP flags; 0 for UDP.
+    /// TCP flags; 0 for UDP; for SCTP what its chunks are in these terms ([`sctp`]).
     pub flags: u8,
     pub piece: Piece,
+    /// Of SCTP. Never in the first stage, whose code so goes without all that follows.
+    pub sctp: bool,
 }
 
 impl<A: Address> Packet<A> {
@@ -57,6 +59,12 @@ impl<A: Address> Packet<A> {
     #[inline(always)]
     pub const fn is_tcp(&self) -> bool {
         self.key.proto == Proto::Tcp as u8
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_udp(&self) -> bool {
+        self.key.proto == Proto::Udp as u8
     }
 
     #[must_use]
@@ -109,6 +117,7 @@ pub(crate) const fn least(proto: Proto) -> usize {
     match proto {
         Proto::Tcp => size_of::<Tcp>(),
         Proto::Udp => size_of::<Udp>(),
+        Proto::Sctp => sctp::HEADER + sctp::CHUNK,
     }
 }
 
@@ -140,5 +149,51 @@ pub(crate) fn transport<F: Frame>(f: &mut F, l4: usize, proto: Proto) -> Result<
                 0,
             ))
         }
+        Proto::Sctp => {
+            let sctp = f.at::<[u8; sctp::HEADER + sctp::CHUNK]>(l4).map_err(short)?;
+            let [a, b, c, d, _, _, _, _, _, _, _, _, kind, ..] = *sctp;
+            let (src, dst) = ([a, b], [c, d]);
+            Ok((Ports { src, dst }, sctp::flags_of(kind)))
+        }
     }
+}
+
+/// Ports and flags of a packet of any protocol, or that it has none. One register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transport(pub u64);
+
+impl Transport {
+    const OTHER: Self = Self(1 << 62);
+    const MALFORMED: Self = Self(1 << 63);
+
+    /// `None`: it is of no protocol that is balanced.
+    #[inline(always)]
+    pub(crate) fn read(self) -> Result<Option<(Ports, u8)>, PassReason> {
+        if self.0 & Self::OTHER.0 != 0 {
+            return Ok(None);
+        }
+        if self.0 & Self::MALFORMED.0 != 0 {
+            return Err(PassReason::Malformed);
+        }
+        let ports = bytemuck::cast(self.0 as u32);
+        Ok(Some((ports, (self.0 >> 32) as u8)))
+    }
+}
+
+/// Reads a transport header of a packet that ends at `end`.
+#[inline(always)]
+pub fn any_transport<F: Frame>(f: &mut F, l4: usize, proto: u8, end: usize) -> Transport {
+    let Some(proto) = Proto::from_number(proto) else {
+        return Transport::OTHER;
+    };
+    if l4 + least(proto) > end {
+        return Transport::MALFORMED;
+    }
+    let Ok((ports, mut flags)) = transport(f, l4, proto) else {
+        return Transport::MALFORMED;
+    };
+    if matches!(proto, Proto::Sctp) {
+        flags |= sctp::behind(f, l4 + sctp::HEADER, end);
+    }
+    Transport(u64::from(bytemuck::cast::<Ports, u32>(ports)) | u64::from(flags) << 32)
 }

@@ -17,6 +17,7 @@ use crate::{
     Ip,
     conn::{
         Table, expected, leave, promote,
+        tcp_state::Direction,
         template::{self, Joined},
     },
     egress,
@@ -26,6 +27,7 @@ use crate::{
     matching::{self, Matched},
     pipeline::steps::{self, Step, Went},
     sched::{self, Found, Walk, lblcr},
+    sctp,
     service::Marked,
 };
 
@@ -312,6 +314,12 @@ pub trait Tables: Templates + Sets + Matches {
         Self: Sized,
     {
         wrap::wrap(f, self, dest, inside)
+    }
+
+    /// The state of SCTP that a packet leads to; see [`sctp::next`]. May run out of line.
+    #[inline(always)]
+    fn sctp_state(&self, direction: Direction, flags: u8, state: u8) -> u8 {
+        sctp::next(direction, flags, state)
     }
 
     /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.

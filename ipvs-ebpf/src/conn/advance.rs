@@ -65,6 +65,8 @@ pub fn state_after<T: Tables>(t: &T, p: &Packet<T::A>, direction: Direction, sta
         let flags = t.settings().map_or(0, |s| s.flags);
         let secure = flags & SettingsFlags::SECURE_TCP != 0;
         tcp_state::next(direction, p.flags, state, secure)
+    } else if p.sctp {
+        t.sctp_state(direction, p.flags, state)
     } else {
         State::Udp as u8
     }
@@ -189,7 +191,7 @@ fn swap<T: Tables>(
         if t.swap_status(truth, conn.seq, old, new) {
             recount(t, conn.dest, old, new);
             synced::changed(t, key);
-            if new.state == State::Established as u8 && old.flags & ConnFlags::CHILD != 0 {
+            if State::is_established(new.state) && old.flags & ConnFlags::CHILD != 0 {
                 template::assure(t, key, &conn);
             }
             return true;

@@ -39,12 +39,14 @@ const SA: u8 = State::SynAck as u8;
 const DIRECTIONS: usize = 3;
 /// Events.
 const EVENTS: usize = 4;
+/// States, and none.
+const COLUMNS: usize = 16;
 
 /// Next state by direction and event (rows: SYN, FIN, ACK, RST of each direction) and by the state before (columns NO ES SS SR FW
 /// TW CL CW LA LI SA, padded). The second half is in force under `secure_tcp`: an entry is established by the real server's ACK
 /// alone, or where that is not seen by the client's second one.
 #[rustfmt::skip]
-static NEXT: [[u8; State::SLOTS]; 2 * DIRECTIONS * EVENTS] = [
+static NEXT: [[u8; COLUMNS]; 2 * DIRECTIONS * EVENTS] = [
     // The client, replies seen.
     [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR, NO, NO, NO, NO, NO],
     [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW, NO, NO, NO, NO, NO],
@@ -93,7 +95,7 @@ pub fn next(direction: Direction, flags: u8, state: u8, secure: bool) -> u8 {
     let block = direction as usize + if secure { DIRECTIONS } else { 0 };
     let row = block * EVENTS + event;
     NEXT.get(row)
-        .and_then(|r| r.get(usize::from(state) & (State::SLOTS - 1)))
+        .and_then(|r| r.get(usize::from(state) & (COLUMNS - 1)))
         .copied()
         .unwrap_or(CL)
 }

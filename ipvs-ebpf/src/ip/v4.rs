@@ -59,7 +59,7 @@ impl Ip for [u8; 4] {
     #[inline(always)]
     fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
         let (ip, header, frags) = whole(f, iface)?;
-        behind(f, &ip, header, frags, Piece::Whole)
+        early(f, &ip, header, frags)
     }
 
     #[inline(always)]
@@ -84,6 +84,7 @@ impl Ip for [u8; 4] {
         Ok(Fragmented {
             p: Packet {
                 piece: piece(frags),
+                sctp: ip.proto == Proto::Sctp as u8,
                 ..with(f, &ip, (header, frags), none, 0)?
             },
             key: FragmentKey::in_words(ip.src_addr, ip.dst_addr, ip.id, ip.proto),
@@ -251,6 +252,28 @@ const fn piece(frags: u16) -> Piece {
     }
 }
 
+/// The packet with this header, if the first stage looks after its protocol.
+#[inline(always)]
+fn early<F: Frame>(f: &mut F, ip: &Ipv4Hdr, header: usize, frags: u16) -> Result<Packet, Exit> {
+    let proto = Proto::of_first_stage(ip.proto).ok_or_else(|| late(ip.proto))?;
+    let (ports, flags) = parse::transport(f, L3 + header, proto)?;
+    let least = parse::least(proto);
+    Ok(Packet {
+        flags,
+        ..with(f, ip, (header, frags), ports, least)?
+    })
+}
+
+/// What becomes of a packet of another protocol in the first stage.
+#[inline(always)]
+fn late(proto: u8) -> Exit {
+    if proto == Proto::Sctp as u8 {
+        Exit::SLOW
+    } else {
+        other(proto)
+    }
+}
+
 /// The packet with this header, which has ports.
 #[inline(always)]
 fn behind<F: Frame>(
@@ -260,13 +283,14 @@ fn behind<F: Frame>(
     frags: u16,
     piece: Piece,
 ) -> Result<Packet, Exit> {
-    let proto = Proto::from_number(ip.proto).ok_or_else(|| other(ip.proto))?;
-    let (ports, flags) = parse::transport(f, L3 + header, proto)?;
-    let least = parse::least(proto);
+    let end = L3 + usize::from(u16::from_be_bytes(ip.tot_len));
+    let found = f.transport(L3 + header, ip.proto, end).read()?;
+    let (ports, flags) = found.ok_or_else(|| other(ip.proto))?;
     Ok(Packet {
         flags,
         piece,
-        ..with(f, ip, (header, frags), ports, least)?
+        sctp: ip.proto == Proto::Sctp as u8,
+        ..with(f, ip, (header, frags), ports, 0)?
     })
 }
 
@@ -293,6 +317,7 @@ pub(crate) fn with<F: Frame>(
         df: frags & DONT_FRAGMENT != 0,
         flags: 0,
         piece: Piece::Whole,
+        sctp: false,
     })
 }
 

@@ -82,17 +82,26 @@ pub(super) fn starts_over<T: Tables>(t: &T, hit: &Hit<T>) -> bool {
         .dest(hit.conn.dest)
         .map_or((1, 0), |d| (d.weight, d.policy));
     let status = hit.conn.status;
-    let closed = status.state == State::TimeWait as u8 || status.state == State::Close as u8;
+    let closed = status.state == State::TimeWait as u8
+        || status.state == State::Close as u8
+        || status.state == State::SctpClosed as u8;
     let closing = closed
         || status.state == State::FinWait as u8
         || status.state == State::CloseWait as u8
-        || status.state == State::LastAck as u8;
+        || status.state == State::LastAck as u8
+        || is_shutting_down(status.state);
     let unseen = status.flags & ConnFlags::NO_OUTPUT != 0;
     let reusable =
         closed || (mode & REUSE_FIN_WAIT != 0 && unseen && status.state == State::FinWait as u8);
     (flags & SettingsFlags::EXPIRE_NODEST != 0 && weight == 0)
         || (mode != 0 && reusable && status.flags & ConnFlags::CHILD == 0)
         || (policy & Policy::REOPEN != 0 && closing)
+}
+
+/// The same of SCTP, before it is closed.
+#[inline(always)]
+const fn is_shutting_down(state: u8) -> bool {
+    state >= State::SctpShutdownSent as u8 && state <= State::SctpShutdownAckSent as u8
 }
 
 #[inline(always)]
@@ -130,7 +139,7 @@ fn request<F: Frame, T: Tables>(
 #[inline(always)]
 pub(super) fn orphaned<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>, policy: u8) -> Exit {
     // Any datagram opens; a segment in mid-flow does not, even where settings let it.
-    let opens = !p.is_tcp() || (p.has(flag::SYN) && !p.has(flag::RST));
+    let opens = p.is_udp() || (p.has(flag::SYN) && !p.has(flag::RST));
     if policy & Policy::RESCHEDULE != 0 && !opens {
         // Not yet ended: that is how the next stage knows.
         return Exit::OPEN;
@@ -144,7 +153,8 @@ pub(super) fn orphaned<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>, pol
         return DropReason::DestGone.into();
     }
     t.event(Event::DestGoneEnded);
-    if opens || policy & Policy::RESET == 0 {
+    // Of SCTP the stack answers, as to all that opens nothing.
+    if opens || !p.is_tcp() || policy & Policy::RESET == 0 {
         return Exit::OPEN;
     }
     if p.has(flag::RST) {
@@ -164,7 +174,7 @@ fn reply<F: Frame, T: Tables>(
     let hop = egress::to_client(t, p, iface, hit);
     fwd::reply::admit(iface, p, &hop)?;
     advance::packet(t, p, hit);
-    if !p.is_tcp() && hit.conn.status.flags & ConnFlags::CHILD != 0 {
+    if p.is_udp() && hit.conn.status.flags & ConnFlags::CHILD != 0 {
         template::assure(t, &conn::opposite(&p.key, &hit.conn), &hit.conn);
     }
     stats::outbound(t, hit.conn.dest, p.len);

@@ -30,17 +30,22 @@ pub enum Place {
     Unfit,
 }
 
-/// States of TCP that a backup is told of.
+/// States that a backup is told of.
 #[must_use]
 pub const fn is_told(proto: u8, state: u8) -> bool {
-    const TOLD: [State; 5] = [
+    const TOLD: [State; 10] = [
         State::Established,
         State::FinWait,
         State::Close,
         State::CloseWait,
         State::TimeWait,
+        State::SctpEstablished,
+        State::SctpShutdownSent,
+        State::SctpShutdownReceived,
+        State::SctpShutdownAckSent,
+        State::SctpClosed,
     ];
-    if proto != Proto::Tcp as u8 {
+    if proto == Proto::Udp as u8 {
         return true;
     }
     let mut i = 0;
@@ -68,11 +73,7 @@ pub fn of_connection(key: &Flow, conn: &tables::Entry, seconds: u32) -> Option<E
     told.then(|| Entry {
         proto: key.proto,
         flags,
-        state: if key.proto == Proto::Tcp as u8 {
-            status.state.into()
-        } else {
-            0
-        },
+        state: wire_state(key.proto, status.state),
         client: socket(key.src, key.sport),
         virt: socket(key.dst, key.dport),
         real: socket(conn.to_addr, conn.to_port),
@@ -185,16 +186,26 @@ pub fn place(entry: &Entry, model: &Model, settings: &Settings) -> Place {
     Place::Connection(FlowKey::new(entry.proto, src, sport, dst, dport), synced)
 }
 
+/// In the numbers of the kernel.
+fn wire_state(proto: u8, state: u8) -> u16 {
+    match Proto::from_number(proto) {
+        Some(Proto::Tcp) => state.into(),
+        Some(Proto::Sctp) => state.saturating_sub(State::OF_SCTP).into(),
+        Some(Proto::Udp) | None => 0,
+    }
+}
+
 /// In the numbers of the tables. `None`: there is no such state, or protocol.
 fn state_of(entry: &Entry) -> Option<u8> {
     if entry.is_template() {
         return Some(u8::from(entry.state != 0));
     }
-    if entry.proto == Proto::Udp as u8 {
-        return Some(State::Udp as u8);
+    let state = u8::try_from(entry.state).ok();
+    match Proto::from_number(entry.proto)? {
+        Proto::Udp => Some(State::Udp as u8),
+        Proto::Tcp => state.filter(|state| *state < State::Udp as u8),
+        Proto::Sctp => State::of_sctp(state?).map(|state| state as u8),
     }
-    let state = u8::try_from(entry.state).ok()?;
-    (entry.proto == Proto::Tcp as u8 && state < State::Udp as u8).then_some(state)
 }
 
 /// `None`: no time was told.

@@ -36,6 +36,7 @@ fn between(packet: &scenario::Packet, src: SocketAddrV4, dst: SocketAddrV4, id: 
     let made = match packet.proto() {
         Proto::Tcp => Packet::tcp(src, dst, packet.bits()),
         Proto::Udp => Packet::udp(src, dst),
+        Proto::Sctp => Packet::sctp(src, dst, packet.chunk.unwrap_or_default()),
     };
     Packet { id, ..made }.data(packet.data)
 }

@@ -269,6 +269,7 @@ fn segment(flags: &str) -> Packet {
         vip: 0,
         port: PORT,
         flags: flags.to_owned(),
+        chunk: None,
         data: DATA,
     }
 }

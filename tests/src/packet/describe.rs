@@ -99,7 +99,24 @@ fn describe_inside(packet: &[u8], ip: &Ipv4HeaderSlice<'_>) -> String {
     describe_transport(packet, ip.protocol().0, data.len())
 }
 
+fn describe_sctp(packet: &[u8], len: usize) -> Option<String> {
+    let sctp = packet.get(packet.len().checked_sub(len)?..)?;
+    let [a, b, c, d, e, f, g, h, i, j, k, l, kind, ..] = *sctp else {
+        return None;
+    };
+    let (src, dst) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let (tag, check) = (hex(&[e, f, g, h]), hex(&[i, j, k, l]));
+    Some(format!(
+        " sctp {src} > {dst} tag {tag} check {check} chunk {kind}, {len} bytes"
+    ))
+}
+
 fn describe_transport(packet: &[u8], number: u8, len: usize) -> String {
+    if number == 132
+        && let Some(text) = describe_sctp(packet, len)
+    {
+        return text;
+    }
     let Ok(sliced) = SlicedPacket::from_ip(packet) else {
         return format!(" proto {number}, contradicting itself");
     };

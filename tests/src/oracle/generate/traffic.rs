@@ -78,6 +78,7 @@ impl Traffic {
             vip: service.vip,
             port,
             flags: if udp { "" } else { "S" }.to_owned(),
+            chunk: None,
             data: if udp { rng.usize(1..60) } else { 0 },
         };
         self.begun.push(packet.clone());

@@ -1,0 +1,164 @@
+//! SCTP's ports and checksum, which covers no addresses.
+//!
+//! A changed port changes the checksum by what it is, so a wrong one stays wrong. A sender on the same machine leaves the checksum
+//! to its card, and 0 in its place: that is completed where the frame leaves without metadata, and stays where it is kept.
+
+use ipvs_common::{DropReason, Event};
+
+use super::{
+    crc32c,
+    l4::{End, Partial, Translation},
+};
+use crate::{Ip, exit::Exit, frame::Frame, parse::Packet, sctp::HEADER, tables::Tables};
+
+/// What is to become of a port and of the checksum. One register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Job(pub u64);
+
+impl Job {
+    const SOURCE: u64 = 1 << 16;
+    const DESTINATION: u64 = 1 << 17;
+    const WHOLE: u64 = 1 << 18;
+    const COMPLETES: u64 = 1 << 19;
+
+    #[inline(always)]
+    const fn new(whole: bool, completes: bool) -> Self {
+        Self(if whole { Self::WHOLE } else { 0 } | if completes { Self::COMPLETES } else { 0 })
+    }
+
+    #[inline(always)]
+    const fn with_port(self, end: End, port: [u8; 2]) -> Self {
+        let end = match end {
+            End::Source => Self::SOURCE,
+            End::Destination => Self::DESTINATION,
+        };
+        Self(self.0 | end | u16::from_ne_bytes(port) as u64)
+    }
+
+    #[inline(always)]
+    const fn has(self, bit: u64) -> bool {
+        self.0 & bit != 0
+    }
+
+    #[inline(always)]
+    const fn port(self) -> [u8; 2] {
+        (self.0 as u16).to_ne_bytes()
+    }
+}
+
+/// What became of it. One register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settled(pub u32);
+
+impl Settled {
+    /// The checksum is that of the packet as it goes.
+    const DONE: Self = Self(0);
+    /// It was partial, and is.
+    const KEPT: Self = Self(1);
+    /// It was, and is no longer.
+    const COMPLETED: Self = Self(2);
+    /// The frame ends too early.
+    const TRUNCATED: Self = Self(3);
+    /// Nobody can tell the checksum of a packet that is not all there.
+    const IN_PIECES: Self = Self(4);
+}
+
+/// Does it, for a packet with so many bytes from `l4` on.
+#[inline(always)]
+pub fn settle<F: Frame>(f: &mut F, l4: usize, len: u16, job: Job) -> Settled {
+    let Ok(head) = f.at::<[u8; HEADER]>(l4) else {
+        return Settled::TRUNCATED;
+    };
+    let [a, b, c, d, _, _, _, _, check @ ..] = *head;
+    // What is behind the port that changes.
+    let (old, behind) = if job.has(Job::SOURCE) {
+        ([a, b], len.wrapping_sub(2))
+    } else {
+        ([c, d], len.wrapping_sub(4))
+    };
+    let new = job.port();
+    let changes = job.has(Job::SOURCE | Job::DESTINATION) && old != new;
+    if changes && !job.has(Job::WHOLE) {
+        return Settled::IN_PIECES;
+    }
+    let [first, second] = new;
+    if changes && job.has(Job::SOURCE) {
+        (head[0], head[1]) = (first, second);
+    } else if changes {
+        (head[2], head[3]) = (first, second);
+    }
+    if check == [0; 4] && job.has(Job::WHOLE) {
+        if !job.has(Job::COMPLETES) {
+            return Settled::KEPT;
+        }
+        let Ok(sum) = f.crc(l4, usize::from(len)) else {
+            return Settled::TRUNCATED;
+        };
+        return put(f, l4, crc32c::field(sum), Settled::COMPLETED);
+    }
+    if !changes {
+        return Settled::DONE;
+    }
+    let check = crc32c::patch(check, old, new, behind);
+    put(f, l4, check, Settled::DONE)
+}
+
+#[inline(always)]
+fn put<F: Frame>(f: &mut F, l4: usize, check: [u8; 4], settled: Settled) -> Settled {
+    let Ok(head) = f.at::<[[u8; 4]; 3]>(l4) else {
+        return Settled::TRUNCATED;
+    };
+    head[2] = check;
+    settled
+}
+
+/// [`super::l4::translate`].
+#[inline(always)]
+pub(super) fn translate<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    p: &Packet<T::A>,
+    to: &Translation<T::A>,
+) -> Result<(), Exit> {
+    let completes = to.partial == Partial::Complete;
+    let job = Job::new(p.is_whole(), completes).with_port(to.end, to.port);
+    work(f, t, p, job)
+}
+
+/// [`super::l4::complete`].
+#[inline(always)]
+pub(super) fn complete<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    p: &Packet<T::A>,
+) -> Result<(), Exit> {
+    work(f, t, p, Job::new(true, true))
+}
+
+#[inline(always)]
+fn work<F: Frame, T: Tables>(
+    f: &mut F,
+    t: &mut T,
+    p: &Packet<T::A>,
+    job: Job,
+) -> Result<(), Exit> {
+    match f.settle(p.l4, p.l4_len, job) {
+        Settled::DONE => return Ok(()),
+        Settled::KEPT => {}
+        Settled::COMPLETED => t.event(Event::ChecksumCompleted),
+        Settled::IN_PIECES => return Err(DropReason::FragmentCrc.into()),
+        _ => return Err(DropReason::Truncated.into()),
+    }
+    t.event(Event::ChecksumPartial);
+    Ok(())
+}
+
+/// What a partial checksum adds to the sum of a packet's words when it is complete; 0 of one that is.
+#[inline(always)]
+pub(super) fn missing<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>) -> Result<u32, Exit> {
+    if f.at::<[[u8; 4]; 3]>(p.l4)?[2] != [0; 4] {
+        return Ok(0);
+    }
+    let sum = f.crc(p.l4, usize::from(p.l4_len))?;
+    Ok(crc32c::field(sum).sum())
+}
