@@ -376,8 +376,8 @@ impl<A: Family> Tables for Maps<A> {
         A::meet(key)
     }
     #[inline(always)]
-    fn sctp_state(&self, direction: Direction, flags: u8, state: u8) -> u8 {
-        transport::sctp_state(direction as u32, flags.into(), state.into()) as u8
+    fn next_state(&self, proto: u8, flags: u8, direction: Direction, state: u8) -> u8 {
+        transport::next_state(proto.into(), flags.into(), direction as u32, state.into()) as u8
     }
     #[inline(always)]
     fn promote(&mut self, key: &FlowKey<A>) -> bool {

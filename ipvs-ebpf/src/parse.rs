@@ -50,8 +50,8 @@ pub struct Packet<A: Address = [u8; 4]> {
     /// TCP flags; 0 for UDP; for SCTP what its chunks are in these terms ([`sctp`]).
     pub flags: u8,
     pub piece: Piece,
-    /// Of SCTP. Never in the first stage, whose code so goes without all that follows.
-    pub sctp: bool,
+    /// It may be of SCTP. A constant: where it is false the code goes without all that follows.
+    pub maybe_sctp: bool,
 }
 
 impl<A: Address> Packet<A> {
@@ -65,6 +65,12 @@ impl<A: Address> Packet<A> {
     #[inline(always)]
     pub const fn is_udp(&self) -> bool {
         self.key.proto == Proto::Udp as u8
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_sctp(&self) -> bool {
+        self.maybe_sctp && self.key.proto == Proto::Sctp as u8
     }
 
     #[must_use]
@@ -121,10 +127,15 @@ pub(crate) const fn least(proto: Proto) -> usize {
     }
 }
 
-/// Ports and flags, each from one view of its header: a second bounds check of the same bytes is one that the compiler may
+/// Ports and flags of a packet that ends at `end`, each from one view of its header: a second bounds check of the same bytes is one that the compiler may
 /// merge with the first in a way the verifier cannot follow.
 #[inline(always)]
-pub(crate) fn transport<F: Frame>(f: &mut F, l4: usize, proto: Proto) -> Result<(Ports, u8), Exit> {
+pub(crate) fn transport<F: Frame>(
+    f: &mut F,
+    l4: usize,
+    proto: Proto,
+    end: usize,
+) -> Result<(Ports, u8), Exit> {
     let short = |_| PassReason::Malformed;
     match proto {
         Proto::Tcp => {
@@ -151,9 +162,10 @@ pub(crate) fn transport<F: Frame>(f: &mut F, l4: usize, proto: Proto) -> Result<
         }
         Proto::Sctp => {
             let sctp = f.at::<[u8; sctp::HEADER + sctp::CHUNK]>(l4).map_err(short)?;
-            let [a, b, c, d, _, _, _, _, _, _, _, _, kind, ..] = *sctp;
+            let [a, b, c, d, _, _, _, _, _, _, _, _, chunk @ ..] = *sctp;
             let (src, dst) = ([a, b], [c, d]);
-            Ok((Ports { src, dst }, sctp::flags_of(kind)))
+            let flags = sctp::flags(f, l4 + sctp::HEADER, chunk, end);
+            Ok((Ports { src, dst }, flags))
         }
     }
 }
@@ -189,11 +201,8 @@ pub fn any_transport<F: Frame>(f: &mut F, l4: usize, proto: u8, end: usize) -> T
     if l4 + least(proto) > end {
         return Transport::MALFORMED;
     }
-    let Ok((ports, mut flags)) = transport(f, l4, proto) else {
+    let Ok((ports, flags)) = transport(f, l4, proto, end) else {
         return Transport::MALFORMED;
     };
-    if matches!(proto, Proto::Sctp) {
-        flags |= sctp::behind(f, l4 + sctp::HEADER, end);
-    }
     Transport(u64::from(bytemuck::cast::<Ports, u32>(ports)) | u64::from(flags) << 32)
 }

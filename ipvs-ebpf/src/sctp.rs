@@ -76,19 +76,18 @@ static FLAGS: [u8; 16] = {
     all
 };
 
-/// What the chunk behind the first one adds to the flags, if its kind is one that ip_vs looks behind. The first one is at `at`.
+/// The flags of a packet that ends at `end` and whose first chunk is at `at`. Behind chunks of some kinds ip_vs looks, too.
 #[inline(always)]
-pub(crate) fn behind<F: Frame>(f: &mut F, at: usize, end: usize) -> u8 {
-    let Ok([kind, _, high, low]) = f.at::<[u8; CHUNK]>(at).copied() else {
-        return 0;
-    };
+pub(crate) fn flags<F: Frame>(f: &mut F, at: usize, chunk: [u8; CHUNK], end: usize) -> u8 {
+    let [kind, _, high, low] = chunk;
+    let flags = flags_of(kind);
     let length = usize::from(u16::from_be_bytes([high, low]));
     let looks = (kind == chunk::COOKIE_ECHO || kind == chunk::COOKIE_ACK) && length >= CHUNK;
     let second = at + ((length + 3) & !3);
     if looks && second + CHUNK <= end && f.byte(second) == Some(chunk::ABORT) {
-        return ABORTS_BEHIND;
+        return flags | ABORTS_BEHIND;
     }
-    0
+    flags
 }
 
 const NO: u8 = State::None as u8;

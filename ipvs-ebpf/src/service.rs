@@ -130,7 +130,7 @@ pub fn is_ftp_data<A: Ip>(p: &Packet<A>, service: &Service) -> bool {
 #[inline(always)]
 pub fn opens<T: Tables>(t: &T, p: &Packet<T::A>) -> bool {
     let flags = t.settings().map_or(0, |s| s.flags);
-    let sloppy = if p.sctp {
+    let sloppy = if p.is_sctp() {
         SettingsFlags::SLOPPY_SCTP
     } else {
         SettingsFlags::SLOPPY_TCP

@@ -16,7 +16,7 @@ use ipvs_common::{
 use crate::{
     Ip,
     conn::{
-        Table, expected, leave, promote,
+        Table, advance, expected, leave, promote,
         tcp_state::Direction,
         template::{self, Joined},
     },
@@ -27,7 +27,6 @@ use crate::{
     matching::{self, Matched},
     pipeline::steps::{self, Step, Went},
     sched::{self, Found, Walk, lblcr},
-    sctp,
     service::Marked,
 };
 
@@ -316,10 +315,13 @@ pub trait Tables: Templates + Sets + Matches {
         wrap::wrap(f, self, dest, inside)
     }
 
-    /// The state of SCTP that a packet leads to; see [`sctp::next`]. May run out of line.
+    /// The state that a packet leads to; see [`advance::any_state_after`]. May run out of line.
     #[inline(always)]
-    fn sctp_state(&self, direction: Direction, flags: u8, state: u8) -> u8 {
-        sctp::next(direction, flags, state)
+    fn next_state(&self, proto: u8, flags: u8, direction: Direction, state: u8) -> u8
+    where
+        Self: Sized,
+    {
+        advance::any_state_after(self, proto, flags, direction, state)
     }
 
     /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.

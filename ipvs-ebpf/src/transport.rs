@@ -8,18 +8,18 @@ use aya_ebpf::{
     helpers::generated::{bpf_loop, bpf_xdp_load_bytes},
 };
 use ipvs_datapath::{
-    conn::tcp_state::Direction,
+    conn::{advance, tcp_state::Direction},
     parse,
     rewrite::{
         crc32c,
         sctp::{self, Job},
     },
-    sctp as states,
 };
 
 use crate::{
-    maps::{SCRATCH, SCRATCH_CHUNK, own_place},
-    xdp::{CHUNKS, XdpFrame},
+    kernel_tables::Maps,
+    maps::{SCRATCH, own_place},
+    xdp::XdpFrame,
 };
 
 /// Bits of an offset in a frame that a transport header may have.
@@ -44,16 +44,23 @@ pub(crate) extern "C" fn settle(ctx: *mut xdp_md, l4: u32, len: u32, job: u64) -
     sctp::settle(&mut XdpFrame(ctx), l4 as usize, len as u16, Job(job)).0
 }
 
-/// [`states::next`].
+/// [`advance::any_state_after`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn sctp_state(direction: u32, flags: u32, state: u32) -> u32 {
+pub(crate) extern "C" fn next_state(proto: u32, flags: u32, direction: u32, state: u32) -> u32 {
     let direction = match direction {
         0 => Direction::In,
         1 => Direction::Out,
         _ => Direction::InOnly,
     };
-    u32::from(states::next(direction, flags as u8, state as u8))
+    let maps = Maps::<[u8; 4]>::only();
+    u32::from(advance::any_state_after(
+        &maps,
+        proto as u8,
+        flags as u8,
+        direction,
+        state as u8,
+    ))
 }
 
 /// The byte at an offset, or -1.
@@ -65,81 +72,68 @@ pub(crate) fn byte(ctx: *mut xdp_md, off: u32) -> i32 {
     if failed == 0 { i32::from(byte) } else { -1 }
 }
 
-/// A sum on its way over the scratch space.
+/// A sum on its way over the frame.
 struct Sum {
+    ctx: *mut xdp_md,
+    at: u32,
     crc: u32,
-    place: u32,
 }
 
-/// One round; 1 ends them.
-extern "C" fn crc_round(round: u64, sum: *mut c_void) -> i64 {
-    // SAFETY: the kernel hands on what `crc_rounds` gave it.
+/// One round; 1 ends them, which leaves nothing that could be right.
+extern "C" fn crc_round(_round: u64, sum: *mut c_void) -> i64 {
+    // SAFETY: the kernel hands on what `frame_crc` gave it.
     let sum = unsafe { &mut *sum.cast::<Sum>() };
-    let Some(scratch) = SCRATCH.get_ptr(sum.place) else {
+    let Some(scratch) = SCRATCH.get_ptr_mut(own_place(sum.ctx)) else {
         return 1;
     };
-    let at = (round as u32 * ROUND) & (SCRATCH_CHUNK as u32 - 1);
-    // SAFETY: the scratch space is longer than a chunk, and a chunk is whole rounds; it is aligned as the kernel aligns map values.
-    let words = unsafe { scratch.cast::<u8>().add(at as usize).cast::<[u32; ROUND as usize / 4]>() };
+    // SAFETY: the scratch space is longer than a round, and is this CPU's and this kind of run's alone.
+    if unsafe { bpf_xdp_load_bytes(sum.ctx, sum.at, scratch.cast(), ROUND) } != 0 {
+        return 1;
+    }
+    // SAFETY: as above; it is aligned as the kernel aligns map values.
+    let words = unsafe { &*scratch.cast::<[u32; ROUND as usize / 4]>() };
     let mut crc = sum.crc;
-    // SAFETY: as above.
-    for word in unsafe { &*words } {
+    for word in words {
         crc = crc32c::word(crc, u32::from_le(*word));
     }
     sum.crc = crc;
+    sum.at += ROUND;
     0
-}
-
-/// A sum with so many rounds of the scratch space more.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn crc_rounds(place: u32, crc: u32, rounds: u32) -> u32 {
-    let mut sum = Sum { crc, place };
-    // SAFETY: the function is of this object and takes the sum, which outlives the call.
-    unsafe { bpf_loop(rounds, crc_round as *mut c_void, (&raw mut sum).cast(), 0) };
-    sum.crc
 }
 
 /// CRC32c of a range of the frame, or -1.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn frame_crc(ctx: *mut xdp_md, off: u32, len: u32) -> i64 {
-    let place = own_place(ctx);
-    let Some(scratch) = SCRATCH.get_ptr_mut(place) else {
+    let (at, crc) = (off, crc32c::START);
+    let mut sum = Sum { ctx, at, crc };
+    let rounds = len / ROUND;
+    // SAFETY: the function is of this object and takes the sum, which outlives the call.
+    unsafe { bpf_loop(rounds, crc_round as *mut c_void, (&raw mut sum).cast(), 0) };
+    if sum.at != off + rounds * ROUND {
+        return -1;
+    }
+    let left = black_box(len) & (ROUND - 1);
+    if left == 0 {
+        return i64::from(sum.crc);
+    }
+    let Some(scratch) = SCRATCH.get_ptr_mut(own_place(ctx)) else {
         return -1;
     };
     let scratch: *mut u8 = scratch.cast();
-    let (mut crc, mut at, end) = (crc32c::START, off, off + len);
-    for _ in 0..CHUNKS {
-        if at + SCRATCH_CHUNK as u32 > end {
-            break;
-        }
-        // SAFETY: the scratch space has room for a chunk, and is this CPU's and this kind of run's alone.
-        if unsafe { bpf_xdp_load_bytes(ctx, at, scratch.cast(), SCRATCH_CHUNK as u32) } != 0 {
-            return -1;
-        }
-        crc = crc_rounds(place, crc, SCRATCH_CHUNK as u32 / ROUND);
-        at += SCRATCH_CHUNK as u32;
-    }
-    if at == end {
-        return i64::from(crc);
-    }
     // The mask changes nothing and tells the verifier both bounds: old ones (6.1) learn nothing from a comparison with 0.
-    let rest = (black_box(end - at - 1) & (SCRATCH_CHUNK as u32 - 1)) + 1;
-    // SAFETY: as above.
-    if unsafe { bpf_xdp_load_bytes(ctx, at, scratch.cast(), rest) } != 0 {
+    let rest = (black_box(left - 1) & (ROUND - 1)) + 1;
+    // SAFETY: as in `crc_round`.
+    if unsafe { bpf_xdp_load_bytes(ctx, sum.at, scratch.cast(), rest) } != 0 {
         return -1;
     }
-    crc = crc_rounds(place, crc, rest / ROUND);
-    let done = black_box(rest & !(ROUND - 1)) & (SCRATCH_CHUNK as u32 - 1);
-    let left = black_box(rest & (ROUND - 1));
+    let mut crc = sum.crc;
     for n in 0..ROUND {
         if n >= left {
             break;
         }
-        // SAFETY: the scratch space is longer than a chunk.
-        let byte = unsafe { *scratch.add((done + n) as usize) };
-        crc = crc32c::byte(crc, byte);
+        // SAFETY: the scratch space is longer than a round.
+        crc = crc32c::byte(crc, unsafe { *scratch.add(n as usize) });
     }
     i64::from(crc)
 }

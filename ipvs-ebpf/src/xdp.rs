@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Longest packet there is: 64 KB in chunks of the scratch space.
-pub(crate) const CHUNKS: u32 = 65_536 / SCRATCH_CHUNK as u32;
+const CHUNKS: u32 = 65_536 / SCRATCH_CHUNK as u32;
 
 pub(crate) struct XdpFrame(pub(crate) *mut xdp_md);
 

@@ -3,7 +3,7 @@
 //! The client's entry holds the truth; the reply entry holds a copy of the status, so that a packet that changes nothing
 //! looks one entry up and writes at most its deadline.
 
-use ipvs_common::{Conn, ConnFlags, FlowKey, SettingsFlags, State, Status};
+use ipvs_common::{Conn, ConnFlags, FlowKey, Proto, SettingsFlags, State, Status};
 
 use super::{
     Hit, Table, belongs, find_in, is_masq, opposite, synced, tcp_state, tcp_state::Direction,
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     exit::NO_DEST,
     parse::Packet,
+    sctp,
     tables::{DestCounter, Tables},
 };
 
@@ -61,14 +62,35 @@ fn next_state<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> u8 {
 /// The state that a packet leads to.
 #[inline(always)]
 pub fn state_after<T: Tables>(t: &T, p: &Packet<T::A>, direction: Direction, state: u8) -> u8 {
+    if p.maybe_sctp {
+        return t.next_state(p.key.proto, p.flags, direction, state);
+    }
     if p.is_tcp() {
         let flags = t.settings().map_or(0, |s| s.flags);
         let secure = flags & SettingsFlags::SECURE_TCP != 0;
         tcp_state::next(direction, p.flags, state, secure)
-    } else if p.sctp {
-        t.sctp_state(direction, p.flags, state)
     } else {
         State::Udp as u8
+    }
+}
+
+/// The same of any protocol.
+#[inline(always)]
+pub fn any_state_after<T: Tables>(
+    t: &T,
+    proto: u8,
+    flags: u8,
+    direction: Direction,
+    state: u8,
+) -> u8 {
+    match Proto::from_number(proto) {
+        Some(Proto::Tcp) => {
+            let settings = t.settings().map_or(0, |s| s.flags);
+            let secure = settings & SettingsFlags::SECURE_TCP != 0;
+            tcp_state::next(direction, flags, state, secure)
+        }
+        Some(Proto::Sctp) => sctp::next(direction, flags, state),
+        Some(Proto::Udp) | None => State::Udp as u8,
     }
 }
 

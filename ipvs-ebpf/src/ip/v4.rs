@@ -84,7 +84,6 @@ impl Ip for [u8; 4] {
         Ok(Fragmented {
             p: Packet {
                 piece: piece(frags),
-                sctp: ip.proto == Proto::Sctp as u8,
                 ..with(f, &ip, (header, frags), none, 0)?
             },
             key: FragmentKey::in_words(ip.src_addr, ip.dst_addr, ip.id, ip.proto),
@@ -256,7 +255,7 @@ const fn piece(frags: u16) -> Piece {
 #[inline(always)]
 fn early<F: Frame>(f: &mut F, ip: &Ipv4Hdr, header: usize, frags: u16) -> Result<Packet, Exit> {
     let proto = Proto::of_first_stage(ip.proto).ok_or_else(|| late(ip.proto))?;
-    let (ports, flags) = parse::transport(f, L3 + header, proto)?;
+    let (ports, flags) = parse::transport(f, L3 + header, proto, 0)?;
     let least = parse::least(proto);
     Ok(Packet {
         flags,
@@ -289,7 +288,7 @@ fn behind<F: Frame>(
     Ok(Packet {
         flags,
         piece,
-        sctp: ip.proto == Proto::Sctp as u8,
+        maybe_sctp: true,
         ..with(f, ip, (header, frags), ports, 0)?
     })
 }
@@ -317,7 +316,7 @@ pub(crate) fn with<F: Frame>(
         df: frags & DONT_FRAGMENT != 0,
         flags: 0,
         piece: Piece::Whole,
-        sctp: false,
+        maybe_sctp: false,
     })
 }
 

@@ -124,7 +124,6 @@ impl Ip for Addr {
             key: FragmentKey::<Addr>::new(key.src, key.dst, id, next),
             p: Packet {
                 piece,
-                sctp: proto == Proto::Sctp as u8,
                 ..with(f, &ip, key, l4, 0)?
             },
         })
@@ -350,7 +349,7 @@ fn any_header<F: Frame>(f: &mut F) -> Result<Head, Exit> {
 /// The packet without extension headers of a protocol that the first stage looks after.
 #[inline(always)]
 fn early<F: Frame>(f: &mut F, ip: &Head, proto: Proto) -> Result<Packet<Addr>, Exit> {
-    let (ports, flags) = parse::transport(f, BEHIND, proto)?;
+    let (ports, flags) = parse::transport(f, BEHIND, proto, 0)?;
     let key = ip.key(proto as u8, ports);
     Ok(Packet {
         flags,
@@ -372,7 +371,7 @@ fn behind<F: Frame>(
     Ok(Packet {
         flags,
         piece,
-        sctp: proto == Proto::Sctp as u8,
+        maybe_sctp: true,
         ..with(f, ip, ip.key(proto, ports), l4, 0)?
     })
 }
@@ -400,6 +399,6 @@ pub(crate) fn with<F: Frame>(
         df: true,
         flags: 0,
         piece: Piece::Whole,
-        sctp: false,
+        maybe_sctp: false,
     })
 }

@@ -183,9 +183,9 @@ pub fn opening<F: Frame, T: Tables>(f: &mut F, t: &T) -> Result<Packet<T::A>, Ex
 /// The latter.
 #[inline(always)]
 pub fn asked<T: Tables>(t: &T) -> Result<Packet<T::A>, Exit> {
-    let key: FlowKey<T::A> = *t.asked().ok_or(DropReason::Internal)?;
+    let key = *t.asked().ok_or(DropReason::Internal)?;
     Ok(Packet {
-        sctp: key.proto == Proto::Sctp as u8,
+        maybe_sctp: true,
         key,
         l4: L3,
         len: 0,

@@ -55,7 +55,7 @@ pub(super) fn tell<F: Frame, T: Tables>(
         df: false,
         flags: 0,
         piece: Piece::Whole,
-        sctp: false,
+        maybe_sctp: false,
     };
     leave_by(f, t, iface, &p, answer)
 }

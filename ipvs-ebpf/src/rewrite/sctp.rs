@@ -19,11 +19,17 @@ impl Job {
     const SOURCE: u64 = 1 << 16;
     const DESTINATION: u64 = 1 << 17;
     const WHOLE: u64 = 1 << 18;
-    const COMPLETES: u64 = 1 << 19;
+    const PUT: u64 = 1 << 19;
 
     #[inline(always)]
-    const fn new(whole: bool, completes: bool) -> Self {
-        Self(if whole { Self::WHOLE } else { 0 } | if completes { Self::COMPLETES } else { 0 })
+    const fn of_packet(whole: bool) -> Self {
+        Self(if whole { Self::WHOLE } else { 0 })
+    }
+
+    /// Nothing but a checksum.
+    #[inline(always)]
+    const fn put(sum: u32) -> Self {
+        Self(Self::PUT | (sum as u64) << 32)
     }
 
     #[inline(always)]
@@ -53,14 +59,12 @@ pub struct Settled(pub u32);
 impl Settled {
     /// The checksum is that of the packet as it goes.
     const DONE: Self = Self(0);
-    /// It was partial, and is.
-    const KEPT: Self = Self(1);
-    /// It was, and is no longer.
-    const COMPLETED: Self = Self(2);
+    /// It is partial, as it was.
+    const PARTIAL: Self = Self(1);
     /// The frame ends too early.
-    const TRUNCATED: Self = Self(3);
+    const TRUNCATED: Self = Self(2);
     /// Nobody can tell the checksum of a packet that is not all there.
-    const IN_PIECES: Self = Self(4);
+    const IN_PIECES: Self = Self(3);
 }
 
 /// Does it, for a packet with so many bytes from `l4` on.
@@ -69,6 +73,9 @@ pub fn settle<F: Frame>(f: &mut F, l4: usize, len: u16, job: Job) -> Settled {
     let Ok(head) = f.at::<[u8; HEADER]>(l4) else {
         return Settled::TRUNCATED;
     };
+    if job.has(Job::PUT) {
+        return put(head, crc32c::field((job.0 >> 32) as u32));
+    }
     let [a, b, c, d, _, _, _, _, check @ ..] = *head;
     // What is behind the port that changes.
     let (old, behind) = if job.has(Job::SOURCE) {
@@ -88,28 +95,19 @@ pub fn settle<F: Frame>(f: &mut F, l4: usize, len: u16, job: Job) -> Settled {
         (head[2], head[3]) = (first, second);
     }
     if check == [0; 4] && job.has(Job::WHOLE) {
-        if !job.has(Job::COMPLETES) {
-            return Settled::KEPT;
-        }
-        let Ok(sum) = f.crc(l4, usize::from(len)) else {
-            return Settled::TRUNCATED;
-        };
-        return put(f, l4, crc32c::field(sum), Settled::COMPLETED);
+        return Settled::PARTIAL;
     }
     if !changes {
         return Settled::DONE;
     }
-    let check = crc32c::patch(check, old, new, behind);
-    put(f, l4, check, Settled::DONE)
+    put(head, crc32c::patch(check, old, new, behind))
 }
 
 #[inline(always)]
-fn put<F: Frame>(f: &mut F, l4: usize, check: [u8; 4], settled: Settled) -> Settled {
-    let Ok(head) = f.at::<[[u8; 4]; 3]>(l4) else {
-        return Settled::TRUNCATED;
-    };
-    head[2] = check;
-    settled
+fn put(head: &mut [u8; HEADER], check: [u8; 4]) -> Settled {
+    let [_, _, _, _, _, _, _, _, field @ ..] = head;
+    *field = check;
+    Settled::DONE
 }
 
 /// [`super::l4::translate`].
@@ -120,9 +118,8 @@ pub(super) fn translate<F: Frame, T: Tables>(
     p: &Packet<T::A>,
     to: &Translation<T::A>,
 ) -> Result<(), Exit> {
-    let completes = to.partial == Partial::Complete;
-    let job = Job::new(p.is_whole(), completes).with_port(to.end, to.port);
-    work(f, t, p, job)
+    let job = Job::of_packet(p.is_whole()).with_port(to.end, to.port);
+    work(f, t, p, job, to.partial == Partial::Complete)
 }
 
 /// [`super::l4::complete`].
@@ -132,7 +129,7 @@ pub(super) fn complete<F: Frame, T: Tables>(
     t: &mut T,
     p: &Packet<T::A>,
 ) -> Result<(), Exit> {
-    work(f, t, p, Job::new(true, true))
+    work(f, t, p, Job::of_packet(true), true)
 }
 
 #[inline(always)]
@@ -141,22 +138,27 @@ fn work<F: Frame, T: Tables>(
     t: &mut T,
     p: &Packet<T::A>,
     job: Job,
+    completes: bool,
 ) -> Result<(), Exit> {
     match f.settle(p.l4, p.l4_len, job) {
         Settled::DONE => return Ok(()),
-        Settled::KEPT => {}
-        Settled::COMPLETED => t.event(Event::ChecksumCompleted),
+        Settled::PARTIAL => {}
         Settled::IN_PIECES => return Err(DropReason::FragmentCrc.into()),
         _ => return Err(DropReason::Truncated.into()),
     }
     t.event(Event::ChecksumPartial);
+    if completes {
+        let sum = f.crc(p.l4, usize::from(p.l4_len))?;
+        f.settle(p.l4, p.l4_len, Job::put(sum));
+        t.event(Event::ChecksumCompleted);
+    }
     Ok(())
 }
 
 /// What a partial checksum adds to the sum of a packet's words when it is complete; 0 of one that is.
 #[inline(always)]
 pub(super) fn missing<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>) -> Result<u32, Exit> {
-    if f.at::<[[u8; 4]; 3]>(p.l4)?[2] != [0; 4] {
+    if f.settle(p.l4, p.l4_len, Job::of_packet(true)) != Settled::PARTIAL {
         return Ok(0);
     }
     let sum = f.crc(p.l4, usize::from(p.l4_len))?;
