@@ -50,8 +50,6 @@ pub struct Packet<A: Address = [u8; 4]> {
     /// TCP flags; 0 for UDP; for SCTP what its chunks are in these terms ([`sctp`]).
     pub flags: u8,
     pub piece: Piece,
-    /// It may be of SCTP. A constant: where it is false the code goes without all that follows.
-    pub maybe_sctp: bool,
 }
 
 impl<A: Address> Packet<A> {
@@ -70,7 +68,7 @@ impl<A: Address> Packet<A> {
     #[must_use]
     #[inline(always)]
     pub const fn is_sctp(&self) -> bool {
-        self.maybe_sctp && self.key.proto == Proto::Sctp as u8
+        self.key.proto == Proto::Sctp as u8
     }
 
     #[must_use]

@@ -36,11 +36,24 @@ pub fn packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>) {
     touch(t, hit, next);
 }
 
-/// Whether the packet leaves the connection in the state it is in.
+/// Whether a packet that the first stage looks after leaves the connection in the state it is in.
 #[must_use]
 #[inline(always)]
 pub fn stays<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> bool {
-    status.flags & ConnFlags::LEAVING == 0 && next_state(t, p, status) == status.state
+    status.flags & ConnFlags::LEAVING == 0
+        && early_state_after(t, p, direction(status), status.state) == status.state
+}
+
+/// The state that such a packet leads to.
+#[inline(always)]
+fn early_state_after<T: Tables>(t: &T, p: &Packet<T::A>, direction: Direction, state: u8) -> u8 {
+    if p.is_tcp() {
+        let flags = t.settings().map_or(0, |s| s.flags);
+        let secure = flags & SettingsFlags::SECURE_TCP != 0;
+        tcp_state::next(direction, p.flags, state, secure)
+    } else {
+        State::Udp as u8
+    }
 }
 
 #[inline(always)]
@@ -62,16 +75,7 @@ fn next_state<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> u8 {
 /// The state that a packet leads to.
 #[inline(always)]
 pub fn state_after<T: Tables>(t: &T, p: &Packet<T::A>, direction: Direction, state: u8) -> u8 {
-    if p.maybe_sctp {
-        return t.next_state(p.key.proto, p.flags, direction, state);
-    }
-    if p.is_tcp() {
-        let flags = t.settings().map_or(0, |s| s.flags);
-        let secure = flags & SettingsFlags::SECURE_TCP != 0;
-        tcp_state::next(direction, p.flags, state, secure)
-    } else {
-        State::Udp as u8
-    }
+    t.next_state(p.key.proto, p.flags, direction, state)
 }
 
 /// The same of any protocol.

@@ -288,7 +288,6 @@ fn behind<F: Frame>(
     Ok(Packet {
         flags,
         piece,
-        maybe_sctp: true,
         ..with(f, ip, (header, frags), ports, 0)?
     })
 }
@@ -316,7 +315,6 @@ pub(crate) fn with<F: Frame>(
         df: frags & DONT_FRAGMENT != 0,
         flags: 0,
         piece: Piece::Whole,
-        maybe_sctp: false,
     })
 }
 

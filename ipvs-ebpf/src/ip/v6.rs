@@ -371,7 +371,6 @@ fn behind<F: Frame>(
     Ok(Packet {
         flags,
         piece,
-        maybe_sctp: true,
         ..with(f, ip, ip.key(proto, ports), l4, 0)?
     })
 }
@@ -399,6 +398,5 @@ pub(crate) fn with<F: Frame>(
         df: true,
         flags: 0,
         piece: Piece::Whole,
-        maybe_sctp: false,
     })
 }

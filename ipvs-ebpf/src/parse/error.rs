@@ -185,7 +185,6 @@ pub fn opening<F: Frame, T: Tables>(f: &mut F, t: &T) -> Result<Packet<T::A>, Ex
 pub fn asked<T: Tables>(t: &T) -> Result<Packet<T::A>, Exit> {
     let key = *t.asked().ok_or(DropReason::Internal)?;
     Ok(Packet {
-        maybe_sctp: true,
         key,
         l4: L3,
         len: 0,

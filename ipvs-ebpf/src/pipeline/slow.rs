@@ -11,7 +11,7 @@ use crate::{
     egress,
     exit::{Exit, Verdict},
     expire,
-    frame::Frame,
+    frame::{Early, Frame},
     fwd, icmp,
     parse::{Packet, flag},
     service, stats,
@@ -115,7 +115,7 @@ fn request<F: Frame, T: Tables>(
     if hit.conn.status.method == ForwardingMethod::BYPASS {
         advance::count(t, hit);
         advance::packet(t, p, hit);
-        let p = &without_sctp(t, p, hit)?;
+        let f = &mut without_sctp(f, t, p, hit)?;
         let hop = egress::past_dests(t, p, iface, hit);
         return fwd::past_dests(f, t, iface, p, &hit.conn, &hop);
     }
@@ -127,7 +127,7 @@ fn request<F: Frame, T: Tables>(
     }
     advance::count(t, hit);
     advance::packet(t, p, hit);
-    let p = &without_sctp(t, p, hit)?;
+    let f = &mut without_sctp(f, t, p, hit)?;
     stats::inbound(t, id, p);
     if fwd::is_wrapped(t, &hit.conn) {
         return Err(fwd::to_be_wrapped(t, id));
@@ -136,22 +136,20 @@ fn request<F: Frame, T: Tables>(
     fwd::to_dest(f, t, iface, p, &hit.conn, &hop)
 }
 
-/// The packet, if it is not of SCTP: that goes on in the stage that forwards new ones. To follow what it takes here, too, would
-/// double the verifier's work.
+/// The frame for a packet that is not of SCTP. One that is goes on in the stage that forwards new ones: to follow here, too, what
+/// it takes would double the verifier's work.
 #[inline(always)]
-fn without_sctp<T: Tables>(
+fn without_sctp<'f, F: Frame, T: Tables>(
+    f: &'f mut F,
     t: &mut T,
     p: &Packet<T::A>,
     hit: &Hit<T>,
-) -> Result<Packet<T::A>, Exit> {
+) -> Result<Early<'f, F>, Exit> {
     if p.is_sctp() {
         t.leave_as_newborn(hit.entry);
         return Err(Exit::BORN);
     }
-    Ok(Packet {
-        maybe_sctp: false,
-        ..*p
-    })
+    Ok(Early(f))
 }
 
 /// A packet whose real server was deleted. As in ip_vs it is dropped until its connection times out, or (`expire_nodest_conn`)
@@ -197,7 +195,7 @@ fn reply<F: Frame, T: Tables>(
     if p.is_udp() && hit.conn.status.flags & ConnFlags::CHILD != 0 {
         template::assure(t, &conn::opposite(&p.key, &hit.conn), &hit.conn);
     }
-    let p = &without_sctp(t, p, hit)?;
+    let f = &mut without_sctp(f, t, p, hit)?;
     stats::outbound(t, hit.conn.dest, p.len);
     fwd::reply::forward(f, t, iface, p, &hit.conn, &hop)
 }

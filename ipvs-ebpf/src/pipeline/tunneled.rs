@@ -55,7 +55,6 @@ pub(super) fn tell<F: Frame, T: Tables>(
         df: false,
         flags: 0,
         piece: Piece::Whole,
-        maybe_sctp: false,
     };
     leave_by(f, t, iface, &p, answer)
 }

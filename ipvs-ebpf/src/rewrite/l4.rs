@@ -94,7 +94,7 @@ pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet<T::A>) -> 
     if !p.is_whole() {
         return Ok(());
     }
-    if p.is_sctp() {
+    if F::SCTP && p.is_sctp() {
         return sctp::complete(f, t, p);
     }
     let check = *f.at::<[u8; 2]>(check_offset(p))?;
@@ -108,7 +108,7 @@ pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet<T::A>) -> 
 /// Sum of the words of a packet, as they are on the wire: what a card is to complete (`keeps`) counts as done.
 #[inline(always)]
 pub fn sum<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, keeps: bool) -> Result<u16, Exit> {
-    if keeps && p.is_whole() && p.is_sctp() {
+    if F::SCTP && keeps && p.is_whole() && p.is_sctp() {
         let missing = sctp::missing(f, p)?;
         return Ok(csum::fold(f.sum(L3, usize::from(p.len))? + missing));
     }
@@ -138,7 +138,7 @@ pub fn translate<F: Frame, T: Tables>(
     if p.is_later() {
         return Ok(());
     }
-    if p.is_sctp() {
+    if F::SCTP && p.is_sctp() {
         return sctp::translate(f, t, p, to);
     }
     let k = &p.key;
