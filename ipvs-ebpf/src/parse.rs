@@ -159,7 +159,9 @@ pub(crate) fn transport<F: Frame>(
             ))
         }
         Proto::Sctp => {
-            let sctp = f.at::<[u8; sctp::HEADER + sctp::CHUNK]>(l4).map_err(short)?;
+            let sctp = f
+                .at::<[u8; sctp::HEADER + sctp::CHUNK]>(l4)
+                .map_err(short)?;
             let [a, b, c, d, _, _, _, _, _, _, _, _, chunk @ ..] = *sctp;
             let (src, dst) = ([a, b], [c, d]);
             let flags = sctp::flags(f, l4 + sctp::HEADER, chunk, end);

@@ -168,12 +168,7 @@ impl Frame for XdpFrame {
 
     #[inline(always)]
     fn settle(&mut self, l4: usize, len: u16, job: Job) -> Settled {
-        Settled(transport::settle(
-            self.0,
-            l4 as u32,
-            u32::from(len),
-            job.0,
-        ))
+        Settled(transport::settle(self.0, l4 as u32, u32::from(len), job.0))
     }
 
     #[inline(always)]
