@@ -54,7 +54,7 @@ pub trait Frame {
     /// The byte at an offset, which may be anywhere in the frame.
     fn byte(&mut self, off: usize) -> Option<u8>;
 
-    /// CRC32c of `len` bytes from `off` ([`crate::rewrite::crc32c`]).
+    /// CRC-32C of `len` bytes from `off` ([`crate::rewrite::crc32c`]).
     fn crc(&mut self, off: usize, len: usize) -> Result<u32, DropReason>;
 
     /// A transport header; see [`parse::any_transport`]. May run out of line.

@@ -115,6 +115,26 @@ pub(crate) fn ethernet<F: Frame>(f: &mut F, iface: &Iface, ether_type: u16) -> R
     Ok(())
 }
 
+/// What becomes of a packet of another protocol: ICMP has a stage of its own.
+#[inline(always)]
+pub(crate) fn other<A: Ip>(proto: u8) -> Exit {
+    if proto == A::ICMP {
+        Exit::ICMP
+    } else {
+        PassReason::OtherProtocol.into()
+    }
+}
+
+/// The same in the first stage, which does not look after SCTP.
+#[inline(always)]
+pub(crate) fn late<A: Ip>(proto: u8) -> Exit {
+    if proto == Proto::Sctp as u8 {
+        Exit::SLOW
+    } else {
+        other::<A>(proto)
+    }
+}
+
 /// Bytes of a transport header.
 #[inline(always)]
 pub(crate) const fn least(proto: Proto) -> usize {
@@ -162,8 +182,8 @@ pub(crate) fn transport<F: Frame>(
             let sctp = f
                 .at::<[u8; sctp::HEADER + sctp::CHUNK]>(l4)
                 .map_err(short)?;
-            let [a, b, c, d, _, _, _, _, _, _, _, _, chunk @ ..] = *sctp;
-            let (src, dst) = ([a, b], [c, d]);
+            let [s0, s1, d0, d1, _, _, _, _, _, _, _, _, chunk @ ..] = *sctp;
+            let (src, dst) = ([s0, s1], [d0, d1]);
             let flags = sctp::flags(f, l4 + sctp::HEADER, chunk, end);
             Ok((Ports { src, dst }, flags))
         }

@@ -101,7 +101,7 @@ extern "C" fn crc_round(_round: u64, sum: *mut c_void) -> i64 {
     0
 }
 
-/// CRC32c of a range of the frame, or -1.
+/// CRC-32C of a range of the frame, or -1.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn frame_crc(ctx: *mut xdp_md, off: u32, len: u32) -> i64 {

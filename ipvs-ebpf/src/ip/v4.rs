@@ -254,23 +254,13 @@ const fn piece(frags: u16) -> Piece {
 /// The packet with this header, if the first stage looks after its protocol.
 #[inline(always)]
 fn early<F: Frame>(f: &mut F, ip: &Ipv4Hdr, header: usize, frags: u16) -> Result<Packet, Exit> {
-    let proto = Proto::of_first_stage(ip.proto).ok_or_else(|| late(ip.proto))?;
+    let proto = Proto::of_first_stage(ip.proto).ok_or_else(|| parse::late::<[u8; 4]>(ip.proto))?;
     let (ports, flags) = parse::transport(f, L3 + header, proto, 0)?;
     let least = parse::least(proto);
     Ok(Packet {
         flags,
         ..with(f, ip, (header, frags), ports, least)?
     })
-}
-
-/// What becomes of a packet of another protocol in the first stage.
-#[inline(always)]
-fn late(proto: u8) -> Exit {
-    if proto == Proto::Sctp as u8 {
-        Exit::SLOW
-    } else {
-        other(proto)
-    }
 }
 
 /// The packet with this header, which has ports.
@@ -284,7 +274,7 @@ fn behind<F: Frame>(
 ) -> Result<Packet, Exit> {
     let end = L3 + usize::from(u16::from_be_bytes(ip.tot_len));
     let found = f.transport(L3 + header, ip.proto, end).read()?;
-    let (ports, flags) = found.ok_or_else(|| other(ip.proto))?;
+    let (ports, flags) = found.ok_or_else(|| parse::other::<[u8; 4]>(ip.proto))?;
     Ok(Packet {
         flags,
         piece,
@@ -338,16 +328,6 @@ fn header<F: Frame>(f: &mut F) -> Result<(Ipv4Hdr, usize, u16), Exit> {
         return Err(PassReason::Malformed.into());
     }
     Ok((ip, header, u16::from_be_bytes(ip.frags)))
-}
-
-/// What becomes of a packet of another protocol: ICMP has a stage of its own.
-#[inline(always)]
-fn other(proto: u8) -> Exit {
-    if proto == <[u8; 4] as Ip>::ICMP {
-        Exit::ICMP
-    } else {
-        PassReason::OtherProtocol.into()
-    }
 }
 
 /// Checksum of a header whose checksum field is zero.

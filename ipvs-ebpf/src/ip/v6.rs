@@ -71,8 +71,7 @@ impl Ip for Addr {
         match Proto::of_first_stage(ip.next()) {
             Some(proto) => early(f, &ip, proto),
             None if is_extension(ip.next()) => Err(Exit::FRAGMENT),
-            None if ip.next() == Proto::Sctp as u8 => Err(Exit::SLOW),
-            None => Err(other(ip.next())),
+            None => Err(parse::late::<Self>(ip.next())),
         }
     }
 
@@ -264,16 +263,6 @@ impl Ip for Addr {
     }
 }
 
-/// What becomes of a packet of another protocol: ICMP has a stage of its own.
-#[inline(always)]
-fn other(proto: u8) -> Exit {
-    if proto == Addr::ICMP {
-        Exit::ICMP
-    } else {
-        PassReason::OtherProtocol.into()
-    }
-}
-
 /// A header as it stands in a frame, in words.
 #[derive(Clone, Copy)]
 pub(crate) struct Head {
@@ -367,7 +356,7 @@ fn behind<F: Frame>(
     piece: Piece,
 ) -> Result<Packet<Addr>, Exit> {
     let found = f.transport(l4, proto, L3 + ip.len()).read()?;
-    let (ports, flags) = found.ok_or_else(|| other(proto))?;
+    let (ports, flags) = found.ok_or_else(|| parse::other::<Addr>(proto))?;
     Ok(Packet {
         flags,
         piece,

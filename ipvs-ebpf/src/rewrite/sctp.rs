@@ -76,12 +76,12 @@ pub fn settle<F: Frame>(f: &mut F, l4: usize, len: u16, job: Job) -> Settled {
     if job.has(Job::PUT) {
         return put(head, crc32c::field((job.0 >> 32) as u32));
     }
-    let [a, b, c, d, _, _, _, _, check @ ..] = *head;
+    let [s0, s1, d0, d1, _, _, _, _, check @ ..] = *head;
     // What is behind the port that changes.
     let (old, behind) = if job.has(Job::SOURCE) {
-        ([a, b], len.wrapping_sub(2))
+        ([s0, s1], len.wrapping_sub(2))
     } else {
-        ([c, d], len.wrapping_sub(4))
+        ([d0, d1], len.wrapping_sub(4))
     };
     let new = job.port();
     let changes = job.has(Job::SOURCE | Job::DESTINATION) && old != new;

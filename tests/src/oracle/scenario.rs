@@ -77,6 +77,9 @@ pub struct Packet {
     /// SCTP instead, by the type of its first chunk.
     #[serde(default, skip_serializing_if = "is_default")]
     pub chunk: Option<u8>,
+    /// An ABORT follows that chunk.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub aborts: bool,
     /// Bytes of data.
     #[serde(default, skip_serializing_if = "is_default")]
     pub data: usize,
@@ -146,6 +149,7 @@ mod tests {
             port: 80,
             flags: "SA".to_owned(),
             chunk: None,
+            aborts: false,
             data: 3,
         };
         assert_eq!(packet.bits(), 0x12);

@@ -270,6 +270,7 @@ fn segment(flags: &str) -> Packet {
         port: PORT,
         flags: flags.to_owned(),
         chunk: None,
+        aborts: false,
         data: DATA,
     }
 }

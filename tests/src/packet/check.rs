@@ -15,7 +15,7 @@ pub fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// CRC32c, the obvious way (RFC 9260, appendix A).
+/// CRC-32C, the obvious way (RFC 9260, appendix A).
 #[must_use]
 pub fn crc32c(bytes: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0x1edc_6f41;

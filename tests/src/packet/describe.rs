@@ -101,11 +101,12 @@ fn describe_inside(packet: &[u8], ip: &Ipv4HeaderSlice<'_>) -> String {
 
 fn describe_sctp(packet: &[u8], len: usize) -> Option<String> {
     let sctp = packet.get(packet.len().checked_sub(len)?..)?;
-    let [a, b, c, d, e, f, g, h, i, j, k, l, kind, ..] = *sctp else {
+    let (header, [kind, ..]) = sctp.split_at_checked(12)? else {
         return None;
     };
-    let (src, dst) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    let (tag, check) = (hex(&[e, f, g, h]), hex(&[i, j, k, l]));
+    let port = |at: usize| u16::from(header[at]) << 8 | u16::from(header[at + 1]);
+    let (src, dst) = (port(0), port(2));
+    let (tag, check) = (hex(&header[4..8]), hex(&header[8..]));
     Some(format!(
         " sctp {src} > {dst} tag {tag} check {check} chunk {kind}, {len} bytes"
     ))

@@ -217,7 +217,7 @@ fn template_proves_itself_with_an_established_association() {
     ]);
     let assured = |rig: &Rig| {
         let tables = rig.host.snapshot(0).unwrap();
-        tables.templates.iter().map(|(_, t)| t.assured).next()
+        tables.templates.values().map(|t| t.assured).next()
     };
     rig.send(C0, sent(1, chunk::INIT));
     assert_eq!(assured(&rig), Some(0));
@@ -277,6 +277,9 @@ fn wrong_checksum_stays_wrong() {
     });
 }
 
+/// Outer IP, UDP and GUE.
+const OUTER: usize = 20 + 8 + 4;
+
 fn run_partial(rig: &mut Rig, packet: Packet) -> (Outcome, usize) {
     let packet = rig.address(C0, packet);
     let frame = packet.frame_with_partial_checksum();
@@ -328,8 +331,6 @@ fn tunnels_checksum_covers_a_partial_one_as_the_card_completes_it() {
             "-a --sctp-service 203.0.113.10:36 -r 10.0.1.10 -i --tun-type gue --tun-port 6080 --tun-csum",
         ],
     );
-    // Outer IP, UDP and GUE.
-    const OUTER: usize = 20 + 8 + 4;
     let packet = rig.address(C0, sent(1, chunk::INIT).data(101));
     let (mut out, at) = run_partial(&mut rig, sent(1, chunk::INIT).data(101));
     assert_eq!(out.frame[at + OUTER..at + OUTER + 4], [0; 4]);
