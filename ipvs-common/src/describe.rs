@@ -104,6 +104,6 @@ described! {
     }
     MatchPlace { domain, ifindex, addr }
     MatchKey { prefix, place: MatchPlace }
-    MatchNode { shorter, sources, tcp_base, tcp_len, udp_base, udp_len, by_interface }
+    MatchNode { shorter, sources, tcp_base, tcp_len, udp_base, udp_len, sctp_base, sctp_len, by_interface }
     MatchSlot { first, order, mark }
 }

@@ -61,7 +61,7 @@ pub struct Fragment {
     pub dest: u32,
     pub sport: [u8; 2],
     pub dport: [u8; 2],
-    /// TCP or UDP.
+    /// TCP, UDP or SCTP.
     pub proto: u8,
     pub pad: [u8; 7],
 }

@@ -51,7 +51,7 @@ header!(
     Icmp(Icmpv4Hdr)
 );
 
-/// Source and destination port, at the same place in TCP and UDP. Network order.
+/// Source and destination port, at the same place in TCP, UDP and SCTP. Network order.
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 pub struct Ports {

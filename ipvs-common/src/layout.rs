@@ -23,7 +23,7 @@ sizes! {
     ServiceKey = 24, Service = 44, Dest = 64, DestState = 64, ListSlot = 8, SchedState = 8, LblcKey = 20, LblcEntry = 16,
     LblcrEntry = 280, FragmentKey = 16, FragmentKey<Addr> = 40, Fragment = 24,
     SyncNote = 32, SyncNote<Addr> = 80, Synced = 16,
-    Stats = 40, Iface = 52, Egress = 24, VlanKey = 12, MatchPlace = 24, MatchKey = 28, MatchNode = 28, MatchSlot = 8, Settings = 100, PuntHeader = 44,
+    Stats = 40, Iface = 52, Egress = 24, VlanKey = 12, MatchPlace = 24, MatchKey = 28, MatchNode = 36, MatchSlot = 8, Settings = 164, PuntHeader = 44,
     Eth = 14, Ipv4 = 20, Ipv6 = 40, Tcp = 20, Udp = 8, Icmp = 8, Ports = 4,
     Walk = 120, FloorFlow = 8, FloorReal = 16, FloorCount = 16, Source = 88,
     Tunnel = 4,

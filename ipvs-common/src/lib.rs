@@ -35,7 +35,7 @@ pub use forwarding::{ForwardingMethod, TunnelKind};
 pub use fragment::{Fragment, FragmentKey};
 pub use iface::{AttachMode, Egress, Iface, Tags, VlanKey};
 pub use matches::{MatchKey, MatchNode, MatchPlace, MatchSlot};
-pub use net::{Addr, Address, Mac, Proto, SCTP};
+pub use net::{Addr, Address, Mac, Proto};
 pub use punt::{PuntHeader, PuntReason};
 pub use reason::{DropReason, Event, PassReason};
 pub use scheduler::Scheduler;

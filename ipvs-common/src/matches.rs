@@ -60,7 +60,7 @@ impl MatchKey {
     pub const FULL: u32 = Self::HEAD + 128;
 }
 
-/// What is known of a prefix. Two runs of [`MatchSlot`]s, which may be the same one: for TCP and for UDP.
+/// What is known of a prefix. Three runs of [`MatchSlot`]s, which may be the same one: for TCP, for UDP and for SCTP.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
 pub struct MatchNode {
@@ -72,6 +72,8 @@ pub struct MatchNode {
     pub tcp_len: u32,
     pub udp_base: u32,
     pub udp_len: u32,
+    pub sctp_base: u32,
+    pub sctp_len: u32,
     /// Of a destination: some of its rules want an interface.
     pub by_interface: u32,
 }

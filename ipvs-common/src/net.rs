@@ -202,21 +202,31 @@ impl Address for Addr {
     }
 }
 
-/// IP protocol number of SCTP, which services may have.
-pub const SCTP: u8 = 132;
-
 /// Transport protocols that are balanced; the values are IP's protocol numbers.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Proto {
     Tcp = 6,
     Udp = 17,
+    Sctp = 132,
 }
 
 impl Proto {
     #[must_use]
     #[inline(always)]
     pub const fn from_number(n: u8) -> Option<Self> {
+        match n {
+            6 => Some(Self::Tcp),
+            17 => Some(Self::Udp),
+            132 => Some(Self::Sctp),
+            _ => None,
+        }
+    }
+
+    /// The same of those that the first stage of the datapath looks after. The others' packets are fewer, and take more work.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of_first_stage(n: u8) -> Option<Self> {
         match n {
             6 => Some(Self::Tcp),
             17 => Some(Self::Udp),
@@ -230,6 +240,7 @@ impl Proto {
         match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
         }
     }
 }

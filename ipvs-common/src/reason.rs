@@ -42,10 +42,10 @@ reasons! {
     NotIp = "not_ip", "neither an IPv4 nor an IPv6 packet: ARP and the like";
     NotForUs = "not_for_us", "frame to another station, or to a group";
     Malformed = "malformed", "header lengths contradict each other; the stack decides";
-    OtherProtocol = "other_protocol", "neither TCP nor UDP";
+    OtherProtocol = "other_protocol", "neither TCP, UDP nor SCTP";
     Fragment = "fragment", "fragment of a packet that is of no connection";
     NoService = "no_service", "neither a connection nor a virtual service matches";
-    CannotOpen = "cannot_open", "the service matches, but this segment opens no connection (no SYN, or RST)";
+    CannotOpen = "cannot_open", "the service matches, but this segment opens no connection (no SYN or INIT, or RST or ABORT)";
     SourcePort20 = "source_port_20", "new flow from source port 20, which ip_vs never schedules";
     NotLocal = "not_local", "a firewall mark service matches, but the address is not the director's";
     KernelRoutes = "kernel_routes", "translated, and given to the kernel to route: its egress takes no XDP frames, or the packet is an aggregate";
@@ -87,6 +87,7 @@ reasons! {
     NoConnection = "no_connection", "packet of a masqueraded real server that belongs to no connection (`nat_icmp_send`); answered with port unreachable";
     FragmentShort = "fragment_short", "first fragment of a virtual service's packet that ends within its transport header";
     FragmentLost = "fragment_lost", "fragment whose packet's first one did not come in time";
+    FragmentCrc = "fragment_crc", "first fragment of an SCTP packet whose port would change: its checksum covers what is not there";
     IcmpTooBig = "icmp_too_big", "ICMP error about a connection over IPv6 that is longer than its way takes; of that nobody is told";
 }
 

@@ -48,6 +48,8 @@ impl SettingsFlags {
     /// Match rules may give packets of IPv4, and of IPv6, a firewall mark.
     pub const HAS_MATCHES: u32 = 1 << 20;
     pub const HAS_MATCHES6: u32 = 1 << 21;
+    /// Any SCTP packet but an ABORT may open a connection (`sloppy_sctp`).
+    pub const SLOPPY_SCTP: u32 = 1 << 22;
 }
 
 impl Settings {
@@ -93,8 +95,8 @@ impl Settings {
     #[must_use]
     pub fn with_hz(hz: u32) -> Self {
         let mut timeouts = [0; State::SLOTS];
-        for (slot, state) in timeouts.iter_mut().zip(State::ALL) {
-            *slot = state.default_timeout() * hz;
+        for state in State::ALL {
+            timeouts[state as usize] = state.default_timeout() * hz;
         }
         Self {
             timeouts,

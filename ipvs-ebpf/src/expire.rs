@@ -280,7 +280,10 @@ pub fn dropped<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> bool 
 #[must_use]
 #[inline(always)]
 pub const fn is_opening(state: u8) -> bool {
-    state == State::SynRecv as u8 || state == State::SynAck as u8
+    state == State::SynRecv as u8
+        || state == State::SynAck as u8
+        || state == State::SctpInit1 as u8
+        || state == State::SctpInit as u8
 }
 
 /// Ends a connection whose real server was deleted.
@@ -297,7 +300,7 @@ pub fn gone<T: Tables>(t: &mut T, table: Table, key: &FlowKey<T::A>) -> bool {
 /// Where the service wants its clients told, or moved, their next segment has to find the connection.
 #[inline(always)]
 fn is_spared<T: Tables>(t: &T, key: &FlowKey<T::A>, dest: u32) -> bool {
-    key.proto == Proto::Tcp as u8
+    key.proto != Proto::Udp as u8
         && t.dest(dest)
             .is_some_and(|d| d.policy & (Policy::RESET | Policy::RESCHEDULE) != 0)
 }

@@ -61,14 +61,14 @@ pub trait Ip: Address {
     #[must_use]
     fn is_of_its_own(key: &FlowKey<Self>) -> bool;
 
-    /// Reads the headers. Whatever is not a whole TCP or UDP packet for this station passes, or goes to another stage.
+    /// Reads the headers. Whatever is not a whole TCP or UDP packet for this station passes, or goes to another stage, as SCTP does.
     fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit>;
 
     /// The same for the stages behind the first one, of whose frames it is known that they are for this station. First fragments are
-    /// packets, too; others go to their stage.
+    /// packets, too; others go to their stage. SCTP is read as well.
     fn any_packet<F: Frame>(f: &mut F) -> Result<Packet<Self>, Exit>;
 
-    /// Reads a fragment there, as far as any fragment tells. One of neither TCP nor UDP passes, a packet that is none goes on.
+    /// Reads a fragment there, as far as any fragment tells. One of no protocol that is balanced passes, a packet that is none goes on.
     fn fragmented<F: Frame>(f: &mut F) -> Result<Fragmented<Self>, Exit>;
 
     /// Identification and offset of a fragment with data at `l4`, mixed: of fragments on their way at once no two have the same.

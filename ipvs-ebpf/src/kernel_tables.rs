@@ -17,7 +17,7 @@ use ipvs_common::{
 };
 use ipvs_datapath::{
     DestCounter, FibQuery, Frame, Tables,
-    conn::{Table, template::Joined},
+    conn::{Table, tcp_state::Direction, template::Joined},
     fwd::wrap::Inside,
     icmp::{Limit, Limited},
     matching::Matched,
@@ -31,7 +31,7 @@ use crate::{
         CLOCK, DEST_LISTS, DEST_STATES, DEST_STATS, DESTS, HASH_TABLES, LBLC, MASQ_REALS, REASONS,
         SCHED_STATES, SERVICES, SETTINGS, iface, own_place,
     },
-    tunnels,
+    transport, tunnels,
 };
 
 mod family;
@@ -173,10 +173,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn put_newborn(&mut self, conn: &Conn<A>) {
-        if let Some(place) = A::newborn().get_ptr_mut(own_place(self.0)) {
-            // SAFETY: this CPU's value.
-            unsafe { *place = *conn };
-        }
+        passing::leave_conn(self.0, conn);
     }
     #[inline(always)]
     fn newborn(&self) -> Option<&Conn<A>> {
@@ -192,10 +189,7 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn ask(&mut self, key: &FlowKey<A>) {
-        if let Some(place) = A::asked().get_ptr_mut(own_place(self.0)) {
-            // SAFETY: this CPU's value.
-            unsafe { *place = *key };
-        }
+        passing::leave_key(self.0, key);
     }
     #[inline(always)]
     fn asked(&self) -> Option<&FlowKey<A>> {
@@ -379,6 +373,15 @@ impl<A: Family> Tables for Maps<A> {
     #[inline(always)]
     fn meet(&mut self, key: &FlowKey<A>) -> u64 {
         A::meet(key)
+    }
+    #[inline(always)]
+    fn next_state(&self, proto: u8, flags: u8, direction: Direction, state: u8) -> u8 {
+        transport::next_state(
+            proto.into(),
+            flags.into(),
+            direction.number().into(),
+            state.into(),
+        ) as u8
     }
     #[inline(always)]
     fn promote(&mut self, key: &FlowKey<A>) -> bool {

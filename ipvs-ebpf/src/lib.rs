@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod reset;
 pub mod rewrite;
 pub mod sched;
+pub mod sctp;
 pub mod service;
 pub mod stats;
 pub mod tables;

@@ -38,6 +38,8 @@ mod routes;
 #[cfg(target_arch = "bpf")]
 mod six;
 #[cfg(target_arch = "bpf")]
+mod transport;
+#[cfg(target_arch = "bpf")]
 mod tunnels;
 #[cfg(target_arch = "bpf")]
 mod walks;

@@ -55,7 +55,7 @@ pub struct Search<A> {
     ifindex: u32,
     /// Of the set of rules.
     domain: u32,
-    is_udp: u32,
+    proto: u32,
     port: u32,
     asks: u32,
     /// Bits of the next look among the sources; 0: there is none.
@@ -79,7 +79,7 @@ impl<A: Ip> Search<A> {
             dst: key.dst,
             ifindex,
             domain: MatchPlace::destinations(set, !A::LONG),
-            is_udp: (key.proto == Proto::Udp as u8) as u32,
+            proto: key.proto as u32,
             port: u16::from_be_bytes(key.dport) as u32,
             asks: DESTINATION,
             prefix: 0,
@@ -101,10 +101,12 @@ impl<A: Ip> Search<A> {
     /// Looks for the port among the slots of a node.
     #[inline(always)]
     const fn enter(&mut self, node: &MatchNode) {
-        (self.low, self.len) = if self.is_udp == 0 {
+        (self.low, self.len) = if self.proto == Proto::Tcp as u32 {
             (node.tcp_base, node.tcp_len)
-        } else {
+        } else if self.proto == Proto::Udp as u32 {
             (node.udp_base, node.udp_len)
+        } else {
+            (node.sctp_base, node.sctp_len)
         };
     }
 }

@@ -7,7 +7,7 @@ use ipvs_common::{
     hdr::{Eth, Ports, Tcp, Udp},
 };
 
-use crate::{Ip, exit::Exit, frame::Frame};
+use crate::{Ip, exit::Exit, frame::Frame, sctp};
 
 /// Offset of the IP header.
 pub const L3: usize = size_of::<Eth>();
@@ -33,7 +33,7 @@ pub enum Piece {
     Later,
 }
 
-/// A TCP or UDP packet.
+/// A packet of TCP, UDP or SCTP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<A: Address = [u8; 4]> {
     pub key: FlowKey<A>,
@@ -47,7 +47,7 @@ pub struct Packet<A: Address = [u8; 4]> {
     pub tos: u8,
     /// Must not be fragmented.
     pub df: bool,
-    /// TCP flags; 0 for UDP.
+    /// TCP flags; 0 for UDP; for SCTP what its chunks are in these terms ([`sctp`]).
     pub flags: u8,
     pub piece: Piece,
 }
@@ -57,6 +57,18 @@ impl<A: Address> Packet<A> {
     #[inline(always)]
     pub const fn is_tcp(&self) -> bool {
         self.key.proto == Proto::Tcp as u8
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_udp(&self) -> bool {
+        self.key.proto == Proto::Udp as u8
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_sctp(&self) -> bool {
+        self.key.proto == Proto::Sctp as u8
     }
 
     #[must_use]
@@ -111,19 +123,45 @@ fn elsewhere(ether_type: u16) -> Exit {
     }
 }
 
+/// What becomes of a packet of another protocol: ICMP has a stage of its own.
+#[inline(always)]
+pub(crate) fn other<A: Ip>(proto: u8) -> Exit {
+    if proto == A::ICMP {
+        Exit::ICMP
+    } else {
+        PassReason::OtherProtocol.into()
+    }
+}
+
+/// The same in the first stage, which does not look after SCTP.
+#[inline(always)]
+pub(crate) fn late<A: Ip>(proto: u8) -> Exit {
+    if proto == Proto::Sctp as u8 {
+        Exit::SLOW
+    } else {
+        other::<A>(proto)
+    }
+}
+
 /// Bytes of a transport header.
 #[inline(always)]
 pub(crate) const fn least(proto: Proto) -> usize {
     match proto {
         Proto::Tcp => size_of::<Tcp>(),
         Proto::Udp => size_of::<Udp>(),
+        Proto::Sctp => sctp::HEADER + sctp::CHUNK,
     }
 }
 
-/// Ports and flags, each from one view of its header: a second bounds check of the same bytes is one that the compiler may
+/// Ports and flags of a packet that ends at `end`, each from one view of its header: a second bounds check of the same bytes is one that the compiler may
 /// merge with the first in a way the verifier cannot follow.
 #[inline(always)]
-pub(crate) fn transport<F: Frame>(f: &mut F, l4: usize, proto: Proto) -> Result<(Ports, u8), Exit> {
+pub(crate) fn transport<F: Frame>(
+    f: &mut F,
+    l4: usize,
+    proto: Proto,
+    end: usize,
+) -> Result<(Ports, u8), Exit> {
     let short = |_| PassReason::Malformed;
     match proto {
         Proto::Tcp => {
@@ -148,5 +186,51 @@ pub(crate) fn transport<F: Frame>(f: &mut F, l4: usize, proto: Proto) -> Result<
                 0,
             ))
         }
+        Proto::Sctp => {
+            let sctp = f
+                .at::<[u8; sctp::HEADER + sctp::CHUNK]>(l4)
+                .map_err(short)?;
+            let [s0, s1, d0, d1, _, _, _, _, _, _, _, _, chunk @ ..] = *sctp;
+            let (src, dst) = ([s0, s1], [d0, d1]);
+            let flags = sctp::flags(f, l4 + sctp::HEADER, chunk, end);
+            Ok((Ports { src, dst }, flags))
+        }
     }
+}
+
+/// Ports and flags of a packet of any protocol, or that it has none. One register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transport(pub u64);
+
+impl Transport {
+    const OTHER: Self = Self(1 << 62);
+    const MALFORMED: Self = Self(1 << 63);
+
+    /// `None`: it is of no protocol that is balanced.
+    #[inline(always)]
+    pub(crate) fn read(self) -> Result<Option<(Ports, u8)>, PassReason> {
+        if self.0 & Self::OTHER.0 != 0 {
+            return Ok(None);
+        }
+        if self.0 & Self::MALFORMED.0 != 0 {
+            return Err(PassReason::Malformed);
+        }
+        let ports = bytemuck::cast(self.0 as u32);
+        Ok(Some((ports, (self.0 >> 32) as u8)))
+    }
+}
+
+/// Reads a transport header of a packet that ends at `end`.
+#[inline(always)]
+pub fn any_transport<F: Frame>(f: &mut F, l4: usize, proto: u8, end: usize) -> Transport {
+    let Some(proto) = Proto::from_number(proto) else {
+        return Transport::OTHER;
+    };
+    if l4 + least(proto) > end {
+        return Transport::MALFORMED;
+    }
+    let Ok((ports, flags)) = transport(f, l4, proto, end) else {
+        return Transport::MALFORMED;
+    };
+    Transport(u64::from(bytemuck::cast::<Ports, u32>(ports)) | u64::from(flags) << 32)
 }

@@ -1,7 +1,9 @@
 //! Header changes. A setter that writes a field also patches the checksums that cover it.
 
+pub mod crc32c;
 pub mod csum;
 pub mod l4;
+pub mod sctp;
 
 use ipvs_common::{Hop, hdr::Eth};
 

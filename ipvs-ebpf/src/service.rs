@@ -125,11 +125,17 @@ pub fn is_ftp_data<A: Ip>(p: &Packet<A>, service: &Service) -> bool {
     u16::from_be_bytes(service.port) == FTP && service.port != p.key.dport
 }
 
-/// Whether the packet is of a kind that opens connections: TCP with SYN (any segment under `sloppy_tcp`) and without RST.
+/// Whether the packet is of a kind that opens connections: TCP with SYN (any segment under `sloppy_tcp`) and without RST, any of
+/// UDP, and INIT of SCTP (under `sloppy_sctp` all but ABORT).
 #[inline(always)]
 pub fn opens<T: Tables>(t: &T, p: &Packet<T::A>) -> bool {
-    let sloppy = t.settings().map_or(0, |s| s.flags) & SettingsFlags::SLOPPY_TCP != 0;
-    !p.is_tcp() || (!p.has(flag::RST) && (p.has(flag::SYN) || sloppy))
+    let flags = t.settings().map_or(0, |s| s.flags);
+    let sloppy = if p.is_sctp() {
+        SettingsFlags::SLOPPY_SCTP
+    } else {
+        SettingsFlags::SLOPPY_TCP
+    };
+    p.is_udp() || (!p.has(flag::RST) && (p.has(flag::SYN) || flags & sloppy != 0))
 }
 
 /// Whether a packet that opens a connection may open one with this service. Nothing opens from source port 20 (FTP's active

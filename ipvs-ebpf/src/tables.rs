@@ -16,7 +16,8 @@ use ipvs_common::{
 use crate::{
     Ip,
     conn::{
-        Table, expected, leave, promote,
+        Table, advance, expected, leave, promote,
+        tcp_state::Direction,
         template::{self, Joined},
     },
     egress,
@@ -322,6 +323,15 @@ pub trait Tables: Templates + Sets + Matches + Links {
         Self: Sized,
     {
         wrap::wrap(f, self, dest, inside)
+    }
+
+    /// The state that a packet leads to; see [`advance::any_state_after`]. May run out of line.
+    #[inline(always)]
+    fn next_state(&self, proto: u8, flags: u8, direction: Direction, state: u8) -> u8
+    where
+        Self: Sized,
+    {
+        advance::any_state_after(self, proto, flags, direction, state)
     }
 
     /// Moves a half-open connection to the established table; see [`promote::promote`]. May run out of line.

@@ -19,12 +19,17 @@ use ipvs_datapath::{
     conn::{Table, expected, leave, promote},
     expire,
     ip::v6::Found,
-    rewrite::csum,
+    parse::Transport,
+    rewrite::{
+        csum,
+        sctp::{Job, Settled},
+    },
 };
 
 use crate::{
     kernel_tables::{Maps, key_of},
     maps::{PUNT, SCRATCH, SCRATCH_CHUNK, own_place},
+    transport,
 };
 
 /// Longest packet there is: 64 KB in chunks of the scratch space.
@@ -136,6 +141,34 @@ impl Frame for XdpFrame {
             l3 as u32,
             u32::from(fragment),
         ))
+    }
+
+    #[inline(always)]
+    fn byte(&mut self, off: usize) -> Option<u8> {
+        u8::try_from(transport::byte(self.0, off as u32)).ok()
+    }
+
+    #[inline(always)]
+    fn crc(&mut self, off: usize, len: usize) -> Result<u32, DropReason> {
+        match transport::frame_crc(self.0, off as u32, len as u32) {
+            crc if crc < 0 => Err(DropReason::Truncated),
+            crc => Ok(crc as u32),
+        }
+    }
+
+    #[inline(always)]
+    fn transport(&mut self, l4: usize, proto: u8, end: usize) -> Transport {
+        Transport(transport::any_transport(
+            self.0,
+            l4 as u32,
+            u32::from(proto),
+            end as u32,
+        ))
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, l4: usize, len: u16, job: Job) -> Settled {
+        Settled(transport::settle(self.0, l4 as u32, u32::from(len), job.0))
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 //!
 //! Knows the model's commands, and nothing of a datapath's tables.
 
-use ipvs_common::{ForwardingMethod, SCTP, ServiceKey};
+use ipvs_common::{ForwardingMethod, Proto, ServiceKey};
 
 use crate::model::{Command, DestKey, DestSpec, ServiceSpec, TunnelKind, service_name};
 
@@ -39,6 +39,7 @@ impl Carries {
     /// What the datapath of this build carries, in the kernel and on the host alike.
     pub const DATAPATH: Self = Self::of(&[
         Feature::Ipv6,
+        Feature::Sctp,
         Feature::Gue,
         Feature::Gre,
         Feature::MixedFamilies,
@@ -94,7 +95,7 @@ impl Carries {
     pub fn service(self, service: &ServiceKey, spec: &ServiceSpec) -> Result<(), NotCarried> {
         let of = || service_name(service);
         self.need(Feature::Ipv6, !service.addr.is_v4(), of)?;
-        self.need(Feature::Sctp, service.proto == SCTP, of)?;
+        self.need(Feature::Sctp, service.proto == Proto::Sctp as u8, of)?;
         self.need(Feature::Engines, spec.engine.is_some(), of)
     }
 

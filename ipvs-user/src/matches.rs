@@ -52,6 +52,7 @@ fn cells(rule: &MatchRule) -> [String; 6] {
         let name = match protocol {
             Protocol::Tcp => "tcp",
             Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
         };
         name.to_owned()
     });

@@ -21,7 +21,7 @@ mod speed;
 mod world;
 
 pub use expect::{Expectations, Verdict};
-pub use generate::generate;
+pub use generate::{generate, generate_sctp};
 pub use run::{Difference, Oracle, Outcome};
 pub use scenario::{Packet, Scenario, Step};
 pub use score::Score;

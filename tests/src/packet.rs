@@ -13,7 +13,7 @@ use etherparse::{
 use ipvs_common::{Mac, Proto};
 
 use crate::six::six;
-pub use check::{checksum, checksums_are_right};
+pub use check::{checksum, checksums_are_right, crc32c};
 pub use describe::{contrast, describe, hex};
 pub use icmp::{IcmpError, checksum_of_six};
 pub use pieces::{UNIT, data_at, pieces, whole};
@@ -28,13 +28,27 @@ pub mod flag {
     pub const URG: u8 = 32;
 }
 
+/// Types of SCTP's chunks.
+pub mod chunk {
+    pub const DATA: u8 = 0;
+    pub const INIT: u8 = 1;
+    pub const INIT_ACK: u8 = 2;
+    pub const ABORT: u8 = 6;
+    pub const SHUTDOWN: u8 = 7;
+    pub const SHUTDOWN_ACK: u8 = 8;
+    pub const ERROR: u8 = 9;
+    pub const COOKIE_ECHO: u8 = 10;
+    pub const COOKIE_ACK: u8 = 11;
+    pub const SHUTDOWN_COMPLETE: u8 = 14;
+}
+
 /// Bytes before the IP header.
 pub const ETHERNET: usize = 14;
 /// IP length at which a packet without options has none of its payload left.
 const IP_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 
-/// A TCP segment or UDP datagram in an Ethernet frame.
+/// A TCP segment, UDP datagram or packet of SCTP in an Ethernet frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Packet {
     pub to: Mac,
@@ -42,7 +56,7 @@ pub struct Packet {
     pub proto: Proto,
     pub src: SocketAddrV4,
     pub dst: SocketAddrV4,
-    /// TCP only.
+    /// Of TCP; of SCTP the type of its first chunk.
     pub flags: u8,
     pub ttl: u8,
     pub tos: u8,
@@ -55,6 +69,8 @@ pub struct Packet {
     /// IP options, a multiple of four bytes.
     pub options: Vec<u8>,
     pub payload: Vec<u8>,
+    /// SCTP's chunks behind the first one, each by its type.
+    pub bundled: Vec<u8>,
 }
 
 impl Packet {
@@ -66,6 +82,11 @@ impl Packet {
     #[must_use]
     pub const fn udp(src: SocketAddrV4, dst: SocketAddrV4) -> Self {
         Self::new(Proto::Udp, src, dst, 0)
+    }
+
+    #[must_use]
+    pub const fn sctp(src: SocketAddrV4, dst: SocketAddrV4, chunk: u8) -> Self {
+        Self::new(Proto::Sctp, src, dst, chunk)
     }
 
     const fn new(proto: Proto, src: SocketAddrV4, dst: SocketAddrV4, flags: u8) -> Self {
@@ -84,6 +105,7 @@ impl Packet {
             extensions: Vec::new(),
             options: Vec::new(),
             payload: Vec::new(),
+            bundled: Vec::new(),
         }
     }
 
@@ -199,8 +221,26 @@ impl Packet {
                 header.checksum = sum.expect("short enough");
                 header.to_bytes().to_vec()
             }
+            Proto::Sctp => return self.sctp_packet(),
         };
         bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    /// Common header, the chunk with the payload as its value, and those that are bundled with it (RFC 9260, 3).
+    fn sctp_packet(&self) -> Vec<u8> {
+        let [a, b] = self.src.port().to_be_bytes();
+        let [c, d] = self.dst.port().to_be_bytes();
+        let mut bytes = vec![a, b, c, d, 0, 0, 0, 1, 0, 0, 0, 0];
+        let [high, low] = ((4 + self.payload.len()) as u16).to_be_bytes();
+        bytes.extend([self.flags, 0, high, low]);
+        bytes.extend(&self.payload);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        for kind in &self.bundled {
+            bytes.extend([*kind, 0, 0, 4]);
+        }
+        let check = crc32c(&bytes).to_le_bytes();
+        bytes[8..12].copy_from_slice(&check);
         bytes
     }
 
@@ -220,6 +260,10 @@ impl Packet {
     pub fn frame_with_partial_checksum(&self) -> Vec<u8> {
         let mut frame = self.frame();
         let at = self.checksum_at();
+        if self.proto == Proto::Sctp {
+            frame[at..at + 4].fill(0);
+            return frame;
+        }
         frame[at..at + 2].copy_from_slice(&self.partial_checksum().to_be_bytes());
         frame
     }
@@ -237,6 +281,7 @@ impl Packet {
         let len = match self.proto {
             Proto::Tcp => 20,
             Proto::Udp => 8,
+            Proto::Sctp => unreachable!("its checksum covers no addresses"),
         } + self.payload.len();
         pseudo.extend((len as u16).to_be_bytes());
         !checksum(&pseudo)
@@ -249,6 +294,7 @@ pub const fn checksum_offset(proto: Proto) -> usize {
     match proto {
         Proto::Tcp => 16,
         Proto::Udp => 6,
+        Proto::Sctp => 8,
     }
 }
 

@@ -18,7 +18,7 @@ pub use matches::{random_rules, ten_thousand_rules};
 pub use world::{COMMANDS, DESTS, LINK_MARKS, random_command, random_knob};
 
 use crate::{
-    packet::{ETHERNET, Packet, flag},
+    packet::{ETHERNET, Packet, chunk, flag},
     trace::{Network, Way},
 };
 
@@ -150,6 +150,10 @@ impl Generator {
         let packet = match flow.proto {
             Proto::Tcp => Packet::tcp(flow.client, flow.virt, self.flags()),
             Proto::Udp => Packet::udp(flow.client, flow.virt),
+            Proto::Sctp => {
+                let chunk = self.chunk(false);
+                self.bundle(Packet::sctp(flow.client, flow.virt, chunk))
+            }
         };
         let (from, to) = (self.network.gateway_mac, self.network.links[flow.link].mac);
         (flow.link, packet.between(from, to))
@@ -189,6 +193,10 @@ impl Generator {
         let packet = match proto {
             Proto::Tcp => Packet::tcp(real, client, self.flags()),
             Proto::Udp => Packet::udp(real, client),
+            Proto::Sctp => {
+                let chunk = self.chunk(true);
+                self.bundle(Packet::sctp(real, client, chunk))
+            }
         };
         let link = match self.network.way(*real.ip()) {
             Way::Link(link, _) => link,
@@ -222,6 +230,36 @@ impl Generator {
             95..96 => 0,
             _ => self.rng.u8(..),
         }
+    }
+
+    /// The first chunk of a client's packet, or of a real server's.
+    fn chunk(&mut self, of_server: bool) -> u8 {
+        let (first, second) = if of_server {
+            (chunk::INIT_ACK, chunk::COOKIE_ACK)
+        } else {
+            (chunk::INIT, chunk::COOKIE_ECHO)
+        };
+        match self.rng.u8(..100) {
+            0..30 => first,
+            30..50 => second,
+            50..75 => chunk::DATA,
+            75..83 => chunk::SHUTDOWN,
+            83..88 => chunk::SHUTDOWN_ACK,
+            88..92 => chunk::SHUTDOWN_COMPLETE,
+            92..95 => chunk::ABORT,
+            95..98 => self.rng.u8(..20),
+            _ => self.rng.u8(..),
+        }
+    }
+
+    /// Other chunks behind the first one, now and then.
+    fn bundle(&mut self, packet: Packet) -> Packet {
+        let bundled = match self.rng.u8(..8) {
+            0 => vec![chunk::ABORT],
+            1 => vec![chunk::DATA, chunk::ABORT],
+            _ => Vec::new(),
+        };
+        Packet { bundled, ..packet }
     }
 
     fn dress(&mut self, packet: Packet) -> Packet {

@@ -3,7 +3,7 @@
 //! The client's entry holds the truth; the reply entry holds a copy of the status, so that a packet that changes nothing
 //! looks one entry up and writes at most its deadline.
 
-use ipvs_common::{Conn, ConnFlags, FlowKey, SettingsFlags, State, Status};
+use ipvs_common::{Conn, ConnFlags, FlowKey, Proto, SettingsFlags, State, Status};
 
 use super::{
     Hit, Table, belongs, find_in, is_masq, opposite, synced, tcp_state, tcp_state::Direction,
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     exit::NO_DEST,
     parse::Packet,
+    sctp,
     tables::{DestCounter, Tables},
 };
 
@@ -35,11 +36,24 @@ pub fn packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>) {
     touch(t, hit, next);
 }
 
-/// Whether the packet leaves the connection in the state it is in.
+/// Whether a packet that the first stage looks after leaves the connection in the state it is in.
 #[must_use]
 #[inline(always)]
 pub fn stays<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> bool {
-    status.flags & ConnFlags::LEAVING == 0 && next_state(t, p, status) == status.state
+    status.flags & ConnFlags::LEAVING == 0
+        && early_state_after(t, p, Direction::by(status), status.state) == status.state
+}
+
+/// The state that such a packet leads to.
+#[inline(always)]
+fn early_state_after<T: Tables>(t: &T, p: &Packet<T::A>, direction: Direction, state: u8) -> u8 {
+    if p.is_tcp() {
+        let flags = t.settings().map_or(0, |s| s.flags);
+        let secure = flags & SettingsFlags::SECURE_TCP != 0;
+        tcp_state::next(direction, p.flags, state, secure)
+    } else {
+        State::Udp as u8
+    }
 }
 
 #[inline(always)]
@@ -50,12 +64,26 @@ fn next_state<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> u8 {
 /// The state that a packet leads to.
 #[inline(always)]
 pub fn state_after<T: Tables>(t: &T, p: &Packet<T::A>, direction: Direction, state: u8) -> u8 {
-    if p.is_tcp() {
-        let flags = t.settings().map_or(0, |s| s.flags);
-        let secure = flags & SettingsFlags::SECURE_TCP != 0;
-        tcp_state::next(direction, p.flags, state, secure)
-    } else {
-        State::Udp as u8
+    t.next_state(p.key.proto, p.flags, direction, state)
+}
+
+/// The same of any protocol.
+#[inline(always)]
+pub fn any_state_after<T: Tables>(
+    t: &T,
+    proto: u8,
+    flags: u8,
+    direction: Direction,
+    state: u8,
+) -> u8 {
+    match Proto::from_number(proto) {
+        Some(Proto::Tcp) => {
+            let settings = t.settings().map_or(0, |s| s.flags);
+            let secure = settings & SettingsFlags::SECURE_TCP != 0;
+            tcp_state::next(direction, flags, state, secure)
+        }
+        Some(Proto::Sctp) => sctp::next(direction, flags, state),
+        Some(Proto::Udp) | None => State::Udp as u8,
     }
 }
 
@@ -173,7 +201,7 @@ fn swap<T: Tables>(
     };
     recount(t, conn.dest, conn.status, new);
     synced::changed(t, key);
-    if new.state == State::Established as u8 && conn.status.flags & ConnFlags::CHILD != 0 {
+    if State::is_established(new.state) && conn.status.flags & ConnFlags::CHILD != 0 {
         template::assure(t, key, &conn);
     }
     true

@@ -41,7 +41,7 @@ pub fn enter<T: Tables>(
     mut conn: Conn<T::A>,
 ) -> Result<Conn<T::A>, Exit> {
     // Datagrams at once on several CPUs: one may have opened it, another one promoted it.
-    if !p.is_tcp() && t.conn(&p.key).is_some() {
+    if p.is_udp() && t.conn(&p.key).is_some() {
         return Err(not_entered(t, p, &conn));
     }
     conn.seq = make_room(t, &p.key);
@@ -67,7 +67,7 @@ pub fn insert_client<T: Tables>(
         threshold::after_bind(t, conn.dest);
         stats::connection(t, conn.dest);
     }
-    if conn.status.state == State::Established as u8 && conn.status.flags & ConnFlags::CHILD != 0 {
+    if State::is_established(conn.status.state) && conn.status.flags & ConnFlags::CHILD != 0 {
         template::assure(t, &p.key, conn);
     }
     Ok(())

@@ -68,10 +68,10 @@ pub fn announce<T: Tables>(t: &mut T, key: &FlowKey<T::A>, expected: &Expected) 
         return false;
     }
     let (to_addr, method) = (Address::narrow(dest.addr), dest.method);
-    let state = if key.proto == Proto::Tcp as u8 {
-        State::Listen
-    } else {
-        State::Udp
+    let state = match Proto::from_number(key.proto) {
+        Some(Proto::Tcp) => State::Listen,
+        Some(Proto::Sctp) => State::None,
+        Some(Proto::Udp) | None => State::Udp,
     };
     let key = key_of(key);
     t.end(Table::HalfOpen, &key);

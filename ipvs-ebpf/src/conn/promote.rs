@@ -8,7 +8,7 @@ use crate::{
     tables::Tables,
 };
 
-/// Promotes on the client's ACK (TCP) or its second datagram (UDP). Returns the entry that now holds.
+/// Promotes on the client's ACK (TCP), its second datagram (UDP), or anything but INIT and ABORT (SCTP). Returns the entry that now holds.
 #[inline(always)]
 pub fn on_packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: Hit<T>) -> Hit<T> {
     if hit.table == Table::Established || hit.is_reply() {
@@ -35,7 +35,7 @@ pub fn on_packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: Hit<T>) -> Hit<T> 
 #[must_use]
 #[inline(always)]
 pub const fn proves<A: Address>(p: &Packet<A>) -> bool {
-    !p.is_tcp() || (p.has(flag::ACK) && !p.has(flag::SYN) && !p.has(flag::RST))
+    p.is_udp() || (p.has(flag::ACK) && !p.has(flag::SYN) && !p.has(flag::RST))
 }
 
 /// Moves the connection whose client entry is `key`. False: it is not half-open (any more), or there is no room.

@@ -21,7 +21,31 @@ impl Direction {
     #[must_use]
     #[inline(always)]
     pub const fn by(status: Status) -> Self {
-        Self(status.flags & (ConnFlags::REPLY | ConnFlags::NO_OUTPUT))
+        Self::from_number(status.flags)
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_number(number: u8) -> Self {
+        Self(number & (ConnFlags::REPLY | ConnFlags::NO_OUTPUT))
+    }
+
+    /// Counted from 0: the client, the real server, the client alone.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) const fn place(self) -> usize {
+        // What comes back on a connection whose replies are not seen does so all the same.
+        if self.0 & ConnFlags::REPLY != 0 {
+            1
+        } else {
+            self.0 as usize
+        }
     }
 }
 
@@ -77,12 +101,14 @@ const SA: u8 = State::SynAck as u8;
 const DIRECTIONS: usize = 3;
 /// Events with rows of their own.
 const EVENTS: usize = 4;
+/// States, and none.
+const COLUMNS: usize = 16;
 
 /// Next state by direction and event (rows: SYN, FIN, ACK, RST of each direction) and by the state before (columns NO ES SS SR FW
 /// TW CL CW LA LI SA, padded). The second half is in force under `secure_tcp`: an entry is established by the real server's ACK
 /// alone, or where that is not seen by the client's second one.
 #[rustfmt::skip]
-const STATES: [[u8; State::SLOTS]; 2 * DIRECTIONS * EVENTS] = [
+const STATES: [[u8; COLUMNS]; 2 * DIRECTIONS * EVENTS] = [
     // The client, replies seen.
     [SR, ES, ES, SR, SR, SR, SR, SR, SR, SR, SR, NO, NO, NO, NO, NO],
     [CL, CW, SS, TW, TW, TW, CL, CW, LA, LI, TW, NO, NO, NO, NO, NO],
@@ -115,29 +141,20 @@ const STATES: [[u8; State::SLOTS]; 2 * DIRECTIONS * EVENTS] = [
 
 /// Rows of the same by [`row`].
 const ROWS: usize = 64;
-static NEXT: [[u8; State::SLOTS]; ROWS] = {
-    let mut next = [[CL; State::SLOTS]; ROWS];
-    let mut block = 0;
-    while block < 2 * DIRECTIONS {
-        // What comes back on a connection whose replies are not seen does so all the same.
-        let of = [
-            Direction::IN.0,
-            Direction::OUT.0,
-            Direction::IN_ONLY.0,
-            Direction::OUT.0 | Direction::IN_ONLY.0,
-        ];
-        let mut at = 0;
-        while at < of.len() {
-            let same = at == block % DIRECTIONS || (at == 3 && block % DIRECTIONS == 1);
-            let mut event = 0;
-            while same && event < EVENTS {
-                let secure = block >= DIRECTIONS;
-                next[row(Direction(of[at]), event as u8, secure)] = STATES[block * EVENTS + event];
-                event += 1;
-            }
-            at += 1;
+static NEXT: [[u8; COLUMNS]; ROWS] = {
+    let mut next = [[CL; COLUMNS]; ROWS];
+    let mut number = 0;
+    while number < 4 {
+        let direction = Direction::from_number(number);
+        let mut event = 0;
+        while event < EVENTS {
+            let states = direction.place() * EVENTS + event;
+            let secure = states + DIRECTIONS * EVENTS;
+            next[row(direction, event as u8, false)] = STATES[states];
+            next[row(direction, event as u8, true)] = STATES[secure];
+            event += 1;
         }
-        block += 1;
+        number += 1;
     }
     next
 };
@@ -154,7 +171,7 @@ const fn row(direction: Direction, event: u8, secure: bool) -> usize {
 #[inline(always)]
 pub fn next(direction: Direction, flags: u8, state: u8, secure: bool) -> u8 {
     let event = EVENT[usize::from(flags) & (FLAGS - 1)];
-    NEXT[row(direction, event, secure)][usize::from(state) & (State::SLOTS - 1)]
+    NEXT[row(direction, event, secure)][usize::from(state) & (COLUMNS - 1)]
 }
 
 #[cfg(test)]

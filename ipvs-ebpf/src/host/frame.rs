@@ -3,7 +3,10 @@
 use bytemuck::Pod;
 use ipvs_common::{DropReason, PuntHeader};
 
-use crate::{frame::Frame, rewrite::csum};
+use crate::{
+    frame::Frame,
+    rewrite::{crc32c, csum},
+};
 
 /// Bytes in front of the frame, as XDP has them.
 const HEADROOM: usize = 256;
@@ -90,6 +93,20 @@ impl Frame for HostFrame {
         Ok(u32::from(csum::fold(
             words.fold(0, |s, w| u32::from(csum::fold(s)) + w),
         )))
+    }
+
+    fn byte(&mut self, off: usize) -> Option<u8> {
+        self.bytes().get(off).copied()
+    }
+
+    fn crc(&mut self, off: usize, len: usize) -> Result<u32, DropReason> {
+        let bytes = self
+            .bytes()
+            .get(off..off + len)
+            .ok_or(DropReason::Truncated)?;
+        Ok(bytes
+            .iter()
+            .fold(crc32c::START, |sum, byte| crc32c::byte(sum, *byte)))
     }
 
     fn hand_over(&mut self, header: &PuntHeader) -> bool {

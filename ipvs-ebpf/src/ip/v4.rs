@@ -59,7 +59,7 @@ impl Ip for [u8; 4] {
     #[inline(always)]
     fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
         let (ip, header, frags) = whole(f, iface)?;
-        behind(f, &ip, header, frags, Piece::Whole)
+        early(f, &ip, header, frags)
     }
 
     #[inline(always)]
@@ -251,6 +251,18 @@ const fn piece(frags: u16) -> Piece {
     }
 }
 
+/// The packet with this header, if the first stage looks after its protocol.
+#[inline(always)]
+fn early<F: Frame>(f: &mut F, ip: &Ipv4Hdr, header: usize, frags: u16) -> Result<Packet, Exit> {
+    let proto = Proto::of_first_stage(ip.proto).ok_or_else(|| parse::late::<[u8; 4]>(ip.proto))?;
+    let (ports, flags) = parse::transport(f, L3 + header, proto, 0)?;
+    let least = parse::least(proto);
+    Ok(Packet {
+        flags,
+        ..with(f, ip, (header, frags), ports, least)?
+    })
+}
+
 /// The packet with this header, which has ports.
 #[inline(always)]
 fn behind<F: Frame>(
@@ -260,13 +272,13 @@ fn behind<F: Frame>(
     frags: u16,
     piece: Piece,
 ) -> Result<Packet, Exit> {
-    let proto = Proto::from_number(ip.proto).ok_or_else(|| other(ip.proto))?;
-    let (ports, flags) = parse::transport(f, L3 + header, proto)?;
-    let least = parse::least(proto);
+    let end = L3 + usize::from(u16::from_be_bytes(ip.tot_len));
+    let found = f.transport(L3 + header, ip.proto, end).read()?;
+    let (ports, flags) = found.ok_or_else(|| parse::other::<[u8; 4]>(ip.proto))?;
     Ok(Packet {
         flags,
         piece,
-        ..with(f, ip, (header, frags), ports, least)?
+        ..with(f, ip, (header, frags), ports, 0)?
     })
 }
 
@@ -316,16 +328,6 @@ fn header<F: Frame>(f: &mut F) -> Result<(Ipv4Hdr, usize, u16), Exit> {
         return Err(PassReason::Malformed.into());
     }
     Ok((ip, header, u16::from_be_bytes(ip.frags)))
-}
-
-/// What becomes of a packet of another protocol: ICMP has a stage of its own.
-#[inline(always)]
-fn other(proto: u8) -> Exit {
-    if proto == <[u8; 4] as Ip>::ICMP {
-        Exit::ICMP
-    } else {
-        PassReason::OtherProtocol.into()
-    }
 }
 
 /// Checksum of a header whose checksum field is zero.

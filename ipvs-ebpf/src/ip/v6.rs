@@ -68,21 +68,18 @@ impl Ip for Addr {
     #[inline(always)]
     fn packet<F: Frame>(f: &mut F, iface: &Iface) -> Result<Packet<Self>, Exit> {
         let ip = header(f, iface)?;
-        match Proto::from_number(ip.next()) {
-            Some(proto) => behind(f, &ip, BEHIND, proto, Piece::Whole),
+        match Proto::of_first_stage(ip.next()) {
+            Some(proto) => early(f, &ip, proto),
             None if is_extension(ip.next()) => Err(Exit::FRAGMENT),
-            None => Err(other(ip.next())),
+            None => Err(parse::late::<Self>(ip.next())),
         }
     }
 
     #[inline(always)]
     fn any_packet<F: Frame>(f: &mut F) -> Result<Packet<Self>, Exit> {
         let ip = any_header(f)?;
-        if let Some(proto) = Proto::from_number(ip.next()) {
-            return behind(f, &ip, BEHIND, proto, Piece::Whole);
-        }
-        if ip.next() == Self::ICMP {
-            return Err(Exit::ICMP);
+        if !is_extension(ip.next()) {
+            return behind(f, &ip, BEHIND, ip.next(), Piece::Whole);
         }
         let found = f.behind_extensions(L3, OFFSET);
         if let Some(reason) = found.refusal() {
@@ -92,8 +89,7 @@ impl Ip for Addr {
                 reason.into()
             });
         }
-        let proto = Proto::from_number(found.proto()).ok_or_else(|| other(found.proto()))?;
-        behind(f, &ip, found.offset(L3), proto, found.piece())
+        behind(f, &ip, found.offset(L3), found.proto(), found.piece())
     }
 
     #[inline(always)]
@@ -267,16 +263,6 @@ impl Ip for Addr {
     }
 }
 
-/// What becomes of a packet of another protocol: ICMP has a stage of its own.
-#[inline(always)]
-fn other(proto: u8) -> Exit {
-    if proto == Addr::ICMP {
-        Exit::ICMP
-    } else {
-        PassReason::OtherProtocol.into()
-    }
-}
-
 /// A header as it stands in a frame, in words.
 #[derive(Clone, Copy)]
 pub(crate) struct Head {
@@ -349,21 +335,32 @@ fn any_header<F: Frame>(f: &mut F) -> Result<Head, Exit> {
     Ok(head)
 }
 
+/// The packet without extension headers of a protocol that the first stage looks after.
+#[inline(always)]
+fn early<F: Frame>(f: &mut F, ip: &Head, proto: Proto) -> Result<Packet<Addr>, Exit> {
+    let (ports, flags) = parse::transport(f, BEHIND, proto, 0)?;
+    let key = ip.key(proto as u8, ports);
+    Ok(Packet {
+        flags,
+        ..with(f, ip, key, BEHIND, parse::least(proto))?
+    })
+}
+
 /// The packet whose transport header is at `l4`.
 #[inline(always)]
 fn behind<F: Frame>(
     f: &mut F,
     ip: &Head,
     l4: usize,
-    proto: Proto,
+    proto: u8,
     piece: Piece,
 ) -> Result<Packet<Addr>, Exit> {
-    let (ports, flags) = parse::transport(f, l4, proto)?;
-    let key = ip.key(proto as u8, ports);
+    let found = f.transport(l4, proto, L3 + ip.len()).read()?;
+    let (ports, flags) = found.ok_or_else(|| parse::other::<Addr>(proto))?;
     Ok(Packet {
         flags,
         piece,
-        ..with(f, ip, key, l4, parse::least(proto))?
+        ..with(f, ip, ip.key(proto, ports), l4, 0)?
     })
 }
 

@@ -3,11 +3,28 @@
 use core::ptr::{self, NonNull};
 
 use aya_ebpf::bindings::xdp_md;
-use ipvs_common::Conn;
+use ipvs_common::{Conn, FlowKey};
 use ipvs_datapath::service::Marked;
 
 use super::Family;
 use crate::maps::own_place;
+
+#[inline(always)]
+pub(super) fn leave_conn<A: Family>(ctx: *mut xdp_md, conn: &Conn<A>) {
+    if let Some(place) = A::newborn().get_ptr_mut(own_place(ctx)) {
+        // SAFETY: this CPU's value.
+        unsafe { *place = *conn };
+    }
+}
+
+/// The key of a packet.
+#[inline(always)]
+pub(super) fn leave_key<A: Family>(ctx: *mut xdp_md, key: &FlowKey<A>) {
+    if let Some(place) = A::asked().get_ptr_mut(own_place(ctx)) {
+        // SAFETY: this CPU's value.
+        unsafe { *place = *key };
+    }
+}
 
 #[inline(always)]
 pub(super) fn leave_dest<A: Family>(ctx: *mut xdp_md, dest: u32) {

@@ -60,7 +60,7 @@ pub(super) fn admit<T: Tables>(
         }
     }
     service::admit(t, p, iface, marked, service)?;
-    if service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
+    if service.flags & ServiceFlags::ONE_PACKET != 0 && p.is_udp() {
         // No real server that one picked would know of the datagram.
         return Err(PassReason::CannotOpen.into());
     }

@@ -44,7 +44,7 @@ fn forward<F: Frame, T: Tables>(
     if conn.status.method == ForwardingMethod::REFUSE {
         return Err(Exit::answer(icmp::Error::from_word(conn.mark), conn.dest));
     }
-    if (T::A::LONG || p.is_later()) && conn.status.flags & ConnFlags::REPLY != 0 {
+    if (T::A::LONG || p.is_later() || p.is_sctp()) && conn.status.flags & ConnFlags::REPLY != 0 {
         stats::outbound_piece(t, conn.dest, p);
         return fwd::reply::forward(f, t, iface, p, conn, &conn.hop);
     }

@@ -9,7 +9,7 @@ use crate::{
     conn::{Hit, Table, advance},
     egress,
     exit::{Exit, Verdict},
-    frame::Frame,
+    frame::{Early, Frame},
     fwd,
     parse::{Packet, flag},
     stats,
@@ -41,6 +41,7 @@ pub fn fast<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Verdict
     if p.has(flag::SYN) || t.now() >= hit.conn.expires || !advance::stays(t, &p, hit.conn.status) {
         return Verdict::SLOW;
     }
+    let f = &mut Early(f);
     let outcome = if hit.is_reply() {
         reply(f, t, iface, &p, &hit)
     } else {

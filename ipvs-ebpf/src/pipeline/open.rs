@@ -91,7 +91,7 @@ pub(super) fn of_choice<T: Tables>(
     if choice.dest == NO_DEST {
         return nobody(t, iface, p, service);
     }
-    if !moves && service.flags & ServiceFlags::ONE_PACKET != 0 && !p.is_tcp() {
+    if !moves && service.flags & ServiceFlags::ONE_PACKET != 0 && p.is_udp() {
         return birth::one_packet(t, p, service, choice);
     }
     birth::draft(t, p, service, choice)

@@ -11,7 +11,7 @@ use crate::{
     egress,
     exit::{Exit, Verdict},
     expire,
-    frame::Frame,
+    frame::{Early, Frame},
     fwd, icmp,
     parse::{Packet, flag},
     service, stats,
@@ -19,8 +19,13 @@ use crate::{
 };
 
 /// States, as a set.
-const CLOSED: u32 = State::TimeWait.bit() | State::Close.bit();
-const CLOSING: u32 = State::FinWait.bit() | State::CloseWait.bit() | State::LastAck.bit();
+const CLOSED: u32 = State::TimeWait.bit() | State::Close.bit() | State::SctpClosed.bit();
+const CLOSING: u32 = State::FinWait.bit()
+    | State::CloseWait.bit()
+    | State::LastAck.bit()
+    | State::SctpShutdownSent.bit()
+    | State::SctpShutdownReceived.bit()
+    | State::SctpShutdownAckSent.bit();
 
 /// Bit of `conn_reuse_mode`: also while a connection closes whose real server is not seen.
 const REUSE_FIN_WAIT: u32 = 2;
@@ -107,6 +112,7 @@ fn request<F: Frame, T: Tables>(
     if hit.conn.status.method == ForwardingMethod::BYPASS {
         advance::count(t, hit);
         advance::packet(t, p, hit);
+        let f = &mut without_sctp(f, t, p, hit)?;
         let hop = egress::past_dests(t, p, iface, hit);
         return fwd::past_dests(f, t, iface, p, &hit.conn, &hop);
     }
@@ -116,9 +122,10 @@ fn request<F: Frame, T: Tables>(
         let policy = dest.policy;
         return Err(orphaned(t, p, hit, policy));
     }
-    stats::inbound(t, id, p);
     advance::count(t, hit);
     advance::packet(t, p, hit);
+    let f = &mut without_sctp(f, t, p, hit)?;
+    stats::inbound(t, id, p);
     if fwd::is_wrapped(t, &hit.conn) {
         return Err(fwd::to_be_wrapped(t, id));
     }
@@ -126,12 +133,28 @@ fn request<F: Frame, T: Tables>(
     fwd::to_dest(f, t, iface, p, &hit.conn, &hop)
 }
 
+/// The frame for a packet that is not of SCTP. One that is goes on in the stage that forwards new ones: to follow here, too, what
+/// it takes would double the verifier's work.
+#[inline(always)]
+fn without_sctp<'f, F: Frame, T: Tables>(
+    f: &'f mut F,
+    t: &mut T,
+    p: &Packet<T::A>,
+    hit: &Hit<T>,
+) -> Result<Early<'f, F>, Exit> {
+    if p.is_sctp() {
+        t.leave_as_newborn(hit.entry);
+        return Err(Exit::BORN);
+    }
+    Ok(Early(f))
+}
+
 /// A packet whose real server was deleted. As in ip_vs it is dropped until its connection times out, or (`expire_nodest_conn`)
 /// the connection ends and the packet counts as new; the service's policy may say otherwise.
 #[inline(always)]
 pub(super) fn orphaned<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>, policy: u8) -> Exit {
     // Any datagram opens; a segment in mid-flow does not, even where settings let it.
-    let opens = !p.is_tcp() || (p.has(flag::SYN) && !p.has(flag::RST));
+    let opens = p.is_udp() || (p.has(flag::SYN) && !p.has(flag::RST));
     if policy & Policy::RESCHEDULE != 0 && !opens {
         // Not yet ended: that is how the next stage knows.
         return Exit::OPEN;
@@ -145,7 +168,8 @@ pub(super) fn orphaned<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>, pol
         return DropReason::DestGone.into();
     }
     t.event(Event::DestGoneEnded);
-    if opens || policy & Policy::RESET == 0 {
+    // Of SCTP the stack answers, as to all that opens nothing.
+    if opens || !p.is_tcp() || policy & Policy::RESET == 0 {
         return Exit::OPEN;
     }
     if p.has(flag::RST) {
@@ -165,9 +189,10 @@ fn reply<F: Frame, T: Tables>(
     let hop = egress::to_client(t, p, iface, hit);
     fwd::reply::admit(iface, p, &hop)?;
     advance::packet(t, p, hit);
-    if !p.is_tcp() && hit.conn.status.flags & ConnFlags::CHILD != 0 {
+    if p.is_udp() && hit.conn.status.flags & ConnFlags::CHILD != 0 {
         template::assure(t, &conn::opposite(&p.key, &hit.conn), &hit.conn);
     }
+    let f = &mut without_sctp(f, t, p, hit)?;
     stats::outbound(t, hit.conn.dest, p.len);
     fwd::reply::forward(f, t, iface, p, &hit.conn, &hop)
 }

@@ -345,7 +345,7 @@ fn advance<T: Tables>(t: &mut T, p: &Packet<T::A>, table: Table) -> Result<u32, 
         advance::count(t, &hit);
     }
     advance::packet(t, p, &hit);
-    if hit.is_reply() && !p.is_tcp() && hit.conn.status.flags & ConnFlags::CHILD != 0 {
+    if hit.is_reply() && p.is_udp() && hit.conn.status.flags & ConnFlags::CHILD != 0 {
         template::assure(t, &conn::opposite(&p.key, &hit.conn), &hit.conn);
     }
     t.leave_as_newborn(entry);
@@ -374,7 +374,7 @@ fn enter_steps<F: Frame, T: Tables>(f: &mut F, t: &mut T, iface: &Iface) -> Resu
 fn room<T: Tables>(t: &mut T, p: &Packet<T::A>) -> Result<u32, Exit> {
     let mut conn = *t.newborn().ok_or(DropReason::Internal)?;
     // Datagrams at once on several CPUs: one may have opened it, another one promoted it.
-    if !p.is_tcp() && t.conn(&p.key).is_some() {
+    if p.is_udp() && t.conn(&p.key).is_some() {
         return Err(birth::not_entered(t, p, &conn));
     }
     conn.seq = birth::make_room(t, &p.key);

@@ -17,7 +17,7 @@ use ipvs_common::{
     hdr::{Ports, TCP_CHECK, UDP_CHECK},
 };
 
-use super::csum;
+use super::{csum, sctp};
 use crate::{
     Ip,
     exit::Exit,
@@ -94,6 +94,9 @@ pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet<T::A>) -> 
     if !p.is_whole() {
         return Ok(());
     }
+    if F::SCTP && p.is_sctp() {
+        return sctp::complete(f, t, p);
+    }
     let check = *f.at::<[u8; 2]>(check_offset(p))?;
     if found(t, p, check) == Found::Partial {
         compute(f, p, p.key.src, p.key.dst)?;
@@ -105,6 +108,10 @@ pub fn complete<F: Frame, T: Tables>(f: &mut F, t: &mut T, p: &Packet<T::A>) -> 
 /// Sum of the words of a packet, as they are on the wire: what a card is to complete (`keeps`) counts as done.
 #[inline(always)]
 pub fn sum<F: Frame, A: Ip>(f: &mut F, p: &Packet<A>, keeps: bool) -> Result<u16, Exit> {
+    if F::SCTP && keeps && p.is_whole() && p.is_sctp() {
+        let missing = sctp::missing(f, p)?;
+        return Ok(csum::fold(f.sum(L3, usize::from(p.len))? + missing));
+    }
     if keeps && p.is_whole() {
         // Boxed, lest the compiler make one pointer of this and of what was read before, in a way that the verifier does not follow.
         // The mask changes nothing.
@@ -130,6 +137,9 @@ pub fn translate<F: Frame, T: Tables>(
 ) -> Result<(), Exit> {
     if p.is_later() {
         return Ok(());
+    }
+    if F::SCTP && p.is_sctp() {
+        return sctp::translate(f, t, p, to);
     }
     let k = &p.key;
     let (src, dst, old_addr, old_port) = match to.end {

@@ -9,7 +9,7 @@ mod sync;
 
 use std::{net::SocketAddr, num::NonZeroU32};
 
-use ipvs_common::{Proto, SCTP, ServiceKey, Stats};
+use ipvs_common::{Proto, ServiceKey, Stats};
 
 use super::wire::{self, ErrorCode};
 use crate::{
@@ -52,7 +52,7 @@ pub(super) fn service_key(id: wire::ServiceId) -> Result<ServiceKey, wire::Error
     match id {
         wire::ServiceId::Tcp(a) => of(Proto::Tcp as u8, a),
         wire::ServiceId::Udp(a) => of(Proto::Udp as u8, a),
-        wire::ServiceId::Sctp(a) => of(SCTP, a),
+        wire::ServiceId::Sctp(a) => of(Proto::Sctp as u8, a),
         wire::ServiceId::Fwmark(mark) => Ok(ServiceKey::fwmark(mark.get())),
         wire::ServiceId::Fwmark6(mark) => Ok(ServiceKey::fwmark6(mark.get())),
     }
@@ -89,7 +89,7 @@ pub(super) fn service_id(key: &ServiceKey) -> wire::ServiceId {
     let address = SocketAddr::new(key.addr.ip(), u16::from_be_bytes(key.port));
     match Proto::from_number(key.proto) {
         Some(Proto::Udp) => wire::ServiceId::Udp(address),
-        None if key.proto == SCTP => wire::ServiceId::Sctp(address),
+        Some(Proto::Sctp) => wire::ServiceId::Sctp(address),
         // The model takes keys from `service_key` and the configuration only: there is no fourth protocol.
         Some(Proto::Tcp) | None => wire::ServiceId::Tcp(address),
     }
@@ -186,6 +186,7 @@ pub(super) fn expectation(e: &wire::Expectation) -> Result<Expectation, wire::Er
         protocol: match e.protocol {
             wire::Protocol::Tcp => Proto::Tcp,
             wire::Protocol::Udp => Proto::Udp,
+            wire::Protocol::Sctp => Proto::Sctp,
         },
         client: e.client,
         virt: e.r#virtual,

@@ -14,7 +14,11 @@ use crate::model::{
     matches::{NetworkError, Ports, check_rules, is_interface, ports_of},
 };
 
-const PROTOCOLS: [(&str, Proto); 2] = [("tcp", Proto::Tcp), ("udp", Proto::Udp)];
+const PROTOCOLS: [(&str, Proto); 3] = [
+    ("tcp", Proto::Tcp),
+    ("udp", Proto::Udp),
+    ("sctp", Proto::Sctp),
+];
 const PORTS_HINT: &str = "write ports = 80, ports = \"8000-8099\", or ports = [80, \"8000-8099\"]";
 
 pub(super) fn read(root: &Section<'_>, problems: &mut Problems<'_>) -> MatchRules {

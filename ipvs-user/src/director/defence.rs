@@ -25,7 +25,7 @@ impl DropEntry {
             return true;
         }
         match State::from_number(conn.status.state) {
-            Some(state @ (State::Established | State::Udp)) => {
+            Some(state @ (State::Established | State::Udp | State::SctpEstablished)) => {
                 let timeout = settings.timeouts[state as usize];
                 is_idle(conn, now, timeout.into(), settings.hz.into())
                     && self.turn_comes(conn.packets)
@@ -87,7 +87,12 @@ mod tests {
 
     #[test]
     fn connections_being_opened_go_however_young() {
-        for state in [State::SynRecv, State::SynAck] {
+        for state in [
+            State::SynRecv,
+            State::SynAck,
+            State::SctpInit1,
+            State::SctpInit,
+        ] {
             assert_eq!(picked(vec![conn(state, 1, 0); 20]), 20, "{state:?}");
         }
     }
@@ -100,6 +105,9 @@ mod tests {
                 State::SynAck,
                 State::Established,
                 State::Udp,
+                State::SctpInit1,
+                State::SctpInit,
+                State::SctpEstablished,
             ];
             if !known.contains(&state) {
                 assert_eq!(picked(vec![conn(state, 1, 0); 20]), 0, "{state:?}");

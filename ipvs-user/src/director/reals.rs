@@ -59,7 +59,7 @@ fn masqueraded(model: &Model) -> BTreeMap<ServiceKey, u32> {
         let protocols: &[u8] = if service.key.mark == 0 {
             &[service.key.proto]
         } else {
-            &[Proto::Tcp as u8, Proto::Udp as u8]
+            &[Proto::Tcp as u8, Proto::Udp as u8, Proto::Sctp as u8]
         };
         let dests = service.dests.iter();
         for dest in dests.filter(|d| d.spec.method == ForwardingMethod::Masq) {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use ipvs_common::{Proto, SCTP, ServiceKey};
+use ipvs_common::{Proto, ServiceKey};
 
 use super::command::DestKey;
 
@@ -55,7 +55,7 @@ pub const fn protocol_name(number: u8) -> &'static str {
     match Proto::from_number(number) {
         Some(Proto::Tcp) => "tcp",
         Some(Proto::Udp) => "udp",
-        None if number == SCTP => "sctp",
+        Some(Proto::Sctp) => "sctp",
         None => "protocol unknown",
     }
 }

@@ -152,7 +152,7 @@ pub struct Conditions {
     pub from: Option<Network>,
     /// Empty: every port.
     pub ports: Vec<Ports>,
-    /// `None`: TCP and UDP.
+    /// `None`: all.
     pub protocol: Option<Proto>,
     /// Name of the interface that it enters by.
     pub interface: Option<String>,

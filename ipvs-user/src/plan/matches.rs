@@ -29,6 +29,7 @@ impl Matches {
             let node = MatchNode {
                 tcp_base: node.tcp_base + base,
                 udp_base: node.udp_base + base,
+                sctp_base: node.sctp_base + base,
                 ..*node
             };
             (*key, node)
@@ -118,11 +119,21 @@ impl Matches {
         } else {
             self.put(&udp)
         };
+        let sctp = run(rules, Proto::Sctp);
+        let (sctp_base, sctp_len) = if sctp == tcp {
+            (tcp_base, tcp_len)
+        } else if sctp == udp {
+            (udp_base, udp_len)
+        } else {
+            self.put(&sctp)
+        };
         MatchNode {
             tcp_base,
             tcp_len,
             udp_base,
             udp_len,
+            sctp_base,
+            sctp_len,
             ..MatchNode::default()
         }
     }

@@ -30,17 +30,22 @@ pub enum Place {
     Unfit,
 }
 
-/// States of TCP that a backup is told of.
+/// States that a backup is told of.
 #[must_use]
 pub const fn is_told(proto: u8, state: u8) -> bool {
-    const TOLD: [State; 5] = [
+    const TOLD: [State; 10] = [
         State::Established,
         State::FinWait,
         State::Close,
         State::CloseWait,
         State::TimeWait,
+        State::SctpEstablished,
+        State::SctpShutdownSent,
+        State::SctpShutdownReceived,
+        State::SctpShutdownAckSent,
+        State::SctpClosed,
     ];
-    if proto != Proto::Tcp as u8 {
+    if proto == Proto::Udp as u8 {
         return true;
     }
     let mut i = 0;
@@ -68,11 +73,7 @@ pub fn of_connection(key: &Flow, conn: &tables::Entry, seconds: u32) -> Option<E
     told.then(|| Entry {
         proto: key.proto,
         flags,
-        state: if key.proto == Proto::Tcp as u8 {
-            status.state.into()
-        } else {
-            0
-        },
+        state: wire_state(key.proto, status.state),
         client: socket(key.src, key.sport),
         virt: socket(key.dst, key.dport),
         real: socket(conn.to_addr, conn.to_port),
@@ -185,16 +186,26 @@ pub fn place(entry: &Entry, model: &Model, settings: &Settings) -> Place {
     Place::Connection(FlowKey::new(entry.proto, src, sport, dst, dport), synced)
 }
 
+/// In the numbers of the kernel.
+fn wire_state(proto: u8, state: u8) -> u16 {
+    match Proto::from_number(proto) {
+        Some(Proto::Tcp) => state.into(),
+        Some(Proto::Sctp) => state.saturating_sub(State::OF_SCTP).into(),
+        Some(Proto::Udp) | None => 0,
+    }
+}
+
 /// In the numbers of the tables. `None`: there is no such state, or protocol.
 fn state_of(entry: &Entry) -> Option<u8> {
     if entry.is_template() {
         return Some(u8::from(entry.state != 0));
     }
-    if entry.proto == Proto::Udp as u8 {
-        return Some(State::Udp as u8);
+    let state = u8::try_from(entry.state).ok();
+    match Proto::from_number(entry.proto)? {
+        Proto::Udp => Some(State::Udp as u8),
+        Proto::Tcp => state.filter(|state| *state < State::Udp as u8),
+        Proto::Sctp => State::of_sctp(state?).map(|state| state as u8),
     }
-    let state = u8::try_from(entry.state).ok()?;
-    (entry.proto == Proto::Tcp as u8 && state < State::Udp as u8).then_some(state)
 }
 
 /// `None`: no time was told.
@@ -276,4 +287,100 @@ fn are_of_one_family(entry: &Entry) -> bool {
     [entry.client, entry.virt, entry.real]
         .iter()
         .all(|end| end.is_ipv4() == v4 && Addr::from(end.ip()).is_v4() == v4)
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs_common::{Scheduler, Status};
+
+    use super::*;
+    use crate::model::{Command, DestSpec, Limits, ServiceSpec};
+
+    const CLIENT: ([u8; 4], u16) = ([198, 51, 100, 1], 1024);
+    const VIP: ([u8; 4], u16) = ([203, 0, 113, 10], 36);
+    const REAL: ([u8; 4], u16) = ([10, 0, 0, 1], 36);
+
+    fn key() -> Flow {
+        FlowKey::new(
+            Proto::Sctp as u8,
+            Addr::v4(CLIENT.0),
+            CLIENT.1.to_be_bytes(),
+            Addr::v4(VIP.0),
+            VIP.1.to_be_bytes(),
+        )
+    }
+
+    fn conn(state: State) -> tables::Entry {
+        tables::Entry {
+            to_addr: Addr::v4(REAL.0),
+            to_port: REAL.1.to_be_bytes(),
+            status: Status {
+                state: state as u8,
+                ..Status::default()
+            },
+            ..tables::Entry::default()
+        }
+    }
+
+    fn model() -> Model {
+        let mut model = Model::new(Limits {
+            services: 1,
+            dests: 1,
+            dests_per_service: 1,
+            maglev: 251,
+        });
+        let service = ServiceKey::v4(Proto::Sctp as u8, VIP.0, VIP.1.to_be_bytes());
+        let dest = DestKey {
+            addr: Addr::v4(REAL.0),
+            port: REAL.1,
+        };
+        let spec = ServiceSpec::new(Scheduler::Rr);
+        model.apply(&Command::AddService { service, spec }).unwrap();
+        let spec = DestSpec::new(ForwardingMethod::Masq, 1);
+        let add = Command::AddDest {
+            service,
+            dest,
+            spec,
+        };
+        model.apply(&add).unwrap();
+        model
+    }
+
+    #[test]
+    fn states_of_sctp_travel_in_the_kernels_numbers_and_come_back() {
+        let (model, settings) = (model(), Settings::with_hz(100));
+        for (state, number) in [
+            (State::SctpEstablished, 8),
+            (State::SctpShutdownSent, 9),
+            (State::SctpShutdownReceived, 10),
+            (State::SctpShutdownAckSent, 11),
+            (State::SctpClosed, 13),
+        ] {
+            let told = of_connection(&key(), &conn(state), 60).unwrap();
+            assert_eq!((told.proto, told.state), (132, number));
+            let Place::Connection(flow, synced) = place(&told, &model, &settings) else {
+                panic!("{state:?} has no place");
+            };
+            assert_eq!((flow, synced.state), (key(), state as u8));
+        }
+    }
+
+    #[test]
+    fn associations_that_are_being_opened_are_not_told() {
+        for state in [
+            State::SctpInit1,
+            State::SctpCookieReplied,
+            State::SctpRejected,
+        ] {
+            assert_eq!(of_connection(&key(), &conn(state), 60), None, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn states_that_sctp_has_not_have_no_place() {
+        let told = of_connection(&key(), &conn(State::SctpClosed), 60).unwrap();
+        let told = Entry { state: 14, ..told };
+        let place = place(&told, &model(), &Settings::with_hz(100));
+        assert_eq!(place, Place::Unfit);
+    }
 }

@@ -27,6 +27,7 @@ pub enum Knob {
     PmtuDisc,
     ScheduleIcmp,
     SecureTcp,
+    SloppySctp,
     SloppyTcp,
     SyncPersistMode,
     SyncPorts,
@@ -134,6 +135,7 @@ impl Knobs {
             (SettingsFlags::NAT_ICMP_SEND, on(Knob::NatIcmpSend)),
             (SettingsFlags::PMTU_DISC, on(Knob::PmtuDisc)),
             (SettingsFlags::SCHEDULE_ICMP, on(Knob::ScheduleIcmp)),
+            (SettingsFlags::SLOPPY_SCTP, on(Knob::SloppySctp)),
             (SettingsFlags::SLOPPY_TCP, on(Knob::SloppyTcp)),
             (SettingsFlags::SECURE_TCP, defence.secure_tcp()),
         ];

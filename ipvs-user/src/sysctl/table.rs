@@ -212,12 +212,12 @@ pub const TABLE: &[Sysctl] = &[
         "A connection counts as established only by a packet of its real server: 0 never, 1 while memory is low (then it \
          reads 2), 3 always.",
     ),
-    fixed(
+    knob(
         "sloppy_sctp",
         "0",
         Range::SWITCH,
-        "it does not apply yet, because SCTP is not balanced",
-        "1: any chunk of SCTP may open a connection.",
+        Knob::SloppySctp,
+        "1: any SCTP packet but an ABORT may open a connection, not only an INIT.",
     ),
     knob(
         "sloppy_tcp",

@@ -12,7 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use ipvs_tests::{
-    oracle::{Difference, Expectations, Oracle, Scenario, Score, Verdict, generate, load, shrink},
+    oracle::{
+        Difference, Expectations, Oracle, Scenario, Score, Verdict, generate, generate_sctp, load,
+        shrink,
+    },
     topology::stay_on_cpu,
 };
 use ipvs_user::kernel;
@@ -30,7 +33,12 @@ enum Args {
     /// Run scenarios, and print the score
     Run(Run),
     /// Print the scenario of a seed, to be read or changed and run
-    Show { seed: u64 },
+    Show {
+        seed: u64,
+        /// With SCTP
+        #[arg(long)]
+        sctp: bool,
+    },
 }
 
 #[derive(clap::Args, Debug)]
@@ -38,6 +46,9 @@ struct Run {
     /// Scenarios of these seeds: FIRST..END
     #[arg(long, default_value = "0..100", value_parser = seeds)]
     seeds: Range<u64>,
+    /// Most of their services of SCTP: a scenario of its own for each seed
+    #[arg(long)]
+    sctp: bool,
     /// No new scenario after so many seconds; else there are enough
     #[arg(long)]
     limit: Option<u64>,
@@ -70,8 +81,9 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Args::Run(args) => run(&args),
-        Args::Show { seed } => {
-            println!("{}", serde_json::to_string_pretty(&generate(seed))?);
+        Args::Show { seed, sctp } => {
+            let scenario = drawn(seed, sctp);
+            println!("{}", serde_json::to_string_pretty(&scenario)?);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -142,12 +154,21 @@ const fn place(seed: u64) -> u16 {
 
 fn scenarios(args: &Run) -> Result<Box<dyn Iterator<Item = Result<Scenario>> + '_>> {
     if args.files.is_empty() {
-        return Ok(Box::new(args.seeds.clone().map(|seed| Ok(generate(seed)))));
+        let seeds = args.seeds.clone();
+        return Ok(Box::new(seeds.map(|seed| Ok(drawn(seed, args.sctp)))));
     }
     if let Some(missing) = args.files.iter().find(|file| !file.exists()) {
         bail!("{} does not exist", missing.display());
     }
     Ok(Box::new(args.files.iter().map(|file| read(file))))
+}
+
+fn drawn(seed: u64, sctp: bool) -> Scenario {
+    if sctp {
+        generate_sctp(seed)
+    } else {
+        generate(seed)
+    }
 }
 
 fn read(file: &Path) -> Result<Scenario> {

@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use etherparse::{Ipv4HeaderSlice, SlicedPacket, TransportSlice};
+use etherparse::Ipv4HeaderSlice;
 use ipvs_common::{Mac, Proto};
 
 use super::{place::Place, scenario};
-use crate::packet::{ETHERNET, Packet, checksum};
+use crate::packet::{ETHERNET, Packet, checksum, chunk};
 
 /// Protocols for experiments (RFC 3692): no director takes such packets.
 const MARKER: u8 = 253;
@@ -36,8 +36,19 @@ fn between(packet: &scenario::Packet, src: SocketAddrV4, dst: SocketAddrV4, id: 
     let made = match packet.proto() {
         Proto::Tcp => Packet::tcp(src, dst, packet.bits()),
         Proto::Udp => Packet::udp(src, dst),
+        Proto::Sctp => Packet::sctp(src, dst, packet.chunk.unwrap_or_default()),
     };
-    Packet { id, ..made }.data(packet.data)
+    let bundled = if packet.aborts {
+        vec![chunk::ABORT]
+    } else {
+        Vec::new()
+    };
+    Packet {
+        id,
+        bundled,
+        ..made
+    }
+    .data(packet.data)
 }
 
 /// A packet that is routed through the director and nothing else, to tell that all before it are through.
@@ -70,26 +81,22 @@ fn ipv4(frame: &[u8]) -> Option<Ipv4HeaderSlice<'_>> {
     header?.ok()
 }
 
-/// Ends of a TCP or UDP packet.
+/// Ends of a packet of TCP, UDP or SCTP.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Ends {
-    pub(super) udp: bool,
+    pub(super) proto: u8,
     pub(super) src: SocketAddrV4,
     pub(super) dst: SocketAddrV4,
 }
 
 pub(super) fn ends(frame: &[u8]) -> Option<Ends> {
     let ip = ipv4(frame)?;
-    let sliced = SlicedPacket::from_ip(frame.get(ETHERNET..)?).ok()?;
-    let (udp, sport, dport) = match sliced.transport? {
-        TransportSlice::Tcp(t) => (false, t.source_port(), t.destination_port()),
-        TransportSlice::Udp(u) => (true, u.source_port(), u.destination_port()),
-        TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_) => {
-            return None;
-        }
-    };
+    let proto = Proto::from_number(ip.protocol().0)?;
+    let data = frame.get(ETHERNET + ip.slice().len()..)?;
+    let [a, b, c, d] = *data.first_chunk()?;
+    let (sport, dport) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     Some(Ends {
-        udp,
+        proto: proto as u8,
         src: SocketAddrV4::new(ip.source().into(), sport),
         dst: SocketAddrV4::new(ip.destination().into(), dport),
     })

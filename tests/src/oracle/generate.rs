@@ -1,5 +1,5 @@
 //! Scenarios from seeds: services, real servers, clients' conversations, and edits in between, within what the datapath
-//! carries (IPv4, TCP and UDP). What is drawn by lot in ip_vs itself is left out: the scheduler twos.
+//! carries (IPv4; TCP and UDP, and where that is asked for SCTP, which leaves all others' seeds what they are). What is drawn by lot in ip_vs itself is left out: the scheduler twos.
 
 mod traffic;
 
@@ -26,6 +26,11 @@ const LISTINGS: [&str; 5] = [
 /// Milliseconds after which all packets are in ip_vs's statistics.
 const ESTIMATED: u64 = 2500;
 /// Knobs that change what happens to packets at once, with values to try.
+const SCTP_KNOBS: [(&str, u32); 3] = [
+    ("conn_reuse_mode", 0),
+    ("sloppy_sctp", 1),
+    ("expire_quiescent_template", 1),
+];
 const KNOBS: [(&str, u32); 4] = [
     ("conn_reuse_mode", 0),
     ("sloppy_tcp", 1),
@@ -50,13 +55,25 @@ enum Kind {
     Tcp,
     Udp,
     Marked,
+    Sctp,
 }
 
 /// The scenario of a seed.
 #[must_use]
 pub fn generate(seed: u64) -> Scenario {
+    draft(seed, false)
+}
+
+/// The one with SCTP.
+#[must_use]
+pub fn generate_sctp(seed: u64) -> Scenario {
+    draft(seed, true)
+}
+
+fn draft(seed: u64, sctp: bool) -> Scenario {
     let mut draft = Draft {
         rng: Rng::with_seed(seed),
+        sctp,
         behaviours: BTreeSet::new(),
         steps: Vec::new(),
         services: Vec::new(),
@@ -64,9 +81,10 @@ pub fn generate(seed: u64) -> Scenario {
         methods: BTreeMap::new(),
         traffic: Traffic::default(),
     };
+    draft.traffic.sctp = sctp;
     draft.write();
     Scenario {
-        name: format!("seed-{seed}"),
+        name: format!("{}-{seed}", if sctp { "sctp" } else { "seed" }),
         behaviours: draft.behaviours,
         steps: draft.steps,
     }
@@ -74,6 +92,8 @@ pub fn generate(seed: u64) -> Scenario {
 
 struct Draft {
     rng: Rng,
+    /// Most services are of SCTP.
+    sctp: bool,
     behaviours: BTreeSet<String>,
     steps: Vec<Step>,
     services: Vec<Service>,
@@ -87,7 +107,12 @@ struct Draft {
 impl Draft {
     fn write(&mut self) {
         if self.chance(12) {
-            let (name, value) = KNOBS[self.rng.usize(..KNOBS.len())];
+            let knobs = if self.sctp {
+                &SCTP_KNOBS[..]
+            } else {
+                &KNOBS[..]
+            };
+            let (name, value) = knobs[self.rng.usize(..knobs.len())];
             self.about(name);
             self.steps.push(Step::Sysctl {
                 name: name.to_owned(),
@@ -169,6 +194,7 @@ impl Draft {
 
     fn add_service(&mut self, index: u8) {
         let kind = match self.rng.u8(..10) {
+            0..6 if self.sctp => Kind::Sctp,
             0..6 => Kind::Tcp,
             6..9 => Kind::Udp,
             _ if self.services.iter().any(|s| s.kind == Kind::Marked) => Kind::Tcp,
@@ -183,11 +209,13 @@ impl Draft {
         let name = match kind {
             Kind::Tcp => format!("-t VIP{index}:{port}"),
             Kind::Udp => format!("-u VIP{index}:{port}"),
+            Kind::Sctp => format!("--sctp-service VIP{index}:{port}"),
             Kind::Marked => "-f 7".to_owned(),
         };
         self.about(match kind {
             Kind::Tcp => "tcp",
             Kind::Udp => "udp",
+            Kind::Sctp => "sctp",
             Kind::Marked => "firewall mark",
         });
         let service = Service {
@@ -339,6 +367,14 @@ mod tests {
     fn seed_decides_the_scenario() {
         assert_eq!(generate(7), generate(7));
         assert_ne!(generate(7).steps, generate(8).steps);
+    }
+
+    #[test]
+    fn seeds_without_sctp_mean_what_they_did() {
+        let text = serde_json::to_string(&generate(7)).unwrap();
+        assert!(!text.contains("sctp") && !text.contains("chunk"));
+        let text = serde_json::to_string(&generate_sctp(7)).unwrap();
+        assert!(text.contains("--sctp-service") && text.contains("chunk"));
     }
 
     #[test]

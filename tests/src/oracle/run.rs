@@ -20,6 +20,7 @@ use super::{
     side::Side,
     world::{Ends, Sent},
 };
+use crate::packet::chunk;
 
 /// In which our daemon comes by all connections whose time is over, and takes them from the counts.
 const AGED: Duration = Duration::from_secs(10);
@@ -165,7 +166,7 @@ struct Run<'a> {
     ours: &'a mut Side,
     knobs: &'a mut Vec<(String, u32, u32)>,
     /// The kernel's choices among masqueraded real servers, by protocol and client.
-    chosen: BTreeMap<(bool, SocketAddrV4), SocketAddrV4>,
+    chosen: BTreeMap<(u8, SocketAddrV4), SocketAddrV4>,
     /// Clients and ports that sent a SYN.
     begun: BTreeSet<(u8, u16)>,
     id: u16,
@@ -238,7 +239,8 @@ impl Run<'_> {
         self.outcome.packets += 1;
         self.waiting = true;
         let flow = (packet.client, packet.client_port);
-        if packet.flags == "S" && !self.begun.insert(flow) {
+        let opens = packet.flags == "S" || packet.chunk == Some(chunk::INIT);
+        if opens && !self.begun.insert(flow) {
             thread::sleep(TICKS);
         }
         Ok(())
@@ -246,7 +248,7 @@ impl Run<'_> {
 
     fn reply(&mut self, packet: &Packet) -> Result<()> {
         let client = SocketAddrV4::new(self.place.client(packet.client), packet.client_port);
-        let Some(real) = self.chosen.get(&(packet.udp, client)).copied() else {
+        let Some(real) = self.chosen.get(&(packet.proto() as u8, client)).copied() else {
             return Ok(());
         };
         let id = self.next_id();
@@ -331,7 +333,7 @@ impl Run<'_> {
     fn learn(&mut self, sent: &[Sent]) {
         for ends in sent.iter().filter_map(|sent| frames::ends(&sent.frame)) {
             if ends.dst.ip().octets()[0] == 10 {
-                self.chosen.insert((ends.udp, ends.src), ends.dst);
+                self.chosen.insert((ends.proto, ends.src), ends.dst);
             }
         }
     }

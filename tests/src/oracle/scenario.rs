@@ -74,6 +74,12 @@ pub struct Packet {
     /// Of TCP, such as `SA`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub flags: String,
+    /// SCTP instead, by the type of its first chunk.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub chunk: Option<u8>,
+    /// An ABORT follows that chunk.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub aborts: bool,
     /// Bytes of data.
     #[serde(default, skip_serializing_if = "is_default")]
     pub data: usize,
@@ -86,7 +92,13 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl Packet {
     #[must_use]
     pub const fn proto(&self) -> Proto {
-        if self.udp { Proto::Udp } else { Proto::Tcp }
+        if self.chunk.is_some() {
+            Proto::Sctp
+        } else if self.udp {
+            Proto::Udp
+        } else {
+            Proto::Tcp
+        }
     }
 
     /// TCP flags as bits.
@@ -136,6 +148,8 @@ mod tests {
             vip: 0,
             port: 80,
             flags: "SA".to_owned(),
+            chunk: None,
+            aborts: false,
             data: 3,
         };
         assert_eq!(packet.bits(), 0x12);

@@ -269,6 +269,8 @@ fn segment(flags: &str) -> Packet {
         vip: 0,
         port: PORT,
         flags: flags.to_owned(),
+        chunk: None,
+        aborts: false,
         data: DATA,
     }
 }

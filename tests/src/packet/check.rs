@@ -15,7 +15,30 @@ pub fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// Whether IP and, for TCP and UDP, transport checksum of a frame are right.
+/// CRC-32C, the obvious way (RFC 9260, appendix A).
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    const POLYNOMIAL: u32 = 0x1edc_6f41;
+    let mut register = u32::MAX;
+    for byte in bytes {
+        for bit in 0..8 {
+            let carry = register >> 31 != u32::from(byte >> bit & 1);
+            register = register << 1 ^ if carry { POLYNOMIAL } else { 0 };
+        }
+    }
+    (!register).reverse_bits()
+}
+
+fn crc_is_right(packet: &[u8]) -> bool {
+    let Some(check) = packet.get(8..12) else {
+        return false;
+    };
+    let mut without = packet.to_vec();
+    without[8..12].fill(0);
+    crc32c(&without).to_le_bytes() == check
+}
+
+/// Whether IP and, for TCP, UDP and SCTP, transport checksum of a frame are right.
 #[must_use]
 pub fn checksums_are_right(frame: &[u8]) -> bool {
     if frame.get(12..14) == Some(&[0x86, 0xdd]) {
@@ -35,6 +58,9 @@ pub fn checksums_are_right(frame: &[u8]) -> bool {
         return false;
     };
     let proto = header.protocol().0;
+    if proto == 132 {
+        return crc_is_right(data);
+    }
     if !matches!(proto, 6 | 17) || (proto == 17 && data.get(6..8) == Some(&[0, 0])) {
         return true;
     }
@@ -53,6 +79,9 @@ fn checksum_of_six_is_right(frame: &[u8]) -> bool {
         return false;
     };
     let payload = ip.payload();
+    if payload.ip_number.0 == 132 {
+        return crc_is_right(payload.payload);
+    }
     if !matches!(payload.ip_number.0, 6 | 17) {
         return true;
     }

@@ -99,7 +99,25 @@ fn describe_inside(packet: &[u8], ip: &Ipv4HeaderSlice<'_>) -> String {
     describe_transport(packet, ip.protocol().0, data.len())
 }
 
+fn describe_sctp(packet: &[u8], len: usize) -> Option<String> {
+    let sctp = packet.get(packet.len().checked_sub(len)?..)?;
+    let (header, [kind, ..]) = sctp.split_at_checked(12)? else {
+        return None;
+    };
+    let port = |at: usize| u16::from(header[at]) << 8 | u16::from(header[at + 1]);
+    let (src, dst) = (port(0), port(2));
+    let (tag, check) = (hex(&header[4..8]), hex(&header[8..]));
+    Some(format!(
+        " sctp {src} > {dst} tag {tag} check {check} chunk {kind}, {len} bytes"
+    ))
+}
+
 fn describe_transport(packet: &[u8], number: u8, len: usize) -> String {
+    if number == 132
+        && let Some(text) = describe_sctp(packet, len)
+    {
+        return text;
+    }
     let Ok(sliced) = SlicedPacket::from_ip(packet) else {
         return format!(" proto {number}, contradicting itself");
     };

@@ -78,7 +78,7 @@ fn conditions(rng: &mut Rng, interfaces: &[&str], over_six: bool) -> Conditions 
         to,
         from,
         ports,
-        protocol: [None, Some(Proto::Tcp), Some(Proto::Udp)][rng.usize(..3)],
+        protocol: [None, Some(Proto::Tcp), Some(Proto::Udp), Some(Proto::Sctp)][rng.usize(..4)],
         interface: (rng.u8(..4) == 0).then(|| interfaces[rng.usize(..interfaces.len())].to_owned()),
     }
 }

@@ -82,6 +82,9 @@ pub(super) fn of_frame(rng: &mut Rng, frame: &mut Vec<u8>) {
 /// An address in the form that stands for one of IPv4.
 fn mapped(rng: &mut Rng, frame: &mut [u8]) {
     let at = ETHERNET + if rng.bool() { 8 } else { 24 };
+    if frame.len() < at + 16 {
+        return;
+    }
     frame[at..at + 10].fill(0);
     frame[at + 10..at + 12].fill(0xff);
     frame[at + 12..at + 16].copy_from_slice(&[203, 0, 113, 10]);

@@ -13,7 +13,7 @@ pub const LINK_MARKS: [u32; 4] = [0, 0, 0, 7];
 pub const DESTS: u32 = 64;
 
 /// The configuration, as lines of ipvsadm; `~` is before addresses of the other family.
-pub const COMMANDS: [&str; 65] = [
+pub const COMMANDS: [&str; 73] = [
     "ipvsadm -A -t 203.0.113.10:80 -s rr",
     "ipvsadm -a -t 203.0.113.10:80 -r 10.0.1.10:8080 -m",
     "ipvsadm -a -t 203.0.113.10:80 -r 10.0.2.10:8080 -m -w 2",
@@ -79,10 +79,18 @@ pub const COMMANDS: [&str; 65] = [
     "ipvsadm -a -u 203.0.113.17:53 -r 10.0.2.15 -g",
     "ipvsadm -A -t 203.0.113.18:81 -s nq",
     "ipvsadm -a -t 203.0.113.18:81 -r 10.0.1.16 -g",
+    "ipvsadm -A --sctp-service 203.0.113.10:36 -s rr",
+    "ipvsadm -a --sctp-service 203.0.113.10:36 -r 10.0.1.10:3600 -m",
+    "ipvsadm -a --sctp-service 203.0.113.10:36 -r 10.0.2.10:36 -m",
+    "ipvsadm -a --sctp-service 203.0.113.10:36 -r 10.0.3.10:36 -g",
+    "ipvsadm -A --sctp-service 203.0.113.11:36 -s wlc -p 40",
+    "ipvsadm -a --sctp-service 203.0.113.11:36 -r 10.0.1.12 -i -x 9",
+    "ipvsadm -a --sctp-service 203.0.113.11:36 -r 10.0.2.12 -i --tun-type gue --tun-port 6080 --tun-csum",
+    "ipvsadm -a --sctp-service 203.0.113.11:36 -r 10.0.3.12:37 -m",
 ];
 
 /// Knobs that decide about packets, with values that one would give them.
-const KNOBS: [(&str, &[&str]); 12] = [
+const KNOBS: [(&str, &[&str]); 13] = [
     ("am_droprate", &["2", "10"]),
     ("cache_bypass", &["0", "1"]),
     ("conn_reuse_mode", &["0", "1", "2", "3"]),
@@ -94,6 +102,7 @@ const KNOBS: [(&str, &[&str]); 12] = [
     ("pmtu_disc", &["0", "1", "1"]),
     ("schedule_icmp", &["0", "1"]),
     ("secure_tcp", &["0", "3"]),
+    ("sloppy_sctp", &["0", "1"]),
     ("sloppy_tcp", &["0", "1"]),
 ];
 
@@ -131,10 +140,11 @@ pub(super) fn virtual_address(rng: &mut Rng) -> (Proto, SocketAddrV4) {
         (16, 53),
         (17, 53),
     ];
-    let (proto, of) = if rng.u8(..3) == 0 {
-        (Proto::Udp, &UDP[..])
-    } else {
-        (Proto::Tcp, &TCP[..])
+    const SCTP: [(u8, u16); 3] = [(10, 36), (11, 36), (12, 36)];
+    let (proto, of) = match rng.u8(..8) {
+        0 | 1 => (Proto::Udp, &UDP[..]),
+        2 => (Proto::Sctp, &SCTP[..]),
+        _ => (Proto::Tcp, &TCP[..]),
     };
     let (last, port) = of[rng.usize(..of.len())];
     if rng.u8(..32) == 0 {
@@ -194,10 +204,11 @@ fn edit_of(rng: &mut Rng, service: &str) -> String {
     } else {
         ""
     };
-    let one_packet = if !service.contains("-t ") && rng.u8(..4) == 0 {
-        " -o"
-    } else {
-        ""
-    };
+    let one_packet =
+        if !service.contains("-t ") && !service.contains("--sctp-service") && rng.u8(..4) == 0 {
+            " -o"
+        } else {
+            ""
+        };
     format!("ipvsadm -E {service} -s {scheduler}{flags}{persistent}{one_packet}")
 }

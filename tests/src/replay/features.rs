@@ -7,13 +7,12 @@ use crate::{
     trace::{Trace, What},
 };
 
-pub(super) const NAMES: [&str; 7] = [
+pub(super) const NAMES: [&str; 6] = [
     "fragments",
     "gre",
     "gue",
     "ipv6_choices",
     "mixed_families",
-    "sctp",
     "sync",
 ];
 
@@ -61,9 +60,6 @@ fn of_command(command: &str) -> Option<&'static str> {
     let service_is_six = service.map_or_else(|| has("-6"), is_six);
     if after("-r").is_some_and(|real| is_six(real) != service_is_six) {
         return Some("mixed_families");
-    }
-    if has("--sctp-service") {
-        return Some("sctp");
     }
     if has("--start-daemon") || has("--stop-daemon") {
         return Some("sync");

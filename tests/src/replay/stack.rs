@@ -16,7 +16,6 @@ use crate::{
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-const SCTP: u8 = 132;
 /// ICMP questions that are answered; the answer to a timestamp has the type after it.
 const ECHO: u8 = 8;
 const TIMESTAMP: u8 = 13;
@@ -132,8 +131,7 @@ impl Stack {
                     &reply,
                 )
             }
-            // SCTP packets of the traces have no valid checksum, so the stack says nothing.
-            ICMP | SCTP => None,
+            ICMP => None,
             _ => self.error(0, r, PROTOCOL_UNREACHABLE, 0),
         }
     }

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_user::kernel;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Netns;
 
@@ -30,6 +31,8 @@ pub enum Part {
     Vlans,
     IpVs,
     Nftables,
+    /// Sockets of SCTP.
+    Sctp,
 }
 
 impl Part {
@@ -73,6 +76,11 @@ impl Part {
             Self::IpVs => {
                 load("ip_vs");
                 netns.get("ipv4/vs/conntrack").is_ok()
+            }
+            Self::Sctp => {
+                load("sctp");
+                let protocol = Some(Protocol::from(132));
+                Socket::new(Domain::IPV4, Type::STREAM, protocol).is_ok()
             }
             Self::Nftables => {
                 let add = ["add", "table", "ip", "trial", "{", "chain", "c", "{"];

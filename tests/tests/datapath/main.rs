@@ -22,6 +22,7 @@ mod renaming;
 mod reuse;
 mod rig;
 mod schedulers;
+mod sctp;
 mod six;
 mod sync;
 mod tunnels;

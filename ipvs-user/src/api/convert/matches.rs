@@ -42,6 +42,7 @@ fn rule(given: &wire::MatchRule) -> Result<MatchRule, String> {
             protocol: given.protocol.map(|protocol| match protocol {
                 wire::Protocol::Tcp => Proto::Tcp,
                 wire::Protocol::Udp => Proto::Udp,
+                wire::Protocol::Sctp => Proto::Sctp,
             }),
             interface: given.interface.clone(),
         },
@@ -70,6 +71,7 @@ fn shown(rule: &MatchRule) -> Option<wire::MatchRule> {
         protocol: protocol.map(|protocol| match protocol {
             Proto::Tcp => wire::Protocol::Tcp,
             Proto::Udp => wire::Protocol::Udp,
+            Proto::Sctp => wire::Protocol::Sctp,
         }),
         interface: interface.clone(),
     })

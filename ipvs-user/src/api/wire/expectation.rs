@@ -12,6 +12,7 @@ use super::ServiceId;
 pub enum Protocol {
     Tcp,
     Udp,
+    Sctp,
 }
 
 /// A connection that a client is about to open, from a port that is not known yet.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Protocol;
 
-/// Packets of TCP and UDP that it fits carry a firewall mark: `{"mark": 7, "to": "0.0.0.0/0", "ports": ["80"]}`. The longest
+/// Packets of TCP, UDP and SCTP that it fits carry a firewall mark: `{"mark": 7, "to": "0.0.0.0/0", "ports": ["80"]}`. The longest
 /// prefix around a packet's destination goes before shorter ones, and then the order of the rules.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use ipvs_common::{Proto, SCTP, ServiceKey};
+use ipvs_common::{Proto, ServiceKey};
 
 use super::super::{
     problems::Problems,
@@ -23,7 +23,7 @@ pub(super) fn read(
         ["fwmark6"] => mark_of(section, "fwmark6", ServiceKey::fwmark6, problems),
         ["tcp"] => address_of(section, "tcp", Proto::Tcp as u8, problems),
         ["udp"] => address_of(section, "udp", Proto::Udp as u8, problems),
-        ["sctp"] => address_of(section, "sctp", SCTP, problems),
+        ["sctp"] => address_of(section, "sctp", Proto::Sctp as u8, problems),
         [] => {
             let hint = "write tcp = \"10.0.0.5:80\", udp = \"10.0.0.5:53\" or fwmark = 7";
             problems.report(section.span.clone(), "a service without an address", hint);

@@ -71,10 +71,10 @@ const CASES: [(&str, (usize, usize), &str, &str); 14] = [
         "did you mean `tcp`?",
     ),
     (
-        "protocol = \"sctp\"",
+        "protocol = \"icmp\"",
         (4, 12),
-        "no protocol `sctp`",
-        "There are: tcp, udp",
+        "no protocol `icmp`",
+        "tcp, udp, sctp",
     ),
     (
         "interface = \"\"",

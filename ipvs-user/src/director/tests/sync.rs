@@ -200,7 +200,7 @@ fn what_has_no_place_here_is_counted_and_left() {
     let entry = told(1, 2, ESTABLISHED);
     for unfit in [
         Entry {
-            proto: 132,
+            proto: 50,
             ..entry.clone()
         },
         Entry {

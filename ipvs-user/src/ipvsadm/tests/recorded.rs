@@ -121,10 +121,6 @@ async fn what_is_not_carried_is_refused_and_changes_nothing() {
     let before = printed(&daemon, "-Ln").await;
     let cases = [
         (
-            "-A --sctp-service 203.0.113.10:9",
-            "SCTP services are not carried by the datapath yet: sctp 203.0.113.10:9",
-        ),
-        (
             "-A -u 203.0.113.10:9 --pe sip",
             "persistence engines are not carried by the datapath yet: udp 203.0.113.10:9",
         ),

@@ -6,7 +6,7 @@ use etherparse::Ipv4HeaderSlice;
 use ipvs_common::Proto;
 
 use crate::{
-    packet::{ETHERNET, Packet, flag},
+    packet::{ETHERNET, Packet, chunk, flag},
     trace::{Frame, Network},
 };
 
@@ -33,6 +33,7 @@ impl Flow {
         let proto = match ip.protocol().0 {
             6 => Proto::Tcp,
             17 => Proto::Udp,
+            132 => Proto::Sctp,
             1 if matches!(data.first(), Some(3 | 4 | 5 | 11 | 12)) => {
                 let about = Self::of_packet(data.get(8..)?)?;
                 return Some(Self {
@@ -58,6 +59,7 @@ impl Flow {
         match self.proto {
             Proto::Tcp => self.segment(network, flag::SYN, 0),
             Proto::Udp => self.sent(network, 0, b"x".to_vec()),
+            Proto::Sctp => self.segment(network, chunk::INIT, 0),
         }
     }
 
@@ -106,6 +108,7 @@ impl Flow {
         match self.proto {
             Proto::Tcp => Packet::tcp(from, to, flags),
             Proto::Udp => Packet::udp(from, to),
+            Proto::Sctp => Packet::sctp(from, to, flags),
         }
     }
 

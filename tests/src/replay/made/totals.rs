@@ -89,6 +89,8 @@ impl Share {
         let headers = match flow.proto {
             Proto::Tcp => HEADERS,
             Proto::Udp => UDP_HEADERS,
+            // Frames of SCTP were all kept.
+            Proto::Sctp => return None,
         };
         // The first packet of TCP is a SYN without data.
         let first = if flow.proto == Proto::Tcp {
@@ -99,7 +101,7 @@ impl Share {
         let data = length(self.in_bytes.checked_sub(first)?, self.ins - 1, headers)?;
         let reply = length(self.out_bytes, self.outs, headers)?;
         let mut frames = vec![match flow.proto {
-            Proto::Tcp => flow.opening(network),
+            Proto::Tcp | Proto::Sctp => flow.opening(network),
             Proto::Udp => flow.segment(network, 0, usize::try_from(first - headers).ok()?),
         }];
         for n in 0..self.outs.max(self.ins - 1) {
