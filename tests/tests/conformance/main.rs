@@ -32,7 +32,7 @@ const TABLES: u64 = 16_384;
 /// So small that the tables of connections get full. (That of templates must not: for how long those that ended take their
 /// place hangs on the order of a walk.)
 const CAPACITIES: Capacities = Capacities {
-    conns: 1 << 10,
+    conns: 1 << 9,
     half_open: 1 << 8,
     conns6: 1 << 10,
     half_open6: 1 << 8,
