@@ -201,6 +201,13 @@ fn devices_come_and_go(net: &Trunk, director: &Director) -> Result<()> {
     each_answers(net, MASQ, &homes, false)
 }
 
+/// Clients enter by their VLAN device, and not by what that is on.
+fn rule_by_interface(net: &Trunk, director: &Director) -> Result<()> {
+    let rules = director.run("ipvsd matches")?;
+    let session = Session::from(&net.client, Trunk::vip(MARKED, false)).context(rules)?;
+    session.exchange(1000)
+}
+
 #[test]
 fn clients_and_real_servers_are_in_vlans_of_one_interface() {
     if !part_there() {
@@ -217,15 +224,13 @@ fn clients_and_real_servers_are_in_vlans_of_one_interface() {
         };
         let director = Director::start(&net.dom0, &how)?;
         every_method(&net, &director)?;
-        // A rule by interface.
-        let session = Session::from(&net.client, Trunk::vip(MARKED, false))?;
-        session.exchange(1000)?;
         long_datagrams(&net, &director)?;
         errors_and_strangers(&net, &director)?;
         nothing_refused(&net)?;
         let reasons = director.run("ipvsd reasons")?;
         ensure!(!reasons.contains("kernel_routes"), "{reasons}");
         devices_come_and_go(&net, &director)?;
+        rule_by_interface(&net, &director)?;
         let log = director.stop()?;
         ensure!(log.contains("served through eth0"), "{log}");
         let after = net.dom0.get("ipv4/conf/eth0.10/accept_local")?;
