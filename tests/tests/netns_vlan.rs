@@ -30,21 +30,10 @@ const MARKED: u16 = 28;
 const NOBODY: u16 = 29;
 const LONG: u16 = 53;
 
-/// With a rule for what enters by a VLAN device.
+/// With a mark for what enters by a VLAN device.
 const CONFIG: &str = "
-[[match]]
-to = \"198.51.100.5\"
-protocol = \"tcp\"
-ports = [28]
-interface = \"eth0.10\"
+[interface.\"eth0.10\"]
 mark = 7
-
-[[match]]
-to = \"198.51.100.5\"
-protocol = \"tcp\"
-ports = [28]
-interface = \"eth0\"
-mark = 8
 
 [[service]]
 fwmark = 7
@@ -105,6 +94,8 @@ fn serve_all(net: &Trunk) -> Result<()> {
 
 /// Datagrams that the client, or the director towards the inner VLAN, cuts.
 fn long_datagrams(net: &Trunk, director: &Director) -> Result<()> {
+    // The client has learned what fits.
+    net.client.ip("route flush cache\n")?;
     let service = Trunk::vip(LONG, false);
     director.run(&format!("ipvsadm -A -u {service} -s rr"))?;
     let real = at(Home::Inner.address(), LONG, false);
@@ -201,6 +192,13 @@ fn devices_come_and_go(net: &Trunk, director: &Director) -> Result<()> {
     each_answers(net, MASQ, &homes, false)
 }
 
+/// Clients enter by their VLAN device, and not by what that is on.
+fn mark_of_the_device(net: &Trunk, director: &Director) -> Result<()> {
+    director.configure(CONFIG)?;
+    director.run(&format!("ipvsd apply {}", director.config().display()))?;
+    Session::from(&net.client, Trunk::vip(MARKED, false))?.exchange(1000)
+}
+
 #[test]
 fn clients_and_real_servers_are_in_vlans_of_one_interface() {
     if !part_there() {
@@ -211,21 +209,15 @@ fn clients_and_real_servers_are_in_vlans_of_one_interface() {
         net.servers_take_vip()?;
         net.unpacks(Home::Thirty)?;
         serve_all(&net)?;
-        let how = Start {
-            config: Some(CONFIG.to_owned()),
-            ..start(&["eth0"], "native")
-        };
-        let director = Director::start(&net.dom0, &how)?;
+        let director = Director::start(&net.dom0, &start(&["eth0"], "native"))?;
         every_method(&net, &director)?;
-        // A rule by interface.
-        let session = Session::from(&net.client, Trunk::vip(MARKED, false))?;
-        session.exchange(1000)?;
         long_datagrams(&net, &director)?;
         errors_and_strangers(&net, &director)?;
         nothing_refused(&net)?;
         let reasons = director.run("ipvsd reasons")?;
         ensure!(!reasons.contains("kernel_routes"), "{reasons}");
         devices_come_and_go(&net, &director)?;
+        mark_of_the_device(&net, &director)?;
         let log = director.stop()?;
         ensure!(log.contains("served through eth0"), "{log}");
         let after = net.dom0.get("ipv4/conf/eth0.10/accept_local")?;

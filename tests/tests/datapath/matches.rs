@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A rule for TCP.
-fn rule(mark: u32, to: &str, port: u16) -> MatchRule {
+pub(crate) fn rule(mark: u32, to: &str, port: u16) -> MatchRule {
     MatchRule {
         conditions: Conditions {
             to: to.parse().unwrap(),
@@ -35,7 +35,7 @@ fn rule(mark: u32, to: &str, port: u16) -> MatchRule {
     }
 }
 
-fn set(rig: &Rig, rules: Vec<MatchRule>) {
+pub(crate) fn set(rig: &Rig, rules: Vec<MatchRule>) {
     let rules: MatchRules = rules.into();
     let mut director = rig.console.director();
     director.execute(&Command::SetMatches { rules }).unwrap();

@@ -6,6 +6,7 @@ use ipvs_tests::{
     packet::{ETHERNET, Packet, checksums_are_right, flag, pieces},
 };
 
+use crate::matches::{rule, set};
 use crate::rig::{C0, DROUTE, MASQ, R1, R2, Rig, TUNNEL, ack, datagram, real, syn};
 
 /// The clients' link is VLAN 10 on the first real server's, and the second real server's is in two tags there.
@@ -240,4 +241,17 @@ fn in_generic_mode_the_vlan_device_puts_the_tags_on() {
         ],
     );
     assert_eq!(leaves(&from_client(&mut rig, syn(1)).1, R2), [0_u8; 0]);
+}
+
+#[test]
+fn rules_by_interface_speak_of_the_vlan_device() {
+    let mut rig = rig(&["-A -f 7 -s rr", "-a -f 7 -r 10.0.2.10 -m"]);
+    let of = |mark, name: &str| {
+        let mut rule = rule(mark, "203.0.113.10", 80);
+        rule.conditions.interface = Some(name.parse().unwrap());
+        rule
+    };
+    let names = [R1, C0].map(|link| rig.host.setup().network.links[link].name);
+    set(&rig, vec![of(8, names[0]), of(7, names[1])]);
+    assert_eq!(leaves(&from_client(&mut rig, syn(1)).1, R1), SECOND.tags);
 }

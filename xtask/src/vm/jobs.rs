@@ -37,6 +37,8 @@ const SHORT_ORACLE: &str = "ipvs-oracle run --share /share --seeds 0..12";
 /// Masquerading and tunnels; each daemon's start costs half a minute.
 const SHORT_REPLAY: [&str; 2] = ["nat_tcp_port_25_26", "tun_ipip"];
 const SHORT_TESTS: [&str; 2] = ["conformance_expected", "netns_droute"];
+/// Needs devices that not every kernel has; one start of a daemon.
+const SHORT_VLAN: &str = "clients_and_real_servers_are_in_vlans_of_one_interface";
 
 /// What follows each line.
 const KEEP: &str = "status=$?; [ $status = 0 ] || failed=$status";
@@ -148,7 +150,8 @@ impl Job {
         self.lines.push("ipvs-oracle load".to_owned());
         self.lines.push(format!("ipvs-replay {traces}"));
         self.lines.push(SHORT_ORACLE.to_owned());
-        self.tests(&SHORT_TESTS, "")
+        self.tests(&SHORT_TESTS, "")?;
+        self.tests(&["netns_vlan"], SHORT_VLAN)
     }
 
     /// All that a kernel has to stand, but the oracle.
