@@ -113,18 +113,40 @@ impl State {
         }
     }
 
+    const ACTIVE: u32 = Self::Established.bit()
+        | Self::SynSent.bit()
+        | Self::SynRecv.bit()
+        | Self::SynAck.bit()
+        | Self::SctpEstablished.bit();
+
     /// Whether a connection in this state counts as active; all others count as inactive.
     #[must_use]
     #[inline(always)]
     pub const fn is_active(number: u8) -> bool {
-        matches!(number, 1 | 2 | 3 | 10) || number == Self::SctpEstablished as u8
+        Self::is_in(number, Self::ACTIVE)
     }
+
+    /// The bit of a state in a set of them.
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        1 << self as u8
+    }
+
+    /// Whether a state's number is that of one in a set of [`Self::bit`]s: without a comparison for each, of which the verifier
+    /// would remember the outcome for all that follows.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_in(number: u8, set: u32) -> bool {
+        set.wrapping_shr(number as u32) & 1 != 0
+    }
+
+    const ESTABLISHED: u32 = Self::Established.bit() | Self::SctpEstablished.bit();
 
     /// Whether a connection in this state is established, and its template proved itself.
     #[must_use]
     #[inline(always)]
     pub const fn is_established(number: u8) -> bool {
-        number == Self::Established as u8 || number == Self::SctpEstablished as u8
+        Self::is_in(number, Self::ESTABLISHED)
     }
 
     /// Default timeout in seconds.

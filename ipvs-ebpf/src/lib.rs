@@ -5,6 +5,7 @@
 #![cfg_attr(not(feature = "host"), no_std)]
 #![forbid(unsafe_code)]
 
+mod blur;
 pub mod conn;
 pub mod egress;
 pub mod exit;

@@ -107,6 +107,7 @@ mod programs {
         #[inline(always)]
         ipvs_slow: slow, V4, 0;
         /// Third stage: new connections.
+        #[inline(always)]
         ipvs_open: open, V4, 0;
         /// Fourth stage: into the tables.
         ipvs_enter: enter, V4, 0;

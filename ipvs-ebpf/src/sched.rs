@@ -12,10 +12,7 @@ mod wrr;
 
 use ipvs_common::{Dest, DestFlags, DestState, FlowKey, Scheduler, Service};
 
-pub use self::{
-    walk::{Found, Goal, Scan, Walk, chunk, chunks, make},
-    wrr::lower,
-};
+pub use self::walk::{Found, Goal, Scan, Walk, chunk, chunks, make};
 use crate::{exit::NO_DEST, tables::Tables};
 
 /// The real server for a new connection of the client that sent a packet with this key.

@@ -48,11 +48,7 @@ pub(crate) extern "C" fn settle(ctx: *mut xdp_md, l4: u32, len: u32, job: u64) -
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn next_state(proto: u32, flags: u32, direction: u32, state: u32) -> u32 {
-    let direction = match direction {
-        0 => Direction::In,
-        1 => Direction::Out,
-        _ => Direction::InOnly,
-    };
+    let direction = Direction::of_number(direction as u8);
     let maps = Maps::<[u8; 4]>::only();
     u32::from(advance::any_state_after(
         &maps,

@@ -41,7 +41,7 @@ pub fn packet<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>) {
 #[inline(always)]
 pub fn stays<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> bool {
     status.flags & ConnFlags::LEAVING == 0
-        && early_state_after(t, p, direction(status), status.state) == status.state
+        && early_state_after(t, p, Direction::by(status), status.state) == status.state
 }
 
 /// The state that such a packet leads to.
@@ -57,19 +57,8 @@ fn early_state_after<T: Tables>(t: &T, p: &Packet<T::A>, direction: Direction, s
 }
 
 #[inline(always)]
-fn direction(status: Status) -> Direction {
-    if status.flags & ConnFlags::REPLY != 0 {
-        Direction::Out
-    } else if status.flags & ConnFlags::NO_OUTPUT != 0 {
-        Direction::InOnly
-    } else {
-        Direction::In
-    }
-}
-
-#[inline(always)]
 fn next_state<T: Tables>(t: &T, p: &Packet<T::A>, status: Status) -> u8 {
-    state_after(t, p, direction(status), status.state)
+    state_after(t, p, Direction::by(status), status.state)
 }
 
 /// The state that a packet leads to.
@@ -140,7 +129,7 @@ fn change<T: Tables>(t: &mut T, p: &Packet<T::A>, hit: &Hit<T>) {
         }
         return;
     }
-    if !swap(t, p, hit.entry, key, direction(hit.conn.status)) || !is_masq(&hit.conn) {
+    if !swap(t, p, hit.entry, key, Direction::by(hit.conn.status)) || !is_masq(&hit.conn) {
         return;
     }
     if let Some(copy) = find_in(t, hit.table, &other) {
@@ -160,7 +149,7 @@ fn by_reply<T: Tables>(
     let Some(truth) = find_in(t, table, key) else {
         return false;
     };
-    let swapped = swap(t, p, truth, key, Direction::Out);
+    let swapped = swap(t, p, truth, key, Direction::OUT);
     if swapped {
         publish(t, key, truth, hit.entry);
         let conn = t.load(truth);
@@ -207,23 +196,37 @@ fn swap<T: Tables>(
     key: &FlowKey<T::A>,
     direction: Direction,
 ) -> bool {
+    let Some((conn, new)) = swapped(t, p, truth, direction) else {
+        return false;
+    };
+    recount(t, conn.dest, conn.status, new);
+    synced::changed(t, key);
+    if State::is_established(new.state) && conn.status.flags & ConnFlags::CHILD != 0 {
+        template::assure(t, key, &conn);
+    }
+    true
+}
+
+/// The entry before, and the status that it has since.
+#[inline(always)]
+fn swapped<T: Tables>(
+    t: &mut T,
+    p: &Packet<T::A>,
+    truth: T::ConnRef,
+    direction: Direction,
+) -> Option<(Conn<T::A>, Status)> {
     for _ in 0..TRIES {
         let conn = t.load(truth);
         let old = conn.status;
         if old.flags & (ConnFlags::LEAVING | ConnFlags::REPLY) != 0 {
-            return false;
+            return None;
         }
         let new = moved(old, state_after(t, p, direction, old.state));
         if t.swap_status(truth, conn.seq, old, new) {
-            recount(t, conn.dest, old, new);
-            synced::changed(t, key);
-            if State::is_established(new.state) && old.flags & ConnFlags::CHILD != 0 {
-                template::assure(t, key, &conn);
-            }
-            return true;
+            return Some((conn, new));
         }
     }
-    false
+    None
 }
 
 /// A status in another state, with the class it counts in.

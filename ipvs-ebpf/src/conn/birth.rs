@@ -171,9 +171,9 @@ pub(super) fn entry<T: Tables>(
 ) -> Conn<T::A> {
     let one_way = method != ForwardingMethod::Masq as u8;
     let direction = if one_way {
-        Direction::InOnly
+        Direction::IN_ONLY
     } else {
-        Direction::In
+        Direction::IN
     };
     let state = advance::state_after(t, p, direction, State::None as u8);
     let born = Status {

@@ -11,6 +11,7 @@ use ipvs_common::{
 
 use super::{Hit, Table, advance, belongs, find, find_in, is_masq, opposite, template, threshold};
 use crate::{
+    blur::blurred,
     exit::NO_DEST,
     expire,
     tables::{DestCounter, Tables},
@@ -270,6 +271,8 @@ pub fn tie<T: Tables>(t: &mut T, key: &TemplateKey<T::A>, synced: &Synced) -> bo
     let mut vacant = TemplateKey::GENERATIONS;
     for generation in 0..TemplateKey::GENERATIONS {
         key.generation = generation;
+        // One more path for each place that may be vacant, on from each of the places, else.
+        vacant = blurred(u32::from(vacant), synced.timeout) as u8;
         let Some(entry) = t.template(&key) else {
             vacant = vacant.min(generation);
             break;

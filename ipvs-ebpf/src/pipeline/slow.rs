@@ -18,6 +18,15 @@ use crate::{
     tables::Tables,
 };
 
+/// States, as a set.
+const CLOSED: u32 = State::TimeWait.bit() | State::Close.bit() | State::SctpClosed.bit();
+const CLOSING: u32 = State::FinWait.bit()
+    | State::CloseWait.bit()
+    | State::LastAck.bit()
+    | State::SctpShutdownSent.bit()
+    | State::SctpShutdownReceived.bit()
+    | State::SctpShutdownAckSent.bit();
+
 /// Bit of `conn_reuse_mode`: also while a connection closes whose real server is not seen.
 const REUSE_FIN_WAIT: u32 = 2;
 
@@ -82,26 +91,14 @@ pub(super) fn starts_over<T: Tables>(t: &T, hit: &Hit<T>) -> bool {
         .dest(hit.conn.dest)
         .map_or((1, 0), |d| (d.weight, d.policy));
     let status = hit.conn.status;
-    let closed = status.state == State::TimeWait as u8
-        || status.state == State::Close as u8
-        || status.state == State::SctpClosed as u8;
-    let closing = closed
-        || status.state == State::FinWait as u8
-        || status.state == State::CloseWait as u8
-        || status.state == State::LastAck as u8
-        || is_shutting_down(status.state);
+    let closed = State::is_in(status.state, CLOSED);
+    let closing = State::is_in(status.state, CLOSED | CLOSING);
     let unseen = status.flags & ConnFlags::NO_OUTPUT != 0;
-    let reusable =
-        closed || (mode & REUSE_FIN_WAIT != 0 && unseen && status.state == State::FinWait as u8);
+    let waits = State::is_in(status.state, State::FinWait.bit());
+    let reusable = closed || (mode & REUSE_FIN_WAIT != 0 && unseen && waits);
     (flags & SettingsFlags::EXPIRE_NODEST != 0 && weight == 0)
         || (mode != 0 && reusable && status.flags & ConnFlags::CHILD == 0)
         || (policy & Policy::REOPEN != 0 && closing)
-}
-
-/// The same of SCTP, before it is closed.
-#[inline(always)]
-const fn is_shutting_down(state: u8) -> bool {
-    state >= State::SctpShutdownSent as u8 && state <= State::SctpShutdownAckSent as u8
 }
 
 #[inline(always)]

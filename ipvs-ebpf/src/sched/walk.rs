@@ -199,23 +199,17 @@ impl Scan {
 #[inline(always)]
 pub fn make<T: Tables>(t: &T, w: &Walk) -> Found {
     let mut scan = Scan::new(w.base, w.len, w.start, w.goal, w.a, w.b);
-    while !chunk(t, &mut scan, w.goal, wrr::lower) {}
+    while !chunk(t, &mut scan, w.goal) {}
     scan.found(w.goal)
 }
 
-/// The next few places of a walk, but not past the end of the list; tells whether the walk is over. `lower` is
-/// [`wrr::lower`], in line or not.
+/// The next few places of a walk, but not past the end of the list; tells whether the walk is over.
 #[inline(always)]
-pub fn chunk<T: Tables>(
-    t: &T,
-    scan: &mut Scan,
-    goal: Goal,
-    lower: impl Fn(u64, u64, u64, u64) -> u64,
-) -> bool {
+pub fn chunk<T: Tables>(t: &T, scan: &mut Scan, goal: Goal) -> bool {
     if scan.place >= scan.len {
         // Comes to 0, but the verifier does not know, and so takes all rounds for the same.
         scan.place -= scan.len;
-        if goal.is(Goal::Weighted) && wrr::at_the_end(scan, lower) {
+        if goal.is(Goal::Weighted) && wrr::at_the_end(scan) {
             return true;
         }
     }

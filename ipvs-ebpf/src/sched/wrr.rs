@@ -71,7 +71,7 @@ pub(super) const fn look(scan: &mut Scan, id: u32, weight: u64, usable: bool) ->
 
 /// The end of the list: the walk goes on with the weight that [`lower`] says. True: nobody is usable.
 #[inline(always)]
-pub(super) fn at_the_end(scan: &mut Scan, lower: impl Fn(u64, u64, u64, u64) -> u64) -> bool {
+pub(super) const fn at_the_end(scan: &mut Scan) -> bool {
     scan.a = lower(scan.a, scan.b, scan.cost, scan.weight);
     scan.cost = 0;
     scan.weight = u64::MAX;
@@ -79,10 +79,9 @@ pub(super) fn at_the_end(scan: &mut Scan, lower: impl Fn(u64, u64, u64, u64) -> 
 }
 
 /// The weight comes down, or starts at the top again. After a whole round without a hit it goes at once to where there is one,
-/// which is where single steps would come to. 0: nobody is usable. May run out of line.
-#[must_use]
+/// which is where single steps would come to. 0: nobody is usable.
 #[inline(always)]
-pub const fn lower(asked: u64, bounds: u64, seen: u64, whole: u64) -> u64 {
+const fn lower(asked: u64, bounds: u64, seen: u64, whole: u64) -> u64 {
     let (max, step) = (bounds & 0xffff_ffff, bounds >> 32);
     // `whole` is all ones after a round that began at the head, else 0, and then the largest weight of all is the bound.
     let heaviest = (seen & whole) | (max & !whole);
