@@ -140,11 +140,13 @@ impl State {
         set.wrapping_shr(number as u32) & 1 != 0
     }
 
+    const ESTABLISHED: u32 = Self::Established.bit() | Self::SctpEstablished.bit();
+
     /// Whether a connection in this state is established, and its template proved itself.
     #[must_use]
     #[inline(always)]
     pub const fn is_established(number: u8) -> bool {
-        number == Self::Established as u8 || number == Self::SctpEstablished as u8
+        Self::is_in(number, Self::ESTABLISHED)
     }
 
     /// Default timeout in seconds.

@@ -376,12 +376,8 @@ impl<A: Family> Tables for Maps<A> {
     }
     #[inline(always)]
     fn next_state(&self, proto: u8, flags: u8, direction: Direction, state: u8) -> u8 {
-        transport::next_state(
-            proto.into(),
-            flags.into(),
-            direction.number().into(),
-            state.into(),
-        ) as u8
+        let by = direction.number().into();
+        transport::next_state(proto.into(), flags.into(), by, state.into()) as u8
     }
     #[inline(always)]
     fn promote(&mut self, key: &FlowKey<A>) -> bool {

@@ -114,7 +114,7 @@ const COLUMNS: usize = 16;
 
 /// Next state by direction and event, and by the state before (columns NO I1 IN CS CR CW CO CE ES SS SR SA RJ CL, padded).
 #[rustfmt::skip]
-static NEXT: [[u8; COLUMNS]; 3 * ROWS] = [
+const STATES: [[u8; COLUMNS]; 3 * ROWS] = [
     // The client, replies seen.
     [ES, I1, IN, CS, CR, CW, CO, CE, ES, SS, SR, SA, RJ, CL, NO, NO],
     [CW, CW, CW, CS, CR, CO, CO, CE, ES, SS, SR, SA, RJ, CL, NO, NO],
@@ -150,6 +150,29 @@ static NEXT: [[u8; COLUMNS]; 3 * ROWS] = [
     [CL, CL, CL, CL, CL, RJ, CL, CL, CL, CL, CL, CL, CL, CL, NO, NO],
 ];
 
+/// The same by direction, with room for rows between them. What comes back on a connection whose replies are not seen does so all the
+/// same.
+static NEXT: [[u8; COLUMNS]; 4 * COLUMNS] = {
+    let mut next = [[CL; COLUMNS]; 4 * COLUMNS];
+    let of = [
+        (Direction::IN.number(), 0),
+        (Direction::OUT.number(), 1),
+        (Direction::IN_ONLY.number(), 2),
+        (Direction::OUT.number() | Direction::IN_ONLY.number(), 1),
+    ];
+    let mut at = 0;
+    while at < of.len() {
+        let (direction, block) = of[at];
+        let mut event = 0;
+        while event < ROWS {
+            next[direction as usize * COLUMNS + event] = STATES[block * ROWS + event];
+            event += 1;
+        }
+        at += 1;
+    }
+    next
+};
+
 /// The state after a packet with these flags.
 #[must_use]
 #[inline(always)]
@@ -161,7 +184,7 @@ pub fn next(direction: Direction, flags: u8, state: u8) -> u8 {
     } else {
         usize::from(flags >> WHICH)
     };
-    NEXT.get(direction.place() * ROWS + event)
+    NEXT.get(usize::from(direction.number()) * COLUMNS + event)
         .and_then(|row| row.get(usize::from(state) & (COLUMNS - 1)))
         .copied()
         .unwrap_or(CL)

@@ -48,12 +48,13 @@ pub(crate) extern "C" fn settle(ctx: *mut xdp_md, l4: u32, len: u32, job: u64) -
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn next_state(proto: u32, flags: u32, direction: u32, state: u32) -> u32 {
+    let direction = Direction::of_number(direction as u8);
     let maps = Maps::<[u8; 4]>::only();
     u32::from(advance::any_state_after(
         &maps,
         proto as u8,
         flags as u8,
-        Direction::from_number(direction as u8),
+        direction,
         state as u8,
     ))
 }
@@ -75,6 +76,10 @@ struct Sum {
 }
 
 /// One round; 1 ends them, which leaves nothing that could be right.
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "the kernel aligns map values to eight bytes"
+)]
 extern "C" fn crc_round(_round: u64, sum: *mut c_void) -> i64 {
     // SAFETY: the kernel hands on what `frame_crc` gave it.
     let sum = unsafe { &mut *sum.cast::<Sum>() };

@@ -17,13 +17,7 @@ impl Direction {
     /// The client, on a connection whose replies do not pass the director.
     pub const IN_ONLY: Self = Self(ConnFlags::NO_OUTPUT);
 
-    /// By which entry a packet came.
-    #[must_use]
-    #[inline(always)]
-    pub const fn by(status: Status) -> Self {
-        Self::from_number(status.flags)
-    }
-
+    /// As a number, and back.
     #[must_use]
     #[inline(always)]
     pub const fn number(self) -> u8 {
@@ -32,20 +26,15 @@ impl Direction {
 
     #[must_use]
     #[inline(always)]
-    pub const fn from_number(number: u8) -> Self {
-        Self(number & (ConnFlags::REPLY | ConnFlags::NO_OUTPUT))
+    pub const fn of_number(n: u8) -> Self {
+        Self(n & (ConnFlags::REPLY | ConnFlags::NO_OUTPUT))
     }
 
-    /// Counted from 0: the client, the real server, the client alone.
+    /// By which entry a packet came.
     #[must_use]
     #[inline(always)]
-    pub(crate) const fn place(self) -> usize {
-        // What comes back on a connection whose replies are not seen does so all the same.
-        if self.0 & ConnFlags::REPLY != 0 {
-            1
-        } else {
-            self.0 as usize
-        }
+    pub const fn by(status: Status) -> Self {
+        Self(status.flags & (ConnFlags::REPLY | ConnFlags::NO_OUTPUT))
     }
 }
 
@@ -143,18 +132,27 @@ const STATES: [[u8; COLUMNS]; 2 * DIRECTIONS * EVENTS] = [
 const ROWS: usize = 64;
 static NEXT: [[u8; COLUMNS]; ROWS] = {
     let mut next = [[CL; COLUMNS]; ROWS];
-    let mut number = 0;
-    while number < 4 {
-        let direction = Direction::from_number(number);
-        let mut event = 0;
-        while event < EVENTS {
-            let states = direction.place() * EVENTS + event;
-            let secure = states + DIRECTIONS * EVENTS;
-            next[row(direction, event as u8, false)] = STATES[states];
-            next[row(direction, event as u8, true)] = STATES[secure];
-            event += 1;
+    let mut block = 0;
+    while block < 2 * DIRECTIONS {
+        // What comes back on a connection whose replies are not seen does so all the same.
+        let of = [
+            Direction::IN.0,
+            Direction::OUT.0,
+            Direction::IN_ONLY.0,
+            Direction::OUT.0 | Direction::IN_ONLY.0,
+        ];
+        let mut at = 0;
+        while at < of.len() {
+            let same = at == block % DIRECTIONS || (at == 3 && block % DIRECTIONS == 1);
+            let mut event = 0;
+            while same && event < EVENTS {
+                let secure = block >= DIRECTIONS;
+                next[row(Direction(of[at]), event as u8, secure)] = STATES[block * EVENTS + event];
+                event += 1;
+            }
+            at += 1;
         }
-        number += 1;
+        block += 1;
     }
     next
 };
