@@ -47,7 +47,8 @@ const SOURCE_OF_INTERFACE: u32 = 2;
 /// Nothing more under this destination.
 const SHORTER: u32 = 3;
 
-/// A search under way.
+/// A search under way. Without a hole: who takes it for anything wants to find something in every byte of it.
+#[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Search<A> {
     src: A,
@@ -67,6 +68,7 @@ pub struct Search<A> {
     /// Slots that may yet have the port.
     low: u32,
     len: u32,
+    pad: u32,
     best: Matched,
 }
 
@@ -88,6 +90,7 @@ impl<A: Ip> Search<A> {
             by_interface: 0,
             low: 0,
             len: 0,
+            pad: 0,
             best: Matched::NONE,
         }
     }

@@ -30,11 +30,24 @@ const MARKED: u16 = 28;
 const NOBODY: u16 = 29;
 const LONG: u16 = 53;
 
-/// With a mark for what enters by a VLAN device.
-const CONFIG: &str = "
-[interface.\"eth0.10\"]
-mark = 7
+/// Whose packets have the mark of the service below: what enters by a VLAN device, and what a rule says of it.
+const MARKS: [&str; 2] = [
+    "[interface.\"eth0.10\"]\nmark = 7\n",
+    "[[match]]
+to = \"198.51.100.5\"
+ports = 28
+interface = \"eth0\"
+mark = 8
 
+[[match]]
+to = \"198.51.100.5\"
+ports = 28
+interface = \"eth0.10\"
+mark = 7
+",
+];
+
+const SERVICE: &str = "
 [[service]]
 fwmark = 7
 scheduler = \"rr\"
@@ -193,10 +206,14 @@ fn devices_come_and_go(net: &Trunk, director: &Director) -> Result<()> {
 }
 
 /// Clients enter by their VLAN device, and not by what that is on.
-fn mark_of_the_device(net: &Trunk, director: &Director) -> Result<()> {
-    director.configure(CONFIG)?;
-    director.run(&format!("ipvsd apply {}", director.config().display()))?;
-    Session::from(&net.client, Trunk::vip(MARKED, false))?.exchange(1000)
+fn marks_by_device(net: &Trunk, director: &Director) -> Result<()> {
+    for marks in MARKS {
+        director.configure(&format!("{marks}{SERVICE}"))?;
+        director.run(&format!("ipvsd apply {}", director.config().display()))?;
+        let session = Session::from(&net.client, Trunk::vip(MARKED, false)).context(marks)?;
+        session.exchange(1000)?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -217,7 +234,7 @@ fn clients_and_real_servers_are_in_vlans_of_one_interface() {
         let reasons = director.run("ipvsd reasons")?;
         ensure!(!reasons.contains("kernel_routes"), "{reasons}");
         devices_come_and_go(&net, &director)?;
-        mark_of_the_device(&net, &director)?;
+        marks_by_device(&net, &director)?;
         let log = director.stop()?;
         ensure!(log.contains("served through eth0"), "{log}");
         let after = net.dom0.get("ipv4/conf/eth0.10/accept_local")?;
