@@ -148,7 +148,13 @@ mod programs {
             Action::Stage(stage::INNER) => go_on(&ctx, stage::INNER),
             Action::Stage(stage::INNER6) => go_on(&ctx, stage::INNER6),
             Action::Stage(_) => go_on(&ctx, fragments_of(&ctx)),
-            _ => verdict,
+            Action::Pass
+            | Action::Drop
+            | Action::Tx
+            | Action::Handed
+            | Action::Waits
+            | Action::Redirect(_)
+            | Action::Tagged(_) => verdict,
         })
     }
 
@@ -185,10 +191,11 @@ mod programs {
     /// Carries the verdict of a first stage out. The ones behind it do not know the interface.
     #[inline(always)]
     fn finish_first<const FAMILY: u32>(ctx: &XdpContext, verdict: Verdict) -> u32 {
-        match verdict.action() {
-            Action::Stage(stage::SIX) => {}
-            Action::Stage(_) | Action::Tagged(_) => leave_iface(ctx.ctx, 0),
-            _ => {}
+        let action = verdict.action();
+        if matches!(action, Action::Stage(_) | Action::Tagged(_))
+            && action != Action::Stage(stage::SIX)
+        {
+            leave_iface(ctx.ctx, 0);
         }
         finish::<FAMILY>(ctx, verdict)
     }

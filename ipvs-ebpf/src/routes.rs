@@ -105,9 +105,8 @@ fn hop(answer: i64, params: &mut FibParams) -> Hop {
         xmit = egress.xmit as u8;
         // The port of a VLAN device may take less than the device says. Put into the answer, as the stack has no room beside it.
         // SAFETY: plain integers in either reading.
-        if egress.mtu as u16 != 0
-            && (egress.mtu as u16) < unsafe { params.__bindgen_anon_1.mtu_result }
-        {
+        let told = unsafe { params.__bindgen_anon_1.mtu_result };
+        if egress.mtu as u16 != 0 && (egress.mtu as u16) < told {
             params.__bindgen_anon_1.mtu_result = egress.mtu as u16;
         }
     }
