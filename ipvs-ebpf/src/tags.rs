@@ -11,7 +11,7 @@ pub const TAG: usize = 4;
 
 /// The tags of a frame, and how many bytes they are: of one that begins with two tags or fewer.
 ///
-/// In two registers; what follows the tags stands at [`ADDRESSES`] behind them.
+/// In two registers.
 #[inline(always)]
 pub fn read<F: Frame>(f: &mut F) -> Result<(u64, usize), DropReason> {
     let [kind, id, next] = *f.at::<[[u8; 2]; 3]>(ADDRESSES)?;
