@@ -123,7 +123,7 @@ const fn source_port(mixed: u64) -> u16 {
 }
 
 /// Another one for each packet of a flow, or routers that fragment would mix them up: made of what follows the ports, which is
-/// TCP's sequence, or UDP's checksum; of a later fragment, of its place in its packet and of that one's identification.
+/// TCP's sequence, or UDP's or SCTP's checksum; of a later fragment, of its place in its packet and of that one's identification.
 #[inline(always)]
 fn identification<F: Frame, A: Ip>(
     f: &mut F,
@@ -133,7 +133,9 @@ fn identification<F: Frame, A: Ip>(
     let own = if p.is_later() {
         A::place_of_fragment(f, p.l4)?
     } else {
-        u32::from_be_bytes(*f.at(p.l4 + size_of::<Ports>())?)
+        // SCTP has a tag there that all packets of an association have, and its checksum behind it.
+        let behind = if p.is_sctp() { 2 } else { 1 };
+        u32::from_be_bytes(*f.at(p.l4 + behind * size_of::<Ports>())?)
     };
     Ok((own.wrapping_mul(0x9e37_79b1) >> 16) as u16 ^ mixed as u16)
 }

@@ -1,7 +1,7 @@
 //! Frames of VLANs. The tags come off before anything else is looked at, and whatever the director does not forward gets them back
 //! as they were; what leaves by a VLAN device gets those of that device.
 
-use ipvs_common::{DropReason, Iface, PassReason, VlanKey};
+use ipvs_common::{DropReason, Egress, Iface, PassReason, VlanKey};
 
 use super::refuse;
 use crate::{
@@ -78,8 +78,11 @@ fn leave<F: Frame, T: Tables>(
     iface: &Iface,
     to: u32,
 ) -> Result<Verdict, DropReason> {
-    // The device may have gone since its way was asked for.
-    let vlan = *t.egress(to).ok_or(DropReason::NoRoute)?;
+    // The device may have gone since its way was asked for, or its port take no frames any longer.
+    let vlan = *t
+        .egress(to)
+        .filter(|e| e.xmit == Egress::TAGGED)
+        .ok_or(DropReason::NoRoute)?;
     tags::put_on(f, vlan.tags, vlan.tags_len)?;
     Ok(if iface.tx != 0 && vlan.port == iface.port {
         Verdict::TX

@@ -77,6 +77,10 @@ impl Interfaces {
         let before = std::mem::replace(&mut self.wanted, wanted);
         let gone = before.iter().map(|b| &b.name);
         let gone = gone.filter(|b| !self.wanted.iter().any(|w| w.name == **b));
+        // A VLAN device that is served through its port stays so, whoever names it.
+        let is_served =
+            |b: &String| self.vlans.served.contains_key(b) && !self.attached.contains_key(b);
+        let gone = gone.filter(|b| !is_served(b));
         self.let_all_go(&gone.cloned().collect::<Vec<_>>());
         // VLAN devices whose ports were named or are no longer.
         self.follow(links);

@@ -38,23 +38,27 @@ impl Vlans {
         }
     }
 
+    /// What fails is tried again the next time.
     fn write(&mut self, now: BTreeMap<VlanKey, Iface>) {
-        for (key, iface) in &now {
-            if self.known.get(key) != Some(iface) {
-                complain(self.table.put(*key, *iface));
+        let gone: Vec<_> = self.known.keys().copied().collect();
+        for key in gone.into_iter().filter(|k| !now.contains_key(k)) {
+            if succeeds(self.table.remove(key)) {
+                self.known.remove(&key);
             }
         }
-        for key in self.known.keys().filter(|k| !now.contains_key(k)) {
-            complain(self.table.remove(*key));
+        for (key, iface) in now {
+            if self.known.get(&key) != Some(&iface) && succeeds(self.table.put(key, iface)) {
+                self.known.insert(key, iface);
+            }
         }
-        self.known = now;
     }
 }
 
-fn complain<E: std::fmt::Display>(written: Result<(), E>) {
-    if let Err(e) = written {
+fn succeeds<E: std::fmt::Display>(written: Result<(), E>) -> bool {
+    if let Err(e) = &written {
         warn!("map VLANS: {e}");
     }
+    written.is_ok()
 }
 
 /// The wanted interface that a VLAN device's frames come in by.

@@ -183,9 +183,13 @@ impl Setting {
             let why = set
                 .err()
                 .map_or("the driver insists".to_owned(), |e| e.to_string());
+            if on {
+                warn!(interface, "cannot turn {key} on again: {why}");
+                return;
+            }
             warn!(
                 interface,
-                "cannot turn {key} {value} ({why}): tags of VLANs are taken off before the program sees the frame, which then \
+                "cannot turn {key} off ({why}): tags of VLANs are taken off before the program sees the frame, which then \
                  counts as one without. Name the VLAN devices as interfaces, and {interface} not"
             );
         }

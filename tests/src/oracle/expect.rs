@@ -128,7 +128,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::oracle::{generate::generate, scenario::Step};
+    use crate::oracle::{
+        generate::{generate, generate_sctp},
+        scenario::Step,
+    };
 
     const TEXT: &str = "[[intended]]\nbehaviours = ['a']\nsubject = 'frames'\nwhat = 'x'\nnever = ['y']\nreason = 'because'\n";
 
@@ -210,7 +213,8 @@ mod tests {
     fn own_file_speaks_of_what_scenarios_are_about() {
         let own = Expectations::load().unwrap();
         let drawn: BTreeSet<_> = (0..300)
-            .flat_map(|seed| generate(seed).behaviours)
+            .flat_map(|seed| [generate(seed), generate_sctp(seed)])
+            .flat_map(|scenario| scenario.behaviours)
             .collect();
         for entry in &own.intended {
             for name in entry.behaviours.iter().chain(&entry.any) {

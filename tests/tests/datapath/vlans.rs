@@ -87,10 +87,13 @@ fn whoever_can_sends_back_by_the_same_port() {
     );
     // To the real server without tags, then to that with two.
     for _ in 0..2 {
-        let out = from_client(&mut rig, syn(1)).1;
-        assert_eq!(out.verdict, Verdict::Tx);
-        let out = from_client(&mut rig, syn(2)).1;
-        assert_eq!(out.verdict, Verdict::Tx);
+        let tags = [1, 2].map(|n| {
+            let out = from_client(&mut rig, syn(n)).1;
+            assert_eq!(out.verdict, Verdict::Tx);
+            untagged(&out.frame).1
+        });
+        assert!(tags.contains(&Vec::new()), "{tags:?}");
+        assert!(tags.contains(&SECOND.tags.to_vec()), "{tags:?}");
     }
 }
 
