@@ -213,6 +213,9 @@ fn marks_by_device(net: &Trunk, director: &Director) -> Result<()> {
         let session = Session::from(&net.client, Trunk::vip(MARKED, false)).context(marks)?;
         session.exchange(1000)?;
     }
+    // Named no longer, but still served.
+    let accepts = net.dom0.get("ipv4/conf/eth0.10/accept_local")?;
+    ensure!(accepts == "1", "accept_local of eth0.10 is {accepts}");
     Ok(())
 }
 
