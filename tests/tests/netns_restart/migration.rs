@@ -87,7 +87,7 @@ fn layout_of_old(here: &Layout) -> Layout {
         "Conn" => scrambled(of, 80, "packets"),
         "Conn6" => scrambled(of, 96, "packets"),
         "FlowKey6" | "Template" => scrambled(of, 48, "nothing"),
-        "Settings" => scrambled(of, 112, "lblcr_expiration"),
+        "Settings" => scrambled(of, 176, "lblcr_expiration"),
         "DestRecord" => scrambled(of, 128, "nothing"),
         // Within others, so of the same size, and without a novelty.
         "Status" | "Stats" => {
@@ -151,7 +151,7 @@ impl Scrambler<'_> {
     fn settings(&self) -> Result<()> {
         let source: Array<MapData, Settings> = open(self.from, names::SETTINGS)?;
         let value = source.get(&0, 0)?;
-        let mut copy: Array<MapData, [u8; 112]> = Array::create(1, 0)?;
+        let mut copy: Array<MapData, [u8; 176]> = Array::create(1, 0)?;
         let value = translated("Settings", bytemuck::bytes_of(&value), &self.old, &self.new);
         copy.set(0, value, 0)?;
         copy.pin(self.to.join(names::SETTINGS))?;
