@@ -54,11 +54,9 @@ impl Vlans {
     }
 }
 
+/// Says what did not.
 fn succeeds<E: std::fmt::Display>(written: Result<(), E>) -> bool {
-    if let Err(e) = &written {
-        warn!("map VLANS: {e}");
-    }
-    written.is_ok()
+    written.map_err(|e| warn!("map VLANS: {e}")).is_ok()
 }
 
 /// The wanted interface that a VLAN device's frames come in by.

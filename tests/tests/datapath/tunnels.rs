@@ -3,6 +3,7 @@
 
 mod errors;
 mod lengths;
+mod sctp;
 
 use std::{collections::BTreeSet, net::SocketAddrV4};
 
